@@ -1,0 +1,2 @@
+//! Lampone.
+pub mod wire;

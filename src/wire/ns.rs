@@ -1,0 +1,83 @@
+//! Namespace names, each with the document that defines it.
+
+/// Content namespace of client streams, RFC 6120 §4.8.3.
+pub const CLIENT: &str = "jabber:client";
+/// Content namespace of server streams, RFC 6120 §4.8.3.
+pub const SERVER: &str = "jabber:server";
+/// Stream namespace, RFC 6120 §4.8.1.
+pub const STREAM: &str = "http://etherx.jabber.org/streams";
+/// Stream error conditions, RFC 6120 §4.9.
+pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
+/// Stanza error conditions, RFC 6120 §8.3.
+pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// STARTTLS, RFC 6120 §5.
+pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+/// SASL, RFC 6120 §6.
+pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+/// Resource binding, RFC 6120 §7.
+pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// Session establishment, RFC 3921 §3; today a no-op that old clients ask for.
+pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+/// Roster, RFC 6121 §2.
+pub const ROSTER: &str = "jabber:iq:roster";
+/// Roster versioning feature, RFC 6121 §2.6.1.
+pub const ROSTERVER: &str = "urn:xmpp:features:rosterver";
+/// Subscription pre-approval feature, RFC 6121 §3.4.
+pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
+/// The prefix `xml`.
+pub const XML: &str = "http://www.w3.org/XML/1998/namespace";
+/// Namespace of `xmlns` declarations.
+pub const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
+
+/// XEP-0004.
+pub const DATA: &str = "jabber:x:data";
+/// XEP-0012.
+pub const LAST: &str = "jabber:iq:last";
+/// XEP-0030.
+pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+/// XEP-0030.
+pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// XEP-0049.
+pub const PRIVATE: &str = "jabber:iq:private";
+/// XEP-0050.
+pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
+/// XEP-0054.
+pub const VCARD: &str = "vcard-temp";
+/// XEP-0059.
+pub const RSM: &str = "http://jabber.org/protocol/rsm";
+/// XEP-0077.
+pub const REGISTER: &str = "jabber:iq:register";
+/// XEP-0077 §8, stream feature.
+pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// XEP-0092.
+pub const VERSION: &str = "jabber:iq:version";
+/// XEP-0115.
+pub const CAPS: &str = "http://jabber.org/protocol/caps";
+/// XEP-0133.
+pub const ADMIN: &str = "http://jabber.org/protocol/admin";
+/// XEP-0160, feature of a server that keeps messages for absent users.
+pub const OFFLINE: &str = "msgoffline";
+/// XEP-0191.
+pub const BLOCKING: &str = "urn:xmpp:blocking";
+/// XEP-0191 §3.5, error condition towards the blocker.
+pub const BLOCKING_ERRORS: &str = "urn:xmpp:blocking:errors";
+/// XEP-0198.
+pub const SM: &str = "urn:xmpp:sm:3";
+/// XEP-0199.
+pub const PING: &str = "urn:xmpp:ping";
+/// XEP-0202.
+pub const TIME: &str = "urn:xmpp:time";
+/// XEP-0203.
+pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0334.
+pub const HINTS: &str = "urn:xmpp:hints";
+/// XEP-0359.
+pub const SID: &str = "urn:xmpp:sid:0";
+/// XEP-0379 and XEP-0445.
+pub const PRE_AUTH: &str = "urn:xmpp:pars:0";
+/// XEP-0401 and XEP-0445 §3.1, stream feature of invitations.
+pub const INVITE: &str = "urn:xmpp:invite";
+/// XEP-0440.
+pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
+/// XEP-0478.
+pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";

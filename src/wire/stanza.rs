@@ -1,0 +1,493 @@
+//! A stanza: a head that was read, and a body that is only pointed at.
+//!
+//! Source: RFC 6120 §8. Invariant: the bytes were validated by the framer; what is forwarded is a fresh opening tag
+//! followed by a range of the very bytes that came in.
+
+use std::{ops::Range, rc::Rc};
+
+use super::{build, element::Element, jid::Jid, ns};
+
+/// Where the parts of one top-level element stand in its bytes. Filled by the framer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// The element's local name.
+    pub name: Range<u32>,
+    /// The element's namespace.
+    pub ns: NsRef,
+    /// Attributes of the opening tag in document order, namespace declarations included.
+    pub attrs: Vec<Attr>,
+    /// Content: from behind the opening tag's `>` to before the end tag; empty if the element is `<a/>`.
+    pub content: Range<u32>,
+    /// Child elements in document order.
+    pub children: Vec<Child>,
+}
+
+/// One attribute of the opening tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attr {
+    /// Which one.
+    pub name: AttrName,
+    /// The whole attribute with the white space before it and both quotes.
+    pub whole: Range<u32>,
+    /// The value between the quotes, as it was sent (escaped).
+    pub value: Range<u32>,
+}
+
+/// The attributes that the server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttrName {
+    /// `to`
+    To,
+    /// `from`
+    From,
+    /// `id`
+    Id,
+    /// `type`
+    Type,
+    /// `xml:lang`
+    Lang,
+    /// `xmlns`
+    Xmlns,
+    /// Any other, `xmlns:p` included.
+    Other,
+}
+
+/// One child element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// From `<` to behind the end tag.
+    pub whole: Range<u32>,
+    /// Local name.
+    pub name: Range<u32>,
+    /// Namespace.
+    pub ns: NsRef,
+}
+
+/// The namespace of an element.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NsRef {
+    /// The stream's content namespace, `jabber:client` or `jabber:server`.
+    #[default]
+    Content,
+    /// Declared inside the element; the range of the declaration's value. Holds no reference (`&…;`).
+    Local(Range<u32>),
+    /// The stream namespace (`stream:features`, `stream:error`).
+    Stream,
+}
+
+/// Which of the three stanzas, RFC 6120 §8.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `<message/>`
+    Message,
+    /// `<presence/>`
+    Presence,
+    /// `<iq/>`
+    Iq,
+}
+
+impl Kind {
+    /// The element's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Message => "message",
+            Kind::Presence => "presence",
+            Kind::Iq => "iq",
+        }
+    }
+
+    /// The kind that an element's name means.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        match name {
+            "message" => Some(Kind::Message),
+            "presence" => Some(Kind::Presence),
+            "iq" => Some(Kind::Iq),
+            _ => None,
+        }
+    }
+}
+
+/// The `type` attribute of any stanza, RFC 6121 §4.7.1 and §5.2.2, RFC 6120 §8.2.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// Message: `normal`, absent or unknown (RFC 6121 §5.2.2).
+    Normal,
+    /// Message.
+    Chat,
+    /// Message.
+    Groupchat,
+    /// Message.
+    Headline,
+    /// Any stanza.
+    Error,
+    /// Presence without a type.
+    Available,
+    /// Presence.
+    Unavailable,
+    /// Presence.
+    Subscribe,
+    /// Presence.
+    Subscribed,
+    /// Presence.
+    Unsubscribe,
+    /// Presence.
+    Unsubscribed,
+    /// Presence.
+    Probe,
+    /// IQ.
+    Get,
+    /// IQ.
+    Set,
+    /// IQ.
+    Result,
+    /// A presence or IQ type that no document defines.
+    Invalid,
+}
+
+impl Type {
+    /// Reads the attribute of a stanza of this kind.
+    pub fn parse(kind: Kind, value: Option<&str>) -> Type {
+        match (kind, value) {
+            (_, Some("error")) => Type::Error,
+            (Kind::Message, Some("chat")) => Type::Chat,
+            (Kind::Message, Some("groupchat")) => Type::Groupchat,
+            (Kind::Message, Some("headline")) => Type::Headline,
+            (Kind::Message, _) => Type::Normal,
+            (Kind::Presence, None) => Type::Available,
+            (Kind::Presence, Some("unavailable")) => Type::Unavailable,
+            (Kind::Presence, Some("subscribe")) => Type::Subscribe,
+            (Kind::Presence, Some("subscribed")) => Type::Subscribed,
+            (Kind::Presence, Some("unsubscribe")) => Type::Unsubscribe,
+            (Kind::Presence, Some("unsubscribed")) => Type::Unsubscribed,
+            (Kind::Presence, Some("probe")) => Type::Probe,
+            (Kind::Iq, Some("get")) => Type::Get,
+            (Kind::Iq, Some("set")) => Type::Set,
+            (Kind::Iq, Some("result")) => Type::Result,
+            _ => Type::Invalid,
+        }
+    }
+
+    /// The attribute's value; `None` where the attribute is left out.
+    pub const fn as_str(self) -> Option<&'static str> {
+        Some(match self {
+            Type::Normal | Type::Available | Type::Invalid => return None,
+            Type::Chat => "chat",
+            Type::Groupchat => "groupchat",
+            Type::Headline => "headline",
+            Type::Error => "error",
+            Type::Unavailable => "unavailable",
+            Type::Subscribe => "subscribe",
+            Type::Subscribed => "subscribed",
+            Type::Unsubscribe => "unsubscribe",
+            Type::Unsubscribed => "unsubscribed",
+            Type::Probe => "probe",
+            Type::Get => "get",
+            Type::Set => "set",
+            Type::Result => "result",
+        })
+    }
+}
+
+/// One stanza on its way through the router.
+#[derive(Clone, Debug)]
+pub struct Stanza {
+    /// Which element.
+    pub kind: Kind,
+    /// Its `type`.
+    pub ty: Type,
+    /// Who sent it: stamped from the session, never believed.
+    pub from: Jid,
+    /// Whom it is for; absent until routing, see RFC 6120 §10.3.
+    pub to: Option<Jid>,
+    /// The element as it came in, or as the server built it.
+    bytes: Rc<[u8]>,
+    outline: Rc<Outline>,
+    /// Children to add behind the opening tag (stanza-id, delay), already serialised.
+    adds: Vec<u8>,
+}
+
+impl Stanza {
+    /// A stanza from validated bytes. `None` if the element is no stanza of the content namespace.
+    pub fn read(bytes: &[u8], outline: Outline, from: Jid, to: Option<Jid>) -> Option<Stanza> {
+        if outline.ns != NsRef::Content {
+            return None;
+        }
+        let kind = Kind::from_name(slice(bytes, &outline.name))?;
+        let ty = outline.attrs.iter().find(|attr| attr.name == AttrName::Type);
+        let ty = Type::parse(kind, ty.map(|attr| slice(bytes, &attr.value)));
+        Some(Stanza { kind, ty, from, to, bytes: bytes.into(), outline: Rc::new(outline), adds: Vec::new() })
+    }
+
+    /// A stanza that the server itself makes. The element's `from` and `to` are replaced by the arguments.
+    pub fn build(element: &Element, from: Jid, to: Option<Jid>) -> Stanza {
+        let kind = Kind::from_name(&element.name).unwrap_or(Kind::Message);
+        let ty = Type::parse(kind, element.get("type"));
+        let (bytes, outline) = outline_of(element);
+        Stanza { kind, ty, from, to, bytes: bytes.into(), outline: Rc::new(outline), adds: Vec::new() }
+    }
+
+    /// The stanza's `id` as it stands between the quotes (escaped).
+    pub fn id_raw(&self) -> Option<&str> {
+        self.attr_raw(AttrName::Id)
+    }
+
+    /// An attribute as it stands between the quotes (escaped).
+    pub fn attr_raw(&self, name: AttrName) -> Option<&str> {
+        let attr = self.outline.attrs.iter().find(|attr| attr.name == name)?;
+        Some(slice(&self.bytes, &attr.value))
+    }
+
+    /// Name and namespace of each child, in document order, with its index.
+    pub fn children(&self) -> impl Iterator<Item = (usize, &str, &str)> {
+        self.outline.children.iter().enumerate().map(|(at, child)| {
+            (at, slice(&self.bytes, &child.name), self.namespace(&child.ns))
+        })
+    }
+
+    /// Whether there is a child `<name xmlns='ns'>`.
+    pub fn has(&self, name: &str, ns: &str) -> bool {
+        self.children().any(|(_, n, s)| n == name && s == ns)
+    }
+
+    /// The first child `<name xmlns='ns'>` as a tree.
+    pub fn find(&self, name: &str, ns: &str) -> Option<Element> {
+        let at = self.children().find(|(_, n, s)| *n == name && *s == ns)?.0;
+        self.child(at)
+    }
+
+    /// The child with this index as a tree.
+    pub fn child(&self, at: usize) -> Option<Element> {
+        // A prefix may be bound on the stanza's own tag, so the tree is read from the whole.
+        let tree = self.element()?;
+        tree.children().nth(at).cloned()
+    }
+
+    /// The child's own bytes. Fit for storing only if [`Stanza::declares_prefixes`] is false.
+    pub fn child_bytes(&self, at: usize) -> Option<&[u8]> {
+        let child = self.outline.children.get(at)?;
+        self.bytes.get(range(&child.whole))
+    }
+
+    /// Whether the opening tag binds prefixes that children may use.
+    pub fn declares_prefixes(&self) -> bool {
+        self.outline.attrs.iter().any(|attr| {
+            attr.name == AttrName::Other && slice(&self.bytes, &attr.whole).trim_start().starts_with("xmlns:")
+        })
+    }
+
+    /// The whole stanza as a tree, as it came in (before added and with cut children gone).
+    pub fn element(&self) -> Option<Element> {
+        Element::parse(&self.bytes, ns::CLIENT).ok()
+    }
+
+    /// Whether the content holds anything at all.
+    pub fn is_empty(&self) -> bool {
+        self.outline.content.is_empty()
+    }
+
+    /// Length of the content in bytes.
+    pub fn content_len(&self) -> usize {
+        self.outline.content.len() + self.adds.len()
+    }
+
+    /// Adds a serialised child.
+    pub fn add(&mut self, child: &[u8]) {
+        self.adds.extend_from_slice(child);
+    }
+
+    /// Takes out the children for which `cut` says so; copies the body only then.
+    pub fn cut(&mut self, cut: impl Fn(&str, &str, &[u8]) -> bool) {
+        let gone: Vec<usize> = self
+            .outline
+            .children
+            .iter()
+            .enumerate()
+            .filter(|(_, child)| {
+                let name = slice(&self.bytes, &child.name);
+                cut(name, self.namespace(&child.ns), self.bytes.get(range(&child.whole)).unwrap_or_default())
+            })
+            .map(|(at, _)| at)
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut outline = Outline { children: Vec::new(), ..(*self.outline).clone() };
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut from = 0u32;
+        let mut removed = 0u32;
+        for (at, child) in self.outline.children.iter().enumerate() {
+            if gone.contains(&at) {
+                bytes.extend_from_slice(&self.bytes[from as usize..child.whole.start as usize]);
+                from = child.whole.end;
+                removed += child.whole.end - child.whole.start;
+            } else {
+                let shift = |r: &Range<u32>| r.start - removed..r.end - removed;
+                let ns = match &child.ns {
+                    // A declaration on the opening tag stands before every child and does not move.
+                    NsRef::Local(r) if r.start >= self.outline.content.start => NsRef::Local(shift(r)),
+                    other => other.clone(),
+                };
+                outline.children.push(Child { whole: shift(&child.whole), name: shift(&child.name), ns });
+            }
+        }
+        bytes.extend_from_slice(&self.bytes[from as usize..]);
+        outline.content.end -= removed;
+        self.bytes = bytes.into();
+        self.outline = Rc::new(outline);
+    }
+
+    /// What goes onto a stream: a fresh opening tag with `from` and `to`, and the shared content.
+    pub fn chunk(&self) -> Chunk {
+        self.chunk_to(self.to.as_ref())
+    }
+
+    /// The same with another `to` (RFC 6121 §8.5 leaves `to` as it was, presence broadcast sets it).
+    pub fn chunk_to(&self, to: Option<&Jid>) -> Chunk {
+        let mut head = Vec::with_capacity(96 + self.adds.len());
+        self.open(to, &mut head);
+        let body = if self.outline.content.is_empty() && self.adds.is_empty() {
+            head.extend_from_slice(b"/>");
+            0..0
+        } else {
+            head.push(b'>');
+            head.extend_from_slice(&self.adds);
+            if self.outline.content.is_empty() {
+                head.extend_from_slice(b"</");
+                head.extend_from_slice(self.kind.as_str().as_bytes());
+                head.push(b'>');
+                0..0
+            } else {
+                // The end tag follows the content and is the last thing in the element.
+                self.outline.content.start..self.bytes.len() as u32
+            }
+        };
+        Chunk { head: head.into(), body: self.bytes.clone(), range: body }
+    }
+
+    /// The stanza as one run of bytes, as it would be sent.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let chunk = self.chunk();
+        let mut out = Vec::with_capacity(chunk.len());
+        chunk.write(&mut out);
+        out
+    }
+
+    fn open(&self, to: Option<&Jid>, head: &mut Vec<u8>) {
+        head.push(b'<');
+        head.extend_from_slice(self.kind.as_str().as_bytes());
+        if !self.from.is_empty() {
+            jid_attr("from", &self.from, head);
+        }
+        if let Some(to) = to {
+            jid_attr("to", to, head);
+        }
+        for attr in &self.outline.attrs {
+            match attr.name {
+                AttrName::From | AttrName::To | AttrName::Xmlns => {}
+                _ => head.extend_from_slice(&self.bytes[range(&attr.whole)]),
+            }
+        }
+    }
+
+    /// Namespace of a child.
+    fn namespace(&self, ns: &NsRef) -> &str {
+        match ns {
+            NsRef::Content => ns::CLIENT,
+            NsRef::Stream => ns::STREAM,
+            NsRef::Local(r) => slice(&self.bytes, r),
+        }
+    }
+}
+
+fn range(r: &Range<u32>) -> Range<usize> {
+    r.start as usize..r.end as usize
+}
+
+/// The framer has checked that all is UTF-8; a range that is not would be our mistake and reads as empty.
+pub fn slice<'a>(bytes: &'a [u8], r: &Range<u32>) -> &'a str {
+    bytes.get(range(r)).and_then(|part| std::str::from_utf8(part).ok()).unwrap_or_default()
+}
+
+fn jid_attr(name: &str, jid: &Jid, head: &mut Vec<u8>) {
+    build::attr(name, jid.as_str(), head);
+}
+
+/// Serialises a tree and notes its outline on the way.
+fn outline_of(element: &Element) -> (Vec<u8>, Outline) {
+    let mut out = Vec::with_capacity(256);
+    let mut outline = Outline::default();
+    out.push(b'<');
+    let at = out.len() as u32;
+    out.extend_from_slice(element.name.as_bytes());
+    outline.name = at..out.len() as u32;
+    for (name, value) in &element.attrs {
+        let which = match name.as_ref() {
+            "to" | "from" => continue,
+            "id" => AttrName::Id,
+            "type" => AttrName::Type,
+            "xml:lang" => AttrName::Lang,
+            _ => AttrName::Other,
+        };
+        let start = out.len() as u32;
+        build::attr(name, value, &mut out);
+        let end = out.len() as u32;
+        outline.attrs.push(Attr { name: which, whole: start..end, value: start + name.len() as u32 + 3..end - 1 });
+    }
+    out.push(b'>');
+    outline.content.start = out.len() as u32;
+    for node in &element.nodes {
+        match node {
+            super::element::Node::Text(text) => build::escape(text, &mut out),
+            super::element::Node::Element(child) => {
+                let start = out.len() as u32;
+                child.write(ns::CLIENT, &mut out);
+                let name = start + 1..start + 1 + child.name.len() as u32;
+                let ns = if child.ns == ns::CLIENT {
+                    NsRef::Content
+                } else {
+                    // `write` puts the declaration first: <name xmlns='…'
+                    let value = name.end + 8;
+                    NsRef::Local(value..value + child.ns.len() as u32)
+                };
+                outline.children.push(Child { whole: start..out.len() as u32, name, ns });
+            }
+        }
+    }
+    outline.content.end = out.len() as u32;
+    out.extend_from_slice(b"</");
+    out.extend_from_slice(element.name.as_bytes());
+    out.push(b'>');
+    (out, outline)
+}
+
+/// Bytes on their way out: an own head and a range of shared bytes. Cloning copies no byte.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    head: Rc<[u8]>,
+    body: Rc<[u8]>,
+    range: Range<u32>,
+}
+
+impl Chunk {
+    /// A chunk of bytes that belong to nobody else.
+    pub fn new(bytes: impl Into<Rc<[u8]>>) -> Chunk {
+        let head: Rc<[u8]> = bytes.into();
+        Chunk { body: head.clone(), head, range: 0..0 }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.range.len()
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends the bytes.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(&self.body[range(&self.range)]);
+    }
+}

@@ -1,0 +1,1 @@
+//! Date and time as XEP-0082 writes them.
