@@ -1,2 +1,8 @@
 //! Lampone.
+pub mod config;
+pub mod domain;
+pub mod limits;
+pub mod proto;
+pub mod router;
+pub mod server;
 pub mod wire;

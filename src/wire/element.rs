@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn a_tree_survives_writing_and_reading() {
         let tree = Element::new("iq", ns::CLIENT).attr("type", "get").attr("id", "a'b\"<&>\n").child(
-            Element::new("query", ns::ROSTER).child(Element::new("item", ns::ROSTER).attr("name", "ü").text("1 < 2 & 3")),
+            Element::new("query", ns::ROSTER)
+                .child(Element::new("item", ns::ROSTER).attr("name", "ü").text("1 < 2 & 3")),
         );
         let bytes = tree.to_vec();
         assert_eq!(Element::parse(&bytes, ns::CLIENT).unwrap(), tree, "{}", String::from_utf8_lossy(&bytes));

@@ -1,0 +1,39 @@
+//! Writes that the journal holds and the database does not yet.
+
+use super::store::View;
+
+/// A frozen set of writes on its way into the database; shared with the store's thread, read only.
+#[derive(Debug, Default)]
+pub struct Layer {}
+
+/// Two layers over the database: one that grows, one that is being flushed.
+#[derive(Debug, Default)]
+pub struct Overlay {}
+
+impl Overlay {
+    /// See [`super::store::Store::read`].
+    pub fn read(&self, view: &dyn View, key: &[u8]) -> Option<Vec<u8>> {
+        let _ = (view, key);
+        todo!()
+    }
+    /// See [`super::store::Store::scan`].
+    pub fn scan(&self, view: &dyn View, from: &[u8], to: &[u8], back: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let _ = (view, from, to, back, limit);
+        todo!()
+    }
+    /// See [`super::store::Store::put`].
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        let _ = (key, value);
+        todo!()
+    }
+    /// See [`super::store::Store::put_new`].
+    pub fn put_new(&mut self, key: &[u8], value: &[u8]) {
+        let _ = (key, value);
+        todo!()
+    }
+    /// See [`super::store::Store::remove`].
+    pub fn remove(&mut self, key: &[u8]) {
+        let _ = key;
+        todo!()
+    }
+}

@@ -1,0 +1,73 @@
+//! The store as the rest of the house sees it: ordered bytes, read at once, written by batch.
+//!
+//! Keys are ordered bytes, owner first, numbers big-endian, so that a prefix is a range.
+
+use std::ops::ControlFlow;
+
+use super::overlay::Overlay;
+
+/// Reads of the database as of the last flush. Every scan is bounded by its caller.
+pub trait View {
+    /// The value under `key`.
+    fn read(&self, key: &[u8]) -> Option<Vec<u8>>;
+
+    /// Visits the rows with `from <= key < to` in ascending order (descending if `back`) until the visitor breaks.
+    fn scan(&self, from: &[u8], to: &[u8], back: bool, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>);
+}
+
+/// The database and, over it, all that was written since.
+pub struct Store<'a> {
+    /// Writes not yet in the database.
+    pub overlay: &'a mut Overlay,
+    /// The database.
+    pub view: &'a dyn View,
+}
+
+impl Store<'_> {
+    /// The value under `key`, with all writes of earlier turns and of this one.
+    pub fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.overlay.read(self.view, key)
+    }
+
+    /// Whether there is a row under `key`.
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.read(key).is_some()
+    }
+
+    /// At most `limit` rows with `from <= key < to`, ascending, or descending if `back`.
+    pub fn scan(&self, from: &[u8], to: &[u8], back: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.overlay.scan(self.view, from, to, back, limit)
+    }
+
+    /// At most `limit` rows whose key starts with `prefix`, ascending.
+    pub fn prefix(&self, prefix: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.scan(prefix, &after_prefix(prefix), false, limit)
+    }
+
+    /// Writes a row.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.overlay.put(key, value);
+    }
+
+    /// Writes a row whose key was never used before; removing it while it is still in the overlay then leaves no trace.
+    pub fn put_new(&mut self, key: &[u8], value: &[u8]) {
+        self.overlay.put_new(key, value);
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, key: &[u8]) {
+        self.overlay.remove(key);
+    }
+}
+
+/// The first key behind all keys that start with `prefix`.
+pub fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![u8::MAX; prefix.len() + 1]
+}

@@ -1,0 +1,65 @@
+//! Every bound of the house, with unit and reason. What an admin may change stands in `config.rs` with these as
+//! defaults.
+
+/// Bytes of one top-level element before sign-in: enough for any SASL response, too little to hurt (S3).
+pub const PREAUTH_STANZA_BYTES_MAX: usize = 10 * 1024;
+/// Bytes of one stanza after sign-in: a vCard with a picture fits (RFC 6120 §13.12 demands at least 10,000).
+pub const STANZA_BYTES_MAX: usize = 256 * 1024;
+/// Nesting of elements below the stream element; real stanzas stay below 15.
+pub const DEPTH_MAX: usize = 48;
+/// Bytes that may wait in a stream's outbox before those who fill it are paused.
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// Bytes in a stream's outbox at which the stream is closed and its session left to resumption.
+pub const OUTBOX_BYTES_CAP: usize = 2 * 1024 * 1024;
+/// Milliseconds from accept to the end of sign-in (S3).
+pub const PREAUTH_MS_MAX: u64 = 30_000;
+/// Milliseconds that a closing stream may take to write its last bytes.
+pub const CLOSING_MS_MAX: u64 = 2_000;
+/// Connections in all: sockets of a small machine, 1,024 files by default with room for the store.
+pub const STREAMS_MAX: usize = 8_192;
+/// Connections from one IPv4 address or one IPv6 /64: a household behind one address, with every device twice.
+pub const STREAMS_PER_ADDRESS_MAX: usize = 2_048;
+/// Connections from one address or /64 that have not signed in.
+pub const PREAUTH_PER_ADDRESS_MAX: usize = 64;
+/// Sign-in attempts on one stream before it is closed, RFC 6120 §6.4.5 (2 to 5 are recommended).
+pub const SASL_ATTEMPTS_MAX: u32 = 5;
+/// Resources bound to one account at once.
+pub const SESSIONS_PER_ACCOUNT_MAX: usize = 64;
+/// Hibernated sessions kept for one account (S35).
+pub const HIBERNATIONS_PER_ACCOUNT_MAX: usize = 16;
+/// Stanzas kept for resumption in one session (S35).
+pub const SM_QUEUE_MAX: usize = 2_000;
+/// Bytes kept for resumption in one session.
+pub const SM_QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Messages kept for one absent account, XEP-0160.
+pub const OFFLINE_PER_ACCOUNT_MAX: usize = 2_000;
+/// Items in one roster.
+pub const ROSTER_ITEMS_MAX: usize = 2_000;
+/// Subscription requests that wait for one account (S33).
+pub const PENDING_IN_MAX: usize = 200;
+/// Groups of one roster item.
+pub const ROSTER_GROUPS_MAX: usize = 32;
+/// Bytes of a roster item's name or group, RFC 6121 §2.1.2.
+pub const ROSTER_TEXT_BYTES_MAX: usize = 1023;
+/// Addresses in one block list, XEP-0191.
+pub const BLOCKED_MAX: usize = 2_000;
+/// Bytes of a vCard, XEP-0054.
+pub const VCARD_BYTES_MAX: usize = 192 * 1024;
+/// Private elements of one account, XEP-0049.
+pub const PRIVATE_ROWS_MAX: usize = 200;
+/// Addresses to which one session sent directed presence.
+pub const DIRECTED_MAX: usize = 500;
+/// Notices that one event may cause; beyond it is a loop of ours.
+pub const NOTICES_PER_TURN_MAX: usize = 10_000;
+/// Bytes of puts in one batch to the committer.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Batches handed to the committer and not yet answered; beyond it readers are paused.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
+/// Bytes of writes held in memory before they move from the journal into the database.
+pub const OVERLAY_BYTES_MAX: usize = 768 * 1024;
+/// Milliseconds before a smaller layer moves as well.
+pub const OVERLAY_MS_MAX: u64 = 60_000;
+/// Bytes of one of the two journal files.
+pub const JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of redb's page cache.
+pub const DATABASE_CACHE_BYTES: usize = 2 * 1024 * 1024;

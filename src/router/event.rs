@@ -1,0 +1,154 @@
+//! What comes into the core and what goes out of it. Both enums are closed: a new variant is a design decision.
+
+use std::{net::IpAddr, path::PathBuf, rc::Rc, sync::Arc};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    config::Config,
+    domain::overlay::Layer,
+    proto::{sasl::ChannelBinding, scram::Credentials},
+    wire::stanza::Chunk,
+};
+
+/// A connection's place in the driver's table. A stale id finds nothing; it never panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    /// Index of the slot; slots are reused.
+    pub slot: u32,
+    /// Counts the uses of the slot.
+    pub generation: u32,
+}
+
+/// A batch of puts that becomes durable as one; ids only grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub u64);
+
+/// A question to the world outside, answered by a later event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueryId(pub u64);
+
+/// Milliseconds on a clock that never goes back; the zero point means nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// Later by this many milliseconds.
+    pub fn plus_ms(self, ms: u64) -> Time {
+        Time(self.0.saturating_add(ms))
+    }
+}
+
+/// Through which door a connection came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// TCP that starts in clear and upgrades by STARTTLS, RFC 6120 §5.
+    StartTls(IpAddr),
+    /// TCP that starts with TLS, XEP-0368; `Event::Secured` follows before any bytes.
+    DirectTls(IpAddr),
+    /// The administration socket; the peer's user id was allowed by the adapter.
+    Local {
+        /// User id of the peer (`SO_PEERCRED`).
+        uid: u32,
+    },
+}
+
+/// What TLS knows once its handshake is complete.
+#[derive(Clone, Debug, Default)]
+pub struct Secured {
+    /// Data for channel binding.
+    pub binding: ChannelBinding,
+    /// Server name that the client asked for (SNI), lower case.
+    pub server_name: Option<String>,
+    /// `1.3` or `1.2`, for `status` and the log.
+    pub version: &'static str,
+}
+
+/// Why the store refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// No space is left on the medium.
+    Full,
+    /// The medium failed.
+    Io,
+}
+
+/// Everything that can happen to the server.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A connection was accepted.
+    Opened(StreamId, Door),
+    /// Its TLS handshake is complete.
+    Secured(StreamId, Secured),
+    /// Bytes came in, decrypted. All are consumed in this turn.
+    Received(StreamId, &'a [u8]),
+    /// More than `limits::OUTBOX_BYTES_MAX` bytes wait to be written after the socket took what it could.
+    Stuck(StreamId),
+    /// A stuck stream has written everything.
+    Drained(StreamId),
+    /// The connection is gone: end of file, reset, TLS failure, hard cap of the outbox. Never after `Effect::Close`.
+    Closed(StreamId),
+    /// All batches up to this one are durable.
+    Committed(BatchId),
+    /// This batch and all after it that were handed over are not durable and will not be.
+    Refused(BatchId, StoreError),
+    /// The layer given by `Effect::Flush` is in the database (`Ok`), or not yet: it stays and is offered again.
+    Flushed(Result<(), StoreError>),
+    /// Credentials were derived from a password.
+    Derived(QueryId, Credentials),
+    /// A password was compared with credentials.
+    Verified(QueryId, bool),
+    /// A backup was written, or why not, in words for the admin.
+    BackedUp(QueryId, Result<(), String>),
+    /// New settings.
+    Reloaded(Rc<Config>),
+    /// The process shall end: close streams with `system-shutdown`, commit, then `Effect::Stop`.
+    Shutdown,
+    /// The time that `Server::deadline` asked for has come.
+    Tick,
+}
+
+/// Everything that the server can want from the world.
+#[derive(Debug)]
+pub enum Effect {
+    /// Append to the stream's outbox; written at the end of the driver's round, in one TLS record if it fits.
+    Write(StreamId, Chunk),
+    /// Write what waits, then start the TLS handshake; bytes in clear that came before it are dropped.
+    StartTls(StreamId),
+    /// Stop reading from the stream.
+    Pause(StreamId),
+    /// Read again.
+    Resume(StreamId),
+    /// Write what waits (bounded in time), close. No event follows for this id; the slot may be reused.
+    Close(StreamId),
+    /// Make these puts durable, in order; answered by `Committed` or `Refused`.
+    Commit(BatchId, Vec<u8>),
+    /// Move this frozen layer into the database; answered by `Flushed`. At most one is under way.
+    Flush(Arc<Layer>),
+    /// Derive credentials on a pool thread; answered by `Derived`.
+    Derive(QueryId, Zeroizing<String>),
+    /// Compare a password on a pool thread, in a time that tells nothing; answered by `Verified`.
+    Verify(QueryId, Credentials, Zeroizing<String>),
+    /// Write a consistent copy of the store to this file; answered by `BackedUp`.
+    Backup(QueryId, PathBuf),
+    /// All streams are closed and all is durable: end the process.
+    Stop,
+}
+
+/// Randomness from outside.
+pub trait Entropy {
+    /// Fills the buffer with bytes fit for secrets.
+    fn fill(&mut self, buffer: &mut [u8]);
+}
+
+/// What a turn may know of the world.
+pub struct Env<'e> {
+    /// For deadlines.
+    pub now: Time,
+    /// Microseconds since 1970, for stamps and ids; may jump.
+    pub wall_us: u64,
+    /// The database as of the last flush.
+    pub view: &'e dyn crate::domain::store::View,
+    /// Randomness.
+    pub entropy: &'e mut dyn Entropy,
+}

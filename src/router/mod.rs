@@ -1,0 +1,3 @@
+//! Floor 4: who gets this stanza, in which phase, by which service. Knows no service by name.
+
+pub mod event;
