@@ -2,3 +2,4 @@
 
 pub mod sasl;
 pub mod scram;
+pub mod sm;
