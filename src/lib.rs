@@ -1,2 +1,3 @@
 //! Lampone.
+pub mod proto;
 pub mod wire;

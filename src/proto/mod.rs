@@ -1,0 +1,4 @@
+//! Floor 2: one connection's state machines, without I/O. Knows no other connection.
+
+pub mod sasl;
+pub mod scram;
