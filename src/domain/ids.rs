@@ -40,3 +40,14 @@ impl Time {
         Time(self.0.saturating_add(ms))
     }
 }
+
+/// A message's number as the `id` of a stanza-id (XEP-0359): opaque to everybody else.
+pub fn text(id: MessageId) -> heapless::String<16> {
+    let mut out = heapless::String::new();
+    for shift in (0..16).rev() {
+        let digit = (id.0 >> (shift * 4)) as u32 & 15;
+        // 16 digits fit.
+        let _ = out.push(char::from_digit(digit, 16).unwrap_or('0'));
+    }
+    out
+}

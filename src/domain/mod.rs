@@ -8,3 +8,4 @@ pub mod overlay;
 pub mod roster;
 pub mod sessions;
 pub mod store;
+pub mod waiting;

@@ -62,6 +62,8 @@ pub struct Session {
     pub sm: Option<Box<Sm<Keep>>>,
     /// Answers that wait for the disk, each with its batch, and what must not overtake them.
     pub gate: VecDeque<(u64, Chunk, Keep)>,
+    /// Messages from this number on wait to be sent to it, in order; `None`: it has caught up.
+    pub backlog: Option<MessageId>,
     /// When it is forgotten if nobody resumes it.
     pub expires: Option<Time>,
     /// Seconds since 1970 when it was bound.

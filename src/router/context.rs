@@ -61,6 +61,8 @@ pub struct Core {
     pub ask: Vec<SessionId>,
     /// Sessions whose gate holds something.
     pub gated: Vec<SessionId>,
+    /// Sessions with messages that wait, to be served when the round is over.
+    pub backlogs: Vec<SessionId>,
     /// Messages given to streams without stream management: forgotten once their batch is durable.
     pub handed_over: VecDeque<(u64, AccountId, MessageId)>,
     /// Counters for `status`.

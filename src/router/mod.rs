@@ -2,4 +2,5 @@
 
 pub mod context;
 pub mod event;
+pub mod route;
 pub mod service;
