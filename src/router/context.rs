@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     event::{Effect, Entropy},
-    service::{Card, Leg, Notice, Origin, Reply},
+    service::{Card, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
 };
 use crate::{
     config::Config,
@@ -14,6 +14,7 @@ use crate::{
         accounts, blocks,
         ids::{AccountId, MessageId, QueryId, SessionId, StreamId, Time},
         overlay::Overlay,
+        roster,
         sessions::{Keep, Sessions},
         store::{Store, View},
     },
@@ -53,6 +54,10 @@ pub struct Core {
     pub work: VecDeque<Work>,
     /// Every service's card.
     pub cards: Vec<&'static Card>,
+    /// What services disclose beyond their cards: where, of which domain, what.
+    pub disclosed: Vec<(Scope, String, Element)>,
+    /// Services that answer disco requests for nodes.
+    pub discloses: Vec<Discloses>,
     /// The batch that the writes of now will be part of.
     pub open_batch: u64,
     /// All batches up to this one are durable.
@@ -88,6 +93,10 @@ pub struct Counters {
     pub failures: u64,
     /// Turns that panicked and were discarded.
     pub panics: u64,
+    /// Batches handed over to be made durable; each costs one flush of the medium.
+    pub commits: u64,
+    /// Bytes in these batches.
+    pub commit_bytes: u64,
 }
 
 /// The turn as a service sees it.
@@ -208,7 +217,11 @@ impl Ctx<'_> {
     }
 
     /// Whether `owner` blocks `other` (XEP-0191).
+    /// Nobody can block themselves (XEP-0191 §4) or the server that speaks to them in its own name.
     pub fn blocks(&mut self, owner: &Jid, other: &Jid) -> bool {
+        if owner.bare_str() == other.bare_str() || (other.local().is_none() && self.is_local(other)) {
+            return false;
+        }
         let account = match self.core.sessions.online(owner.bare_str()) {
             Some(online) if !online.blocks => return false,
             Some(online) => online.account,
@@ -218,6 +231,11 @@ impl Ctx<'_> {
             },
         };
         blocks::blocks(&self.store(), account, other)
+    }
+
+    /// Whether the account shows its presence to this address: its roster says `from` or `both`.
+    pub fn shows_presence(&mut self, account: AccountId, to: &Jid) -> bool {
+        roster::item(&self.store(), account, to.bare_str()).is_some_and(|item| item.state.from)
     }
 
     /// Whether this address may administer the server: named in the configuration with its whole bare address, made an
@@ -235,6 +253,20 @@ impl Ctx<'_> {
 }
 
 impl Core {
+    /// Writes down what services say about themselves; again when the settings change.
+    pub fn introduce(&mut self, services: &[Box<dyn Service>]) {
+        let config = self.config.clone();
+        self.cards = services.iter().map(|service| service.card()).collect();
+        self.discloses = services.iter().filter_map(|service| service.discloses()).collect();
+        self.disclosed.clear();
+        for domain in &config.domains {
+            for scope in [Scope::Host, Scope::Own] {
+                let elements = services.iter().flat_map(|service| service.disco(scope, domain, &config));
+                self.disclosed.extend(elements.map(|element| (scope, domain.clone(), element)));
+            }
+        }
+    }
+
     fn query(&mut self) -> QueryId {
         self.next_query += 1;
         QueryId(self.next_query)
