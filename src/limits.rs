@@ -85,3 +85,11 @@ pub const OVERLAY_MS_MAX: u64 = 60_000;
 pub const JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of redb's page cache.
 pub const DATABASE_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// Messages of a backlog that are read and sent at a time.
+pub const BACKLOG_PAGE: usize = 64;
+/// Unacknowledged stanzas of a session above which its backlog waits.
+pub const BACKLOG_UNACKED_MAX: usize = 128;
+/// Milliseconds that a sender is held back because a recipient's outbox is full.
+pub const HELD_BACK_MS_MAX: u64 = 1_000;
+/// Milliseconds before writes that nobody waits for (a message was received) are committed by themselves.
+pub const LAZY_COMMIT_MS: u64 = 5_000;

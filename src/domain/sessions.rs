@@ -37,6 +37,16 @@ pub struct Presence {
     pub stanza: Stanza,
 }
 
+/// How far a session has been given the messages that waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The next message is this one or later.
+    pub next: MessageId,
+    /// Older messages may be under way to another session and are then not sent a second time; these and later ones
+    /// came when this session was there.
+    pub since: MessageId,
+}
+
 /// One bound resource.
 #[derive(Debug)]
 pub struct Session {
@@ -62,8 +72,8 @@ pub struct Session {
     pub sm: Option<Box<Sm<Keep>>>,
     /// Answers that wait for the disk, each with its batch, and what must not overtake them.
     pub gate: VecDeque<(u64, Chunk, Keep)>,
-    /// Messages from this number on wait to be sent to it, in order; `None`: it has caught up.
-    pub backlog: Option<MessageId>,
+    /// Messages that wait to be sent to it, in order; `None`: it has caught up.
+    pub backlog: Option<Backlog>,
     /// When it is forgotten if nobody resumes it.
     pub expires: Option<Time>,
     /// Seconds since 1970 when it was bound.

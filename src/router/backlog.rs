@@ -9,15 +9,11 @@ use super::context::Ctx;
 use crate::{
     domain::{
         ids::{MessageId, SessionId},
-        sessions::Keep,
+        sessions::{Backlog, Keep},
         waiting::{self, Waiting},
     },
     limits,
-    wire::{
-        build,
-        stanza::Chunk,
-        time,
-    },
+    wire::{build, stanza::Chunk, time},
 };
 
 /// Serves every session that has a backlog and room for a page.
@@ -32,7 +28,7 @@ pub fn serve(ctx: &mut Ctx<'_>) {
 /// Sends one page if there is room; `false`: the session has caught up or is gone.
 fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     let Some(session) = ctx.core.sessions.session(id) else { return false };
-    let Some(from) = session.backlog else { return false };
+    let Some(backlog) = session.backlog else { return false };
     let waits_for_acks = session.sm.as_ref().is_some_and(|sm| sm.unacked_len() >= limits::BACKLOG_UNACKED_MAX);
     let Some(stream) = session.stream else { return true };
     if waits_for_acks || ctx.core.stuck.contains_key(&stream) {
@@ -40,14 +36,14 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     }
     let (account, jid) = (session.account, session.jid.clone());
     let under_way = under_way(ctx, jid.bare_str());
-    let messages = waiting::page(&ctx.store(), account, from, limits::BACKLOG_PAGE);
+    let messages = waiting::page(&ctx.store(), account, backlog.next, limits::BACKLOG_PAGE);
     let last = messages.len() < limits::BACKLOG_PAGE;
     let next = messages.last().map(|message| MessageId(message.id.0 + 1));
-    for message in messages.iter().filter(|message| !under_way.contains(&message.id)) {
+    for message in messages.iter().filter(|message| message.id >= backlog.since || !under_way.contains(&message.id)) {
         ctx.core.deliver(id, delayed(message, jid.domain()), Keep::Message(message.id));
     }
     if let Some(session) = ctx.core.sessions.session_mut(id) {
-        session.backlog = if last { None } else { next };
+        session.backlog = if last { None } else { next.map(|next| Backlog { next, ..backlog }) };
     }
     !last
 }

@@ -1,6 +1,11 @@
 //! What a service can see and do during a turn.
 
-use std::{collections::VecDeque, net::IpAddr, path::PathBuf, rc::Rc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    path::PathBuf,
+    rc::Rc,
+};
 
 use zeroize::Zeroizing;
 
@@ -68,6 +73,10 @@ pub struct Core {
     pub gated: Vec<SessionId>,
     /// Sessions with messages that wait, to be served when the round is over.
     pub backlogs: Vec<SessionId>,
+    /// Streams whose outbox is full, each with the streams that are paused because of it.
+    pub stuck: BTreeMap<StreamId, Vec<StreamId>>,
+    /// The stream whose bytes are being handled.
+    pub current: Option<StreamId>,
     /// Messages given to streams without stream management: forgotten once their batch is durable.
     pub handed_over: VecDeque<(u64, AccountId, MessageId)>,
     /// Counters for `status`.
@@ -181,6 +190,25 @@ impl Ctx<'_> {
         let Some(to) = self.core.sessions.session(session).map(|s| s.jid.clone()) else { return };
         let chunk = Stanza::build(element, from, Some(to)).chunk();
         self.core.deliver(session, chunk, Keep::Nothing);
+    }
+
+    /// Shows `viewer` the presence of all of `owner`'s available sessions (RFC 6121 §3.1.5).
+    pub fn show_presence(&mut self, owner: &Jid, viewer: &Jid) {
+        let sessions = self.core.sessions.of(owner.bare_str());
+        let shown: Vec<_> = sessions.filter_map(|(_, s)| Some(s.presence.as_ref()?.stanza.clone())).collect();
+        for stanza in shown {
+            self.send(Leg::Inbound, stanza.readdressed(Some(viewer.clone())));
+        }
+    }
+
+    /// Shows `viewer` that all of `owner`'s available sessions are gone (RFC 6121 §3.2.2).
+    pub fn hide_presence(&mut self, owner: &Jid, viewer: &Jid) {
+        let sessions = self.core.sessions.of(owner.bare_str()).filter(|(_, s)| s.presence.is_some());
+        let hidden: Vec<_> = sessions.map(|(_, s)| s.jid.clone()).collect();
+        let unavailable = Element::new("presence", ns::CLIENT).attr("type", "unavailable");
+        for jid in hidden {
+            self.send(Leg::Inbound, Stanza::build(&unavailable, jid, Some(viewer.clone())));
+        }
     }
 
     /// Answers an IQ whose handler said [`Reply::Later`].
@@ -346,6 +374,17 @@ impl Core {
         }
         if let Some(stream) = stream {
             self.effects.push(Effect::Write(stream, chunk));
+            self.hold_back(stream);
+        }
+    }
+
+    /// Whoever fills an outbox that is full already has to wait a moment (bounded, see `limits::HELD_BACK_MS_MAX`).
+    fn hold_back(&mut self, stream: StreamId) {
+        if let (Some(held), Some(current)) = (self.stuck.get_mut(&stream), self.current)
+            && !held.contains(&current)
+        {
+            held.push(current);
+            self.effects.push(Effect::Pause(current));
         }
     }
 

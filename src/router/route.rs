@@ -77,10 +77,8 @@ impl Router {
         for kind in [Kind::Message, Kind::Presence, Kind::Iq] {
             for leg in [Leg::Outbound, Leg::Inbound] {
                 for phase in PHASES {
-                    let names: Vec<_> = self.passes[index(kind, leg, phase)]
-                        .iter()
-                        .map(|at| self.services[*at].card().name)
-                        .collect();
+                    let names: Vec<_> =
+                        self.passes[index(kind, leg, phase)].iter().map(|at| self.services[*at].card().name).collect();
                     if !names.is_empty() {
                         out += &format!("{:<9} {leg:<9?} {phase:<8?} {}\n", kind.as_str(), names.join(", "));
                     }
@@ -311,4 +309,3 @@ fn shares_presence(ctx: &mut Ctx<'_>, account: AccountId, target: SessionId, fro
         || from.local().is_none()
         || roster::state(&ctx.store(), account, from.bare_str()).from
 }
-

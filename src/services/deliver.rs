@@ -7,7 +7,7 @@
 use crate::{
     domain::{
         ids::{AccountId, MessageId, SessionId},
-        sessions::Keep,
+        sessions::{Backlog, Keep},
         waiting,
     },
     router::{
@@ -166,9 +166,10 @@ fn keep(stanza: &mut Stanza, to: &Jid, account: AccountId, ctx: &mut Ctx<'_>) ->
 
 /// A session takes messages from now on: those that wait come first, oldest first (XEP-0160 §2, step 5).
 fn start_backlog(id: SessionId, ctx: &mut Ctx<'_>) {
+    let since = ctx.message_id();
     let Some(session) = ctx.core.sessions.session_mut(id) else { return };
     if session.takes_messages() && session.backlog.is_none() && !session.is_local {
-        session.backlog = Some(MessageId(0));
+        session.backlog = Some(Backlog { next: MessageId(0), since });
         ctx.core.backlogs.push(id);
     }
 }

@@ -217,7 +217,16 @@ impl Stanza {
         let kind = Kind::from_name(slice(bytes, &outline.name))?;
         let ty = outline.attrs.iter().find(|attr| attr.name == AttrName::Type);
         let ty = Type::parse(kind, ty.map(|attr| slice(bytes, &attr.value)));
-        Some(Stanza { kind, ty, from, to, bytes: bytes.into(), outline: Rc::new(outline), lang: None, adds: Vec::new() })
+        Some(Stanza {
+            kind,
+            ty,
+            from,
+            to,
+            bytes: bytes.into(),
+            outline: Rc::new(outline),
+            lang: None,
+            adds: Vec::new(),
+        })
     }
 
     /// A stanza that the server itself makes. The element's `from` and `to` are replaced by the arguments.
