@@ -281,6 +281,32 @@ impl Ctx<'_> {
 }
 
 impl Core {
+    /// Nobody is bound and nothing is left to do.
+    pub fn new(config: Rc<Config>, started_s: u64) -> Core {
+        Core {
+            config,
+            sessions: Sessions::default(),
+            overlay: Overlay::default(),
+            effects: Vec::new(),
+            work: VecDeque::new(),
+            cards: Vec::new(),
+            disclosed: Vec::new(),
+            discloses: Vec::new(),
+            open_batch: 1,
+            committed: 0,
+            ask: Vec::new(),
+            gated: Vec::new(),
+            backlogs: Vec::new(),
+            stuck: BTreeMap::new(),
+            current: None,
+            handed_over: VecDeque::new(),
+            counters: Counters::default(),
+            started_s,
+            last_message: 0,
+            next_query: 0,
+        }
+    }
+
     /// Writes down what services say about themselves; again when the settings change.
     pub fn introduce(&mut self, services: &[Box<dyn Service>]) {
         let config = self.config.clone();
