@@ -93,17 +93,49 @@ pub fn update(store: &mut Store<'_>, jid: &Jid, account: &Account) {
     }
 }
 
-/// Removes an account and all rows that belong to it.
-pub fn remove(store: &mut Store<'_>, jid: &Jid) -> Option<Account> {
+/// Removes the account itself: nobody can sign in from now on. Its other rows are left to [`purge`].
+pub fn close(store: &mut Store<'_>, jid: &Jid) -> Option<Account> {
     let account = find(store, jid)?;
     store.remove(&key(jid)?);
+    Some(account)
+}
+
+/// Removes all rows that belong to an account.
+pub fn purge(store: &mut Store<'_>, id: AccountId) {
     for tag in keys::OWNED {
         // Rows per tag are bounded by `limits`, and small.
-        for (key, _) in store.prefix(&keys::owned(*tag, account.id), usize::MAX) {
+        for (key, _) in store.prefix(&keys::owned(*tag, id), usize::MAX) {
             store.remove(&key);
         }
     }
+}
+
+/// Removes an account and all rows that belong to it.
+pub fn remove(store: &mut Store<'_>, jid: &Jid) -> Option<Account> {
+    let account = close(store, jid)?;
+    purge(store, account.id);
     Some(account)
+}
+
+/// Whether any account is here.
+pub fn any(store: &Store<'_>) -> bool {
+    !store.prefix(b"a", 1).is_empty()
+}
+
+/// How many accounts a domain has.
+pub fn count(store: &Store<'_>, domain: &str) -> usize {
+    const PAGE: usize = 500;
+    let prefix = keys::accounts_of(domain);
+    let end = super::store::after_prefix(&prefix);
+    let (mut from, mut count) = (prefix, 0);
+    loop {
+        let page = store.scan(&from, &end, false, PAGE);
+        count += page.len();
+        match page.into_iter().nth(PAGE - 1) {
+            Some((last, _)) => from = [&last[..], &[0]].concat(),
+            None => return count,
+        }
+    }
 }
 
 /// At most `limit` accounts of a domain whose localpart is greater than `after`, in order.

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod blocks;
 pub mod ids;
+pub mod invitations;
 pub mod keys;
 pub mod overlay;
 pub mod roster;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     event::{Effect, Entropy},
-    service::{Card, Leg, Notice, Origin, Reply},
+    service::{Card, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
 };
 use crate::{
     config::Config,
@@ -19,6 +19,7 @@ use crate::{
         accounts, blocks,
         ids::{AccountId, MessageId, QueryId, SessionId, StreamId, Time},
         overlay::Overlay,
+        roster,
         sessions::{Keep, Sessions},
         store::{Store, View},
     },
@@ -58,6 +59,10 @@ pub struct Core {
     pub work: VecDeque<Work>,
     /// Every service's card.
     pub cards: Vec<&'static Card>,
+    /// What services disclose beyond their cards: where, of which domain, what.
+    pub disclosed: Vec<(Scope, String, Element)>,
+    /// Services that answer disco requests for nodes.
+    pub discloses: Vec<Discloses>,
     /// The batch that the writes of now will be part of.
     pub open_batch: u64,
     /// All batches up to this one are durable.
@@ -118,6 +123,10 @@ pub struct Counters {
     pub failures: u64,
     /// Turns that panicked and were discarded.
     pub panics: u64,
+    /// Batches handed over to be made durable; each costs one flush of the medium.
+    pub commits: u64,
+    /// Bytes in these batches.
+    pub commit_bytes: u64,
 }
 
 /// The turn as a service sees it.
@@ -257,7 +266,11 @@ impl Ctx<'_> {
     }
 
     /// Whether `owner` blocks `other` (XEP-0191).
+    /// Nobody can block themselves (XEP-0191 §4) or the server that speaks to them in its own name.
     pub fn blocks(&mut self, owner: &Jid, other: &Jid) -> bool {
+        if owner.bare_str() == other.bare_str() || (other.local().is_none() && self.is_local(other)) {
+            return false;
+        }
         let account = match self.core.sessions.online(owner.bare_str()) {
             Some(online) if !online.blocks => return false,
             Some(online) => online.account,
@@ -267,6 +280,11 @@ impl Ctx<'_> {
             },
         };
         blocks::blocks(&self.store(), account, other)
+    }
+
+    /// Whether the account shows its presence to this address: its roster says `from` or `both`.
+    pub fn shows_presence(&mut self, account: AccountId, to: &Jid) -> bool {
+        roster::item(&self.store(), account, to.bare_str()).is_some_and(|item| item.state.from)
     }
 
     /// Whether this address may administer the server: named in the configuration with its whole bare address, made an
@@ -284,15 +302,17 @@ impl Ctx<'_> {
 }
 
 impl Core {
-    /// Nobody bound, nothing to do.
-    pub fn new(config: Rc<Config>, cards: Vec<&'static Card>, wall_us: u64) -> Core {
+    /// Nobody is bound and nothing is left to do.
+    pub fn new(config: Rc<Config>, started_s: u64) -> Core {
         Core {
             config,
             sessions: Sessions::default(),
             overlay: Overlay::default(),
             effects: Vec::new(),
             work: VecDeque::new(),
-            cards,
+            cards: Vec::new(),
+            disclosed: Vec::new(),
+            discloses: Vec::new(),
             open_batch: 1,
             committed: 0,
             ask: Vec::new(),
@@ -303,22 +323,31 @@ impl Core {
             current: None,
             handed_over: VecDeque::new(),
             counters: Counters::default(),
-            started_s: wall_us / 1_000_000,
+            started_s,
             features: BTreeMap::new(),
             last_message: 0,
             next_query: 0,
         }
     }
 
-    /// Notes what the services say about themselves under the present settings.
-    pub fn describe(&mut self, router: &super::route::Router) {
-        self.features.clear();
-        for domain in &self.config.domains {
-            let mut out = Vec::new();
-            for card in &self.cards {
-                card.stream_features.iter().for_each(|feature| out.extend_from_slice(feature.as_bytes()));
+    /// Writes down what services say about themselves; again when the settings change.
+    pub fn introduce(&mut self, services: &[Box<dyn Service>]) {
+        let config = self.config.clone();
+        self.cards = services.iter().map(|service| service.card()).collect();
+        self.discloses = services.iter().filter_map(|service| service.discloses()).collect();
+        self.disclosed.clear();
+        for domain in &config.domains {
+            for scope in [Scope::Host, Scope::Own] {
+                let elements = services.iter().flat_map(|service| service.disco(scope, domain, &config));
+                self.disclosed.extend(elements.map(|element| (scope, domain.clone(), element)));
             }
-            let _ = router;
+        }
+        for domain in &config.domains {
+            let fixed = self.cards.iter().flat_map(|card| card.stream_features).copied();
+            let mut out = fixed.collect::<String>().into_bytes();
+            for feature in services.iter().filter_map(|service| service.stream_feature(self, domain)) {
+                feature.write(ns::CLIENT, &mut out);
+            }
             self.features.insert(domain.as_str().into(), out);
         }
     }

@@ -3,5 +3,8 @@
 pub mod backlog;
 pub mod context;
 pub mod event;
+pub mod lifecycle;
 pub mod route;
 pub mod service;
+#[cfg(test)]
+pub mod testing;

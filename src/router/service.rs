@@ -2,14 +2,14 @@
 //!
 //! Services reach one another only by facts, by phases and by notices; they never import each other.
 
-use super::context::Ctx;
+use super::context::{Core, Ctx};
 use crate::{
     config::Config,
     domain::ids::{AccountId, QueryId, SessionId},
     proto::scram::Credentials,
     wire::{
         element::Element,
-        error::StanzaError,
+        error::{Condition, StanzaError},
         jid::Jid,
         stanza::{Kind, Stanza, Type},
     },
@@ -124,6 +124,22 @@ impl Iq<'_> {
         self.ty == Type::Set
     }
 
+    /// The sender's account in scope `Own`, the addressee's in scope `Other`.
+    ///
+    /// # Errors
+    /// `service-unavailable` if there is none: the command line has no account.
+    pub fn owner(&self) -> Result<AccountId, StanzaError> {
+        self.account.ok_or(StanzaError::new(Condition::ServiceUnavailable))
+    }
+
+    /// Refuses what only makes sense as a question.
+    ///
+    /// # Errors
+    /// `not-allowed` if the request is of type set.
+    pub fn only_get(&self) -> Result<(), StanzaError> {
+        if self.is_set() { Err(Condition::NotAllowed.into()) } else { Ok(()) }
+    }
+
     /// Where to send an answer that comes later.
     pub fn origin(&self) -> Origin {
         Origin {
@@ -178,6 +194,8 @@ pub enum Notice {
     },
     /// An account was made.
     AccountCreated(Jid),
+    /// An account was closed and its sessions have ended; its rows go next.
+    AccountClosed(AccountId, Jid),
     /// An account is gone; its rows are removed.
     AccountRemoved(AccountId, Jid),
     /// `Ctx::derive` answered.
@@ -199,7 +217,7 @@ pub trait Service {
     /// The stanza error that the sender gets.
     fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
         let _ = (iq, ctx);
-        Err(crate::wire::error::Condition::ServiceUnavailable.into())
+        Err(Condition::ServiceUnavailable.into())
     }
 
     /// Looks at a message or presence in a phase that the card names.
@@ -213,9 +231,36 @@ pub trait Service {
         let _ = (notice, ctx);
     }
 
-    /// Entries for disco#items of the domain, and identities or forms for disco#info beyond the card's features.
-    fn disco(&self, scope: Scope, config: &Config) -> Vec<Element> {
-        let _ = (scope, config);
+    /// What disco tells of a domain (`Scope::Host`) or of an account there (`Scope::Own`) beyond the card's features:
+    /// `<identity/>`, `<feature/>` and forms `<x/>` for disco#info, `<item/>` for disco#items. The same for everybody,
+    /// because XEP-0115 hashes it; asked once at start and when the settings change.
+    fn disco(&self, scope: Scope, domain: &str, config: &Config) -> Vec<Element> {
+        let _ = (scope, domain, config);
         Vec::new()
     }
+
+    /// Answers disco requests for nodes, and lists items that not everybody may see.
+    fn discloses(&self) -> Option<Discloses> {
+        None
+    }
+
+    /// Stream features after sign-in that depend on settings or cards.
+    fn stream_feature(&self, core: &Core, domain: &str) -> Option<Element> {
+        let _ = (core, domain);
+        None
+    }
 }
+
+/// A disco request, XEP-0030.
+#[derive(Debug)]
+pub struct DiscoAsk<'a> {
+    /// The request itself.
+    pub iq: &'a Iq<'a>,
+    /// disco#items; otherwise disco#info.
+    pub items: bool,
+    /// The node asked for. Without one only items are asked for, to be added to those of others.
+    pub node: Option<&'a str>,
+}
+
+/// The children of the answering `<query/>`, or why there are none; `None`: the node is not known to this service.
+pub type Discloses = fn(&DiscoAsk<'_>, &mut Ctx<'_>) -> Option<Result<Vec<Element>, StanzaError>>;

@@ -236,7 +236,8 @@ impl Server {
         let Some(session) = self.core.sessions.session_mut(id) else { return false };
         let (account, Some(sm)) = (session.account, &mut session.sm) else { return true };
         sm.asked = false;
-        match sm.acked(h) {
+        let before = sm.unacked_len();
+        let too_high = match sm.acked(h) {
             Ok(kept) => {
                 let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
                 for keep in kept {
@@ -244,22 +245,25 @@ impl Server {
                         waiting::forget(&mut store, account, message);
                     }
                 }
-                if sm.unacked_len() > 0 {
-                    sm.asked = true;
-                    self.core.ask.push(id);
-                }
-                true
+                None
             }
-            Err(too_high) => {
-                // XEP-0198 §4.
-                let app = format!(
-                    "<handled-count-too-high xmlns='urn:xmpp:sm:3' h='{}' send-count='{}'/>",
-                    too_high.h, too_high.sent
-                );
-                self.fail(env, stream, StreamError::new(StreamCondition::UndefinedCondition).app(app));
-                false
-            }
+            Err(too_high) => Some(too_high),
+        };
+        if let Some(too_high) = too_high {
+            // XEP-0198 §4.
+            let app = format!(
+                "<handled-count-too-high xmlns='urn:xmpp:sm:3' h='{}' send-count='{}'/>",
+                too_high.h, too_high.sent
+            );
+            self.fail(env, stream, StreamError::new(StreamCondition::UndefinedCondition).app(app));
+            return false;
         }
+        // More was sent meanwhile. An ack that moves nothing is not answered by asking again at once: no ping-pong.
+        if (1..before).contains(&sm.unacked_len()) {
+            sm.asked = true;
+            self.core.ask.push(id);
+        }
+        true
     }
 
     /// The stream broke: the session waits for its client, if the client can come back.

@@ -22,7 +22,7 @@ use std::{collections::VecDeque, rc::Rc, vec::Drain};
 use crate::{
     config::Config,
     domain::{
-        ids::{SessionId, StreamId},
+        ids::SessionId,
         keys,
         store::Store,
     },
@@ -56,8 +56,8 @@ impl Server {
     /// A server with nobody connected, over the store that `env` shows.
     pub fn new(config: Rc<Config>, env: &mut Env<'_>) -> Server {
         let router = Router::new(services::all());
-        let mut core = Core::new(config, router.cards(), env.wall_us);
-        core.describe(&router);
+        let mut core = Core::new(config, env.wall_us / 1_000_000);
+        core.introduce(router.services());
         let secret = server_secret(&mut core, env);
         Server {
             core,
@@ -91,7 +91,7 @@ impl Server {
             Event::BackedUp(query, outcome) => self.notice(env, &Notice::BackedUp(query, outcome)),
             Event::Reloaded(config) => {
                 self.core.config = config;
-                self.core.describe(&self.router);
+                self.core.introduce(self.router.services());
                 self.notice(env, &Notice::Reloaded);
             }
             Event::Shutdown => self.shut_down(env),
@@ -156,10 +156,6 @@ impl Server {
 
     fn notice(&mut self, env: &mut Env<'_>, notice: &Notice) {
         self.router.notice(notice, &mut context(&mut self.core, env));
-    }
-
-    fn session_of(&self, stream: StreamId) -> Option<SessionId> {
-        self.streams.slot(stream)?.session()
     }
 }
 

@@ -3,7 +3,7 @@
 //! A stream's [`State`] moves forward only: what a later state needs is held by it and can be made from the earlier
 //! one alone, so that SASL before TLS, or binding before SASL, cannot be written.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::collections::BTreeMap;
 
 use super::{Server, context, random_id, streams::Slot, timers::Alarm};
 use crate::{
@@ -57,7 +57,6 @@ pub enum State {
 pub struct SecuredState {
     binding: ChannelBinding,
     offer: Offer,
-    version: &'static str,
     handshake: Handshake,
     attempts: u32,
     registering: Registering,
@@ -77,8 +76,6 @@ enum Handshake {
 pub struct Proof {
     /// The account, as a bare address.
     pub account: Jid,
-    /// TLS version, for `status`.
-    pub version: &'static str,
 }
 
 /// Questions to pool threads that streams wait for.
@@ -98,7 +95,6 @@ impl Server {
         slot.state = State::Secured(Box::new(SecuredState {
             binding: secured.binding,
             offer,
-            version: secured.version,
             handshake: Handshake::Idle,
             attempts: 0,
             registering: Registering::default(),
@@ -395,9 +391,8 @@ impl Server {
     /// RFC 6120 §6.4.6: the proof is made, the stream restarts.
     fn succeed(&mut self, env: &mut Env<'_>, id: StreamId, success: Success) -> Next {
         let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
-        let (State::Secured(secured), Some(domain)) = (&slot.state, &slot.domain) else { return Next::Stop };
+        let (State::Secured(_), Some(domain)) = (&slot.state, &slot.domain) else { return Next::Stop };
         let Ok(account) = Jid::from_parts(Some(&success.local), domain, None) else { return Next::Stop };
-        let version = secured.version;
         let peer = slot.peer();
         if !accounts::exists(&Store { overlay: &mut self.core.overlay, view: env.view }, &account) {
             // Removed while the handshake was under way.
@@ -408,7 +403,7 @@ impl Server {
         log::info!("{account} signed in from {peer:?}");
         self.throttle.succeeded(peer, account.as_str(), env.now);
         self.core.counters.sign_ins += 1;
-        slot.state = State::Verified(Box::new(Proof { account, version }));
+        slot.state = State::Verified(Box::new(Proof { account }));
         slot.header_sent = false;
         if let Some(at) = slot.sign_in_by.take() {
             self.timers.cancel(at, Alarm::SignIn(id));

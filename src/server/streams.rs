@@ -59,7 +59,6 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Streams {
     slots: Vec<Option<(u32, Slot)>>,
-    len: usize,
 }
 
 impl Streams {
@@ -68,15 +67,12 @@ impl Streams {
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);
         }
-        if self.slots[at].replace((id.generation, slot)).is_none() {
-            self.len += 1;
-        }
+        self.slots[at] = Some((id.generation, slot));
     }
 
     /// Forgets a connection.
     pub fn remove(&mut self, id: StreamId) -> Option<Slot> {
         let slot = self.slots.get_mut(id.slot as usize)?.take_if(|(generation, _)| *generation == id.generation)?;
-        self.len -= 1;
         Some(slot.1)
     }
 
@@ -97,11 +93,6 @@ impl Streams {
         slots
             .filter_map(|(at, slot)| Some(StreamId { slot: at as u32, generation: slot.as_ref()?.0 }))
             .collect()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.len
     }
 
     /// Asserts that sessions and streams point at each other.

@@ -2,6 +2,7 @@
 
 pub mod deliver;
 pub mod presence;
+pub mod registration;
 pub mod roster;
 
 use crate::router::service::Service;
