@@ -37,10 +37,8 @@ pub fn self_signed(data: &Path, domains: &[String]) -> Result<Certificate, Strin
     let first = names.first().ok_or("there is no domain to make a certificate for")?;
     // A prepared domain holds no slash; a colon (IPv6) is legal in a file name.
     let folder = data.join("tls");
-    let files = Certificate {
-        certificate: folder.join(format!("{first}.crt")),
-        key: folder.join(format!("{first}.key")),
-    };
+    let files =
+        Certificate { certificate: folder.join(format!("{first}.crt")), key: folder.join(format!("{first}.key")) };
     if files.key.exists() && stored_names(&files.certificate).as_ref() == Some(&names) {
         return Ok(files);
     }
@@ -92,7 +90,10 @@ fn store(file: &Path, bytes: &[u8]) -> Result<(), String> {
 }
 
 fn told(file: &Path, error: &io::Error) -> String {
-    format!("{}: cannot be written: {error}; the data directory must belong to the user that Lampone runs as", file.display())
+    format!(
+        "{}: cannot be written: {error}; the data directory must belong to the user that Lampone runs as",
+        file.display()
+    )
 }
 
 /// What an admin should know about the certificate of this domain, one line each, without the file's name.

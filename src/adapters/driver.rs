@@ -261,8 +261,7 @@ impl Driver {
     ) -> Rc<Driver> {
         let clock = Clock::default();
         let mut entropy = SystemEntropy::default();
-        let mut env =
-            Env { now: clock.now(), wall_us: clock::wall_us(), view: store.view(), entropy: &mut entropy };
+        let mut env = Env { now: clock.now(), wall_us: clock::wall_us(), view: store.view(), entropy: &mut entropy };
         let house = house(&mut env);
         let core = Core {
             house,
@@ -325,7 +324,8 @@ impl Driver {
         self.stop.ring();
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    /// Runs a task on the main thread.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.executor.spawn(task).detach();
     }
 

@@ -26,10 +26,7 @@ use rustix::{
 use smol::future::yield_now;
 
 use super::{driver::Driver, table::Refusal};
-use crate::{
-    config::Config,
-    router::event::Door,
-};
+use crate::{config::Config, router::event::Door};
 
 /// Connections that the kernel keeps for us between two accepts.
 const BACKLOG: i32 = 1_024;
@@ -172,7 +169,9 @@ fn taken(address: SocketAddr, error: io::Error) -> String {
     let mend = match error.kind() {
         io::ErrorKind::AddrInUse => {
             let holder = holder(address.port()).map_or_else(|| "another program".to_string(), |name| name);
-            return format!("cannot listen on {address}: {holder} has it; stop that, or set another port under [listen]");
+            return format!(
+                "cannot listen on {address}: {holder} has it; stop that, or set another port under [listen]"
+            );
         }
         io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE, or set another port",
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address; [::] means all addresses",

@@ -38,7 +38,8 @@ pub fn set_level(level: LevelFilter) {
 
 fn report_panic(info: &PanicHookInfo<'_>) {
     let text = info.payload().downcast_ref::<&str>().copied();
-    let text = text.or_else(|| info.payload().downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
+    let text =
+        text.or_else(|| info.payload().downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
     match info.location() {
         Some(at) => log::error!("a fault of ours at {}:{}: {text}", at.file(), at.line()),
         None => log::error!("a fault of ours: {text}"),
@@ -117,7 +118,10 @@ mod tests {
 
     fn written(text: &str, wall_us: Option<u64>) -> String {
         let args = format_args!("{text}").to_string();
-        line(&Record::builder().level(Level::Warn).target("lampone::a::b").args(format_args!("{args}")).build(), wall_us)
+        line(
+            &Record::builder().level(Level::Warn).target("lampone::a::b").args(format_args!("{args}")).build(),
+            wall_us,
+        )
     }
 
     #[test]

@@ -39,13 +39,8 @@ pub fn serve(config: Config, sources: ReloadFn) -> Result<(), String> {
     let (mailbox, answers) = Mailbox::new();
     let store = Box::new(ForgetfulStore::new(mailbox));
     let house = config.clone();
-    let driver = Driver::new(
-        |env| Box::new(Server::new(house, env)),
-        store,
-        answers,
-        certificates,
-        config.limits.streams,
-    );
+    let driver =
+        Driver::new(|env| Box::new(Server::new(house, env)), store, answers, certificates, config.limits.streams);
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     // The socket file is removed when this goes.
     let _listeners = listeners.serve(&driver)?;

@@ -163,7 +163,10 @@ mod tests {
 
     #[test]
     fn a_slash_64_counts_as_one_place() {
-        assert_eq!(Origin::from("2001:db8:1:2::1".parse::<IpAddr>().unwrap()), Origin::V6([0x20, 1, 13, 0xb8, 0, 1, 0, 2]));
+        assert_eq!(
+            Origin::from("2001:db8:1:2::1".parse::<IpAddr>().unwrap()),
+            Origin::V6([0x20, 1, 13, 0xb8, 0, 1, 0, 2])
+        );
     }
 
     #[test]

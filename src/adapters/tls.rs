@@ -160,7 +160,9 @@ fn load_identity(
     let certified = CertifiedKey::new(chain, key);
     certified.keys_match().map_err(|_| {
         let (key, certificate) = (files.key.display(), files.certificate.display());
-        format!("{key}: this key does not belong to the certificate in {certificate}; give the two that were made together")
+        format!(
+            "{key}: this key does not belong to the certificate in {certificate}; give the two that were made together"
+        )
     })?;
     let identity = Identity::new(certified, end_point, print, provider, order);
     identity.map(Arc::new).map_err(|e| format!("{}: {e}", files.certificate.display()))
