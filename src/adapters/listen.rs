@@ -168,7 +168,7 @@ fn tcp(address: SocketAddr, v6_alone: bool) -> io::Result<OwnedFd> {
 fn taken(address: SocketAddr, error: io::Error) -> String {
     let mend = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let holder = holder(address.port()).map_or_else(|| "another program".to_string(), |name| name);
+            let holder = holder(address.port()).unwrap_or_else(|| "another program".to_string());
             return format!(
                 "cannot listen on {address}: {holder} has it; stop that, or set another port under [listen]"
             );

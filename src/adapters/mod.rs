@@ -1,13 +1,17 @@
 //! Floor 7: sockets, TLS, files, clocks, signals. The only floor that waits, blocks or fails at the system.
 
+mod bell;
 pub mod certificate;
 pub mod clock;
 pub mod conn;
 mod der;
 pub mod driver;
+mod inbound;
 pub mod listen;
 pub mod log;
+mod outbound;
 pub mod pool;
+pub mod port;
 pub mod system;
 mod table;
 pub mod tls;
