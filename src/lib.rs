@@ -7,4 +7,5 @@ pub mod limits;
 pub mod proto;
 pub mod router;
 pub mod server;
+pub mod services;
 pub mod wire;
