@@ -58,6 +58,7 @@ struct Obedient {
     effects: Vec<Effect>,
     lines: HashMap<StreamId, Vec<u8>>,
     streams: Vec<StreamId>,
+    current: Option<StreamId>,
     deadline: Option<Time>,
 }
 
@@ -102,7 +103,6 @@ impl Obedient {
 
 impl House for Obedient {
     fn turn(&mut self, env: &mut Env<'_>, event: Event<'_>) -> Drain<'_, Effect> {
-        self.effects.clear();
         let note = match event {
             Event::Opened(id, door) => {
                 self.streams.push(id);
@@ -110,6 +110,7 @@ impl House for Obedient {
             }
             Event::Secured(_, secured) => Note::Secured(secured),
             Event::Received(id, bytes) => {
+                self.current = Some(id);
                 let _ = self.notes.send(Note::Heard(bytes.len()));
                 let mut buffer = self.lines.remove(&id).unwrap_or_default();
                 buffer.extend_from_slice(bytes);
@@ -153,6 +154,14 @@ impl House for Obedient {
     fn settle(&mut self, _: &mut Env<'_>) -> Drain<'_, Effect> {
         self.effects.drain(..)
     }
+
+    fn discard_turn(&mut self, _: &mut Env<'_>) -> Drain<'_, Effect> {
+        self.effects.clear();
+        self.effects.extend(self.current.take().map(Effect::Close));
+        self.effects.drain(..)
+    }
+
+    fn check(&self) {}
 
     fn deadline(&self) -> Option<Time> {
         self.deadline
@@ -220,6 +229,7 @@ fn start(name: &str, change: impl FnOnce(&mut Config, &Path)) -> Running {
             effects: Vec::new(),
             lines: HashMap::new(),
             streams: Vec::new(),
+            current: None,
             deadline: None,
         };
         let store = Box::new(ForgetfulStore::new(mailbox));
@@ -706,7 +716,6 @@ fn a_panic_costs_one_stream() {
     let mut rest = Vec::new();
     let _ = poison.read_to_end(&mut rest);
     assert_eq!(rest, b"", "effects of the turn are discarded");
-    house.closed();
     echoes(&mut other, "after");
 }
 

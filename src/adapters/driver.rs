@@ -199,24 +199,43 @@ impl Driver {
         Ok(())
     }
 
-    /// One event, one turn, its effects. A panic in it costs the stream that caused it, and nobody else.
+    /// One event, one turn, its effects.
     pub(super) fn deliver(self: &Rc<Self>, core: &mut Core, event: Event<'_>) {
-        let stream = stream_of(&event);
-        let again = matches!(event, Event::Closed(_));
+        let stream = stream_of(&event).filter(|_| !matches!(event, Event::Closed(_)));
+        self.enter(core, stream, |house, env, effects| effects.extend(house.turn(env, event)));
+        self.flusher.ring();
+    }
+
+    /// Goes into the house and carries out what it wants. A panic in there costs the effects of this visit and the
+    /// stream that caused it, nobody else (DESIGN §5). If the house is not sound afterwards the process ends: systemd
+    /// starts it again, and what was acknowledged is on the disk.
+    pub(super) fn enter(
+        self: &Rc<Self>,
+        core: &mut Core,
+        stream: Option<StreamId>,
+        visit: impl FnOnce(&mut dyn House, &mut Env<'_>, &mut Vec<Effect>),
+    ) {
         let Core { house, store, entropy, effects, .. } = core;
         let mut env = Env { now: self.clock.now(), wall_us: clock::wall_us(), view: store.view(), entropy };
-        let turn = catch_unwind(AssertUnwindSafe(|| effects.extend(house.turn(&mut env, event))));
-        if turn.is_err() {
-            core.effects.clear();
+        let mut poison = None;
+        if catch_unwind(AssertUnwindSafe(|| visit(&mut **house, &mut env, effects))).is_err() {
+            log::error!("what stream {stream:?} caused was discarded and the stream is closed; the house goes on");
             self.tick_floor.set(self.clock.now().plus_ms(AFTER_PANIC_MS));
-            log::error!("a turn was discarded; stream {stream:?} is closed for it, the house goes on");
-            if let Some(id) = stream.filter(|_| !again) {
-                self.lose(core, id);
+            effects.clear();
+            if catch_unwind(AssertUnwindSafe(|| effects.extend(house.discard_turn(&mut env)))).is_err() {
+                effects.clear();
+                poison = stream;
+            }
+            if catch_unwind(AssertUnwindSafe(|| house.check())).is_err() {
+                log::error!("the house is not sound any more, leaving at once");
+                std::process::abort();
             }
         }
         self.perform(core);
+        if let Some(id) = poison {
+            self.lose(core, id);
+        }
         self.arm(core.house.deadline());
-        self.flusher.ring();
     }
 
     /// Carries out the effects at hand, in order.

@@ -3,26 +3,18 @@
 //! Invariants: one system call for each connection and round as long as the socket takes it; what a stream may let wait
 //! is bounded (`OUTBOX_BYTES_MAX`, `OUTBOX_BYTES_CAP`); a connection that the house closed ends within `CLOSING_MS_MAX`.
 
-use std::{
-    cell::Cell,
-    future::poll_fn,
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::Cell, future::poll_fn, io, rc::Rc, time::Duration};
 
 use async_io::Timer;
 use smol::future::{or, yield_now};
 
 use super::{
-    clock,
     conn::{Connection, Flushed, Socket},
     driver::{Core, Driver},
 };
 use crate::{
     limits,
-    router::event::{Env, Event, StreamId},
+    router::event::{Event, StreamId},
 };
 
 /// Room of the gathering buffer that is kept between rounds.
@@ -41,7 +33,7 @@ impl Driver {
             }
             // The rings of these turns are answered here and now.
             self.flusher.hush();
-            self.settle(core);
+            self.enter(core, None, |house, env, effects| effects.extend(house.settle(env)));
             let mut dirty = std::mem::take(&mut core.dirty);
             for id in dirty.drain(..) {
                 self.flush(core, id);
@@ -56,17 +48,6 @@ impl Driver {
             }
             core.give_back();
         }
-    }
-
-    fn settle(self: &Rc<Self>, core: &mut Core) {
-        let Core { house, store, entropy, effects, .. } = core;
-        let mut env = Env { now: self.clock.now(), wall_us: clock::wall_us(), view: store.view(), entropy };
-        if catch_unwind(AssertUnwindSafe(|| effects.extend(house.settle(&mut env)))).is_err() {
-            core.effects.clear();
-            log::error!("the end of a round was discarded, the house goes on");
-        }
-        self.perform(core);
-        self.arm(core.house.deadline());
     }
 
     /// Writes what a connection has to say, and draws the consequences.

@@ -8,35 +8,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use crate::proto::scram::Credentials;
+use crate::proto::scram::{Credentials, ITERATIONS, SALT_BYTES};
 
 /// Derivations at once.
 pub const WORKERS_MAX: usize = 2;
 
-/// SCRAM keys of a new password, with a salt of its own. `None` after a fault of ours (or a system without randomness: a
+/// SCRAM keys of a new, prepared password, with a salt of its own. `None` after a fault of ours (or a system without randomness: a
 /// known salt would be worse than no account); it is logged, and whoever waits for the answer runs into its deadline.
 pub fn derive(password: &str) -> Option<Credentials> {
-    let mut salt = [0; 16];
+    let mut salt = [0; SALT_BYTES];
     SystemRandom::new().fill(&mut salt).ok()?;
-    catch_unwind(|| shim::derive(password, salt)).ok()
+    catch_unwind(|| Credentials::derive(password, salt, ITERATIONS)).ok()
 }
 
-/// Whether this is the password, in a time that tells nothing. A fault of ours says no.
+/// Whether this is the (prepared) password, in a time that tells nothing. A fault of ours says no.
 pub fn verify(credentials: &Credentials, password: &Zeroizing<String>) -> bool {
-    catch_unwind(AssertUnwindSafe(|| shim::verify(credentials, password))).unwrap_or(false)
-}
-
-/// Where `proto/scram.rs` is called.
-mod shim {
-    use super::Credentials;
-
-    pub fn derive(password: &str, salt: [u8; 16]) -> Credentials {
-        let _ = (password, salt);
-        Credentials {}
-    }
-
-    pub fn verify(credentials: &Credentials, password: &str) -> bool {
-        let _ = (credentials, password);
-        false
-    }
+    catch_unwind(AssertUnwindSafe(|| credentials.verify_password(password))).unwrap_or(false)
 }

@@ -17,10 +17,14 @@ const ANSWERS_MAX: usize = 256;
 
 /// What is driven: the server, or an echo in tests.
 pub trait House {
-    /// One thing happens. Effects that a panicking turn has left behind must not show in the next.
+    /// One thing happens.
     fn turn(&mut self, env: &mut Env<'_>, event: Event<'_>) -> Drain<'_, Effect>;
     /// The round is over.
     fn settle(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect>;
+    /// The turn (or settling) that was begun panicked: its effects are forgotten, the stream that caused it is closed.
+    fn discard_turn(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect>;
+    /// Panics if an invariant is broken; asked after a discarded turn.
+    fn check(&self);
     /// When to tick.
     fn deadline(&self) -> Option<Time>;
 }
@@ -31,6 +35,12 @@ impl House for Server {
     }
     fn settle(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
         Server::settle(self, env)
+    }
+    fn discard_turn(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
+        Server::discard_turn(self, env)
+    }
+    fn check(&self) {
+        Server::check(self);
     }
     fn deadline(&self) -> Option<Time> {
         Server::deadline(self)
