@@ -41,8 +41,8 @@ fn report_panic(info: &PanicHookInfo<'_>) {
     let text =
         text.or_else(|| info.payload().downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
     match info.location() {
-        Some(at) => log::error!("a fault of ours at {}:{}: {text}", at.file(), at.line()),
-        None => log::error!("a fault of ours: {text}"),
+        Some(at) => log::error!(target: "lampone", "a fault of ours at {}:{}: {text}", at.file(), at.line()),
+        None => log::error!(target: "lampone", "a fault of ours: {text}"),
     }
 }
 

@@ -11,11 +11,14 @@ use sd_notify::NotifyState;
 use smol::stream::StreamExt;
 
 use super::{
-    driver::{Driver, ForgetfulStore, Mailbox},
+    driver::{Driver, ForgetfulStore, House, Mailbox},
     listen,
     tls::{Certificates, CipherOrder},
 };
-use crate::{config::Config, router::event::Event, server::Server};
+use crate::{
+    config::Config,
+    router::event::{Env, Event},
+};
 
 /// How long the house may take to say goodbye; systemd waits longer.
 const SHUTDOWN: Duration = Duration::from_millis(4_500);
@@ -23,11 +26,14 @@ const SHUTDOWN: Duration = Duration::from_millis(4_500);
 /// Reads the settings anew, for SIGHUP. The error is one line for the admin.
 pub type ReloadFn = Box<dyn FnMut() -> Result<Config, String>>;
 
-/// Runs the server until a signal ends it.
+/// Makes the house that is served, once settings, store and clock are there.
+pub type HouseFn = Box<dyn FnOnce(Rc<Config>, &mut Env<'_>) -> Box<dyn House>>;
+
+/// Runs a house until a signal ends it.
 ///
 /// # Errors
 /// One line for the admin: why it could not start.
-pub fn serve(config: Config, sources: ReloadFn) -> Result<(), String> {
+pub fn serve(config: Config, sources: ReloadFn, house: HouseFn) -> Result<(), String> {
     super::log::start(config.log);
     spare_memory();
     raise_file_limit();
@@ -38,9 +44,7 @@ pub fn serve(config: Config, sources: ReloadFn) -> Result<(), String> {
     let config = Rc::new(config);
     let (mailbox, answers) = Mailbox::new();
     let store = Box::new(ForgetfulStore::new(mailbox));
-    let house = config.clone();
-    let driver =
-        Driver::new(|env| Box::new(Server::new(house, env)), store, answers, certificates, config.limits.streams);
+    let driver = Driver::new(|env| house(config.clone(), env), store, answers, certificates, config.limits.streams);
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     // The socket file is removed when this goes.
     let _listeners = listeners.serve(&driver)?;
