@@ -778,8 +778,12 @@ fn serving_process() {
         .expect("quiet");
 }
 
-/// Starts it, with at most so many open files, and gives its first address.
-fn process(folder: &Path, files_max: u32, environment: &[(&str, &str)]) -> (std::process::Child, SocketAddr) {
+/// Starts it, with at most so many open files, and gives its addresses.
+fn process(
+    folder: &Path,
+    files_max: u32,
+    environment: &[(&str, &str)],
+) -> (std::process::Child, SocketAddr, SocketAddr) {
     let mut child = std::process::Command::new("sh")
         .arg("-c")
         .arg(format!(
@@ -794,15 +798,16 @@ fn process(folder: &Path, files_max: u32, environment: &[(&str, &str)]) -> (std:
         .spawn()
         .expect("server");
     let mut lines = io::BufReader::new(child.stderr.take().expect("stderr"));
-    let address = loop {
+    let (clear, direct) = loop {
         let text = line(&mut lines);
-        if let Some((_, addresses)) = text.split_once("serving one.example on ") {
-            break addresses.split(' ').next().and_then(|a| a.parse().ok()).expect("address");
+        if let Some((_, addresses)) = text.trim().split_once("serving one.example on ") {
+            let (clear, direct) = addresses.split_once(" and ").expect("two addresses");
+            break (clear.parse().expect("address"), direct.parse().expect("address"));
         }
     };
     // What follows is read to the end, so that the process never waits for us.
     std::thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
-    (child, address)
+    (child, clear, direct)
 }
 
 fn signal(child: &std::process::Child, signal: rustix::process::Signal) {
@@ -826,7 +831,7 @@ fn the_process_tells_systemd_and_heeds_signals() {
     };
     let path = folder.join("notify");
     let environment = [("NOTIFY_SOCKET", path.to_str().expect("text")), ("WATCHDOG_USEC", "200000")];
-    let (mut child, address) = process(&folder, 200, &environment);
+    let (mut child, address, _) = process(&folder, 200, &environment);
     wait_for("READY=1");
     wait_for("WATCHDOG=1");
     wait_for("WATCHDOG=1");
@@ -854,7 +859,7 @@ fn the_process_tells_systemd_and_heeds_signals() {
 #[test]
 fn accepting_survives_a_lack_of_files() {
     let folder = folder("files");
-    let (mut child, address) = process(&folder, 32, &[]);
+    let (mut child, address, _) = process(&folder, 32, &[]);
     // The kernel takes them all; the process can accept some.
     let mut clients: Vec<_> = (0..40).map(|_| TcpStream::connect(address).expect("connect")).collect();
     echoes(&mut clients[0], "in");
@@ -870,18 +875,6 @@ fn accepting_survives_a_lack_of_files() {
 }
 
 // Figures.
-
-/// The server's process of `idle_clients_cost_little`: prints its port, serves until its input ends.
-#[test]
-#[ignore = "a process of its own, started by idle_clients_cost_little"]
-fn idle_server() {
-    if std::env::var_os("LAMPONE_TEST_IDLE").is_none() {
-        return;
-    }
-    let house = start("idle", |config, _| config.limits.streams = 5_000);
-    eprintln!("port {}", house.direct.port());
-    let _ = io::stdin().read(&mut [0]);
-}
 
 /// Resident bytes and context switches of a process, by thread.
 fn status(pid: u32) -> (u64, Vec<(String, u64)>) {
@@ -903,22 +896,8 @@ fn status(pid: u32) -> (u64, Vec<(String, u64)>) {
 #[ignore = "prints figures; ten seconds of silence"]
 fn idle_clients_cost_little() {
     const CLIENTS: u64 = 1_000;
-    let mut server = std::process::Command::new(std::env::current_exe().expect("name"))
-        .args(["--ignored", "--exact", "idle_server", "--nocapture"])
-        .env("LAMPONE_TEST_IDLE", "1")
-        .env("MALLOC_ARENA_MAX", "1")
-        .stdin(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("server");
-    let mut lines = io::BufReader::new(server.stderr.take().expect("stderr"));
-    let port: u16 = loop {
-        let text = line(&mut lines);
-        if let Some(port) = text.trim().strip_prefix("port ") {
-            break port.parse().expect("port");
-        }
-    };
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let folder = folder("idle");
+    let (mut server, _, address) = process(&folder, 4_096, &[]);
     let join = || {
         let mut client = connect(plain13(), "one.example", address).expect("handshake");
         echoes(&mut client, "hello");
@@ -936,6 +915,8 @@ fn idle_clients_cost_little() {
     println!("context switches before and after ten seconds: {quiet:?} {later:?}");
     assert!((after - before) / CLIENTS <= 10 * 1024);
     assert_eq!(quiet, later, "an idle process does not wake");
-    drop(server.stdin.take());
-    server.wait().expect("end");
+    drop(clients);
+    signal(&server, rustix::process::Signal::TERM);
+    assert!(server.wait().expect("end").success());
+    let _ = fs::remove_dir_all(folder);
 }
