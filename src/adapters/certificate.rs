@@ -132,3 +132,39 @@ fn names_domain(name: &str, domain: &str) -> bool {
         None => name == domain,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_S: u64 = 86_400;
+    /// 2030-01-01, when the certificate of these tests ends.
+    const END_S: u64 = 1_893_456_000;
+
+    fn made(names: &[&str]) -> Vec<u8> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_string()).collect::<Vec<_>>()).unwrap();
+        params.not_before = rcgen::date_time_ymd(2025, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn an_admin_is_warned_before_a_certificate_ends() {
+        let certificate = made(&["one.example"]);
+        let warned = |now_s| warnings(&certificate, "one.example", now_s).join("|");
+        assert_eq!(warned(END_S - 15 * DAY_S), "");
+        assert!(warned(END_S - 13 * DAY_S).contains("expires in 13 days"));
+        assert!(warned(END_S + 2 * DAY_S).contains("expired 2 days ago"));
+        assert!(warned(1_000_000).contains("not valid yet"));
+    }
+
+    #[test]
+    fn an_admin_is_warned_of_a_certificate_for_another_name() {
+        let now_s = END_S - 100 * DAY_S;
+        let certificate = made(&["*.example.org", "bare.example"]);
+        let warned = |domain| !warnings(&certificate, domain, now_s).is_empty();
+        assert!(!warned("chat.example.org") && !warned("bare.example"));
+        assert!(warned("example.org") && warned("a.b.example.org") && warned("other.example"));
+    }
+}

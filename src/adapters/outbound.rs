@@ -39,6 +39,7 @@ impl Driver {
                 self.flush(core, id);
             }
             core.dirty = dirty;
+            core.gather.clear();
             core.gather.shrink_to(GATHER_KEPT);
             if !core.queue.is_empty() {
                 self.flusher.ring();

@@ -36,7 +36,7 @@ use crate::{
     router::event::Secured,
 };
 
-/// XEP-0368 §2, rule 6.
+/// XEP-0368 v1.1, rules of the SRV records, 7 and 8.
 const ALPN: &[u8] = b"xmpp-client";
 /// RFC 9266 §2.
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
