@@ -1,10 +1,8 @@
 //! Floor 7: sockets, TLS, files, clocks, signals. The only floor that waits, blocks or fails at the system.
 
 mod bell;
-pub mod certificate;
 pub mod clock;
 pub mod conn;
-mod der;
 pub mod driver;
 mod inbound;
 pub mod listen;

@@ -7,6 +7,9 @@
 //! Invariants: [`Step::Secured`] comes once and before any plaintext; TLS 1.3 and 1.2 only, no early data, no session
 //! memory (compression and renegotiation do not exist in rustls); tickets end with the certificate they were given for.
 
+mod certificate;
+mod der;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -26,10 +29,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{
-    certificate,
-    der::{self, Hash},
-};
+use self::der::Hash;
 use crate::{
     config::{Certificate, Config},
     proto::sasl::ChannelBinding,

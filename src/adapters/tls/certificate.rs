@@ -13,8 +13,8 @@ use std::{
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
-use super::{clock, der};
-use crate::config::Certificate;
+use super::der;
+use crate::{adapters::clock, config::Certificate};
 
 /// Days before the end from which on the admin is warned.
 const WARNING_DAYS: u64 = 14;
