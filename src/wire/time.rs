@@ -83,10 +83,8 @@ fn number(rest: &mut &[u8], width: usize, behind: Option<u8>) -> Option<i64> {
 fn fraction(rest: &mut &[u8]) -> Option<i64> {
     let Some(digits) = rest.strip_prefix(b".") else { return Some(0) };
     let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let mut millis = 0;
-    for place in 0..3 {
-        millis = millis * 10 + if place < count { i64::from(digits[place] - b'0') } else { 0 };
-    }
+    let first_three = digits[..count].iter().chain(b"000").take(3);
+    let millis = first_three.fold(0, |millis, digit| millis * 10 + i64::from(digit - b'0'));
     *rest = &digits[count..];
     (count > 0).then_some(millis)
 }
