@@ -49,8 +49,6 @@ pub const VCARD_BYTES_MAX: usize = 192 * 1024;
 pub const PRIVATE_ROWS_MAX: usize = 200;
 /// Bytes of one private element; a list of hundreds of bookmarks fits.
 pub const PRIVATE_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a password before and after preparation; a sentence fits, and hashing it costs nothing more.
-pub const PASSWORD_BYTES_MAX: usize = 1023;
 /// Invitations that are open at once, XEP-0401.
 pub const INVITATIONS_MAX: usize = 1_000;
 /// Bytes of an invitation's token; ours have 32.

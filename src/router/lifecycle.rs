@@ -10,35 +10,31 @@ use super::{
     service::{Leg, Notice},
 };
 use crate::{
+    config::Registration,
     domain::{
         accounts::{self, Account},
         ids::SessionId,
+        invitations::{self, Invitation},
         roster,
     },
     limits,
-    proto::scram::Credentials,
+    proto::scram::{self, Credentials},
     wire::{
         element::Element,
         error::{Condition, StanzaError, StreamCondition, StreamError},
-        jid::{self, Jid},
+        jid::Jid,
         ns,
         stanza::Stanza,
     },
 };
 
-/// Prepares a new password for [`Ctx::derive`], RFC 8265 §4.2.
+/// Prepares a new password for [`Ctx::derive`].
 ///
 /// # Errors
-/// `not-acceptable` if it is empty, longer than [`limits::PASSWORD_BYTES_MAX`] or holds what the profile forbids.
+/// `not-acceptable` if [`scram::prepare_password`] refuses it.
 pub fn prepare_password(text: &str) -> Result<Zeroizing<String>, StanzaError> {
-    let refused = StanzaError::new(Condition::NotAcceptable).text("This password cannot be used.");
-    if text.is_empty() || text.len() > limits::PASSWORD_BYTES_MAX {
-        return Err(refused);
-    }
-    match jid::prepare_opaque(text) {
-        Ok(prepared) if !prepared.is_empty() => Ok(Zeroizing::new(prepared.into_owned())),
-        _ => Err(refused),
-    }
+    scram::prepare_password(text)
+        .map_err(|_| StanzaError::new(Condition::NotAcceptable).text("This password cannot be used."))
 }
 
 /// Makes an account.
@@ -91,6 +87,47 @@ pub fn remove(ctx: &mut Ctx<'_>, jid: &Jid) -> Result<(), StanzaError> {
     }
     ctx.notice(Notice::AccountClosed(account.id, jid.bare()));
     Ok(())
+}
+
+/// An invitation as it is handed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invited {
+    /// `xmpp:DOMAIN?register;preauth=TOKEN`, XEP-0445 §2.2.
+    pub uri: String,
+    /// Seconds since 1970.
+    pub expires_s: u64,
+}
+
+/// Makes an invitation to register in this domain, good for [`limits::INVITATION_S`].
+///
+/// # Errors
+/// `not-allowed` if registration is closed, `resource-constraint` if too many invitations are open.
+pub fn invite(ctx: &mut Ctx<'_>, domain: &str, is_admin: bool) -> Result<Invited, StanzaError> {
+    if ctx.config().registration == Registration::Closed {
+        return Err(StanzaError::new(Condition::NotAllowed).text("Registration is closed."));
+    }
+    let (token, created_s) = (ctx.token(), ctx.wall_s());
+    let expires_s = created_s + limits::INVITATION_S;
+    let invitation = Invitation { is_admin, created_s, expires_s, domain: domain.to_owned() };
+    if !invitations::create(&mut ctx.store(), &token, &invitation) {
+        return Err(StanzaError::new(Condition::ResourceConstraint).text("Too many invitations are open."));
+    }
+    Ok(Invited { uri: invitation_uri(domain, &token), expires_s })
+}
+
+/// The link of an invitation. RFC 5122 §2.7: what stands outside ASCII is percent-encoded.
+pub fn invitation_uri(domain: &str, token: &str) -> String {
+    use std::fmt::Write;
+    let mut uri = String::from("xmpp:");
+    for byte in domain.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'[' | b']' | b':' => uri.push(byte as char),
+            _ => {
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri + "?register;preauth=" + token
 }
 
 fn subscription(ty: &'static str, from: &Jid, to: &Jid) -> Stanza {
