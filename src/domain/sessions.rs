@@ -76,6 +76,8 @@ pub struct Session {
     pub backlog: Option<Backlog>,
     /// When it is forgotten if nobody resumes it.
     pub expires: Option<Time>,
+    /// Seconds that it waits for resumption.
+    pub hold_s: u64,
     /// Seconds since 1970 when it was bound.
     pub since_s: u64,
 }

@@ -3,3 +3,4 @@
 pub mod sasl;
 pub mod scram;
 pub mod sm;
+pub mod stream;

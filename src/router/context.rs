@@ -71,10 +71,12 @@ pub struct Core {
     pub ask: Vec<SessionId>,
     /// Sessions whose gate holds something.
     pub gated: Vec<SessionId>,
+    /// What was promised with writes that are not durable yet, each with its batch; broken if the disk refuses.
+    pub promises: VecDeque<(u64, Promise)>,
     /// Sessions with messages that wait, to be served when the round is over.
     pub backlogs: Vec<SessionId>,
     /// Streams whose outbox is full, each with the streams that are paused because of it.
-    pub stuck: BTreeMap<StreamId, Vec<StreamId>>,
+    pub stuck: BTreeMap<StreamId, Stuck>,
     /// The stream whose bytes are being handled.
     pub current: Option<StreamId>,
     /// Messages given to streams without stream management: forgotten once their batch is durable.
@@ -83,8 +85,27 @@ pub struct Core {
     pub counters: Counters,
     /// When the server started, seconds since 1970.
     pub started_s: u64,
+    features: BTreeMap<Box<str>, Vec<u8>>,
     pub(crate) last_message: u64,
     pub(crate) next_query: u64,
+}
+
+/// What somebody was, or will be, told on the strength of a write.
+#[derive(Clone, Debug)]
+pub enum Promise {
+    /// A stanza was taken in and will be counted as handled.
+    Stanza(Stanza),
+    /// An IQ will be answered with a result.
+    Answer(SessionId, Origin),
+}
+
+/// A stream whose outbox is full.
+#[derive(Clone, Debug)]
+pub struct Stuck {
+    /// Whether its writers are still held back.
+    pub holds_back: bool,
+    /// Streams that are paused because of it.
+    pub held: Vec<StreamId>,
 }
 
 /// Counted since the start.
@@ -296,12 +317,14 @@ impl Core {
             committed: 0,
             ask: Vec::new(),
             gated: Vec::new(),
+            promises: VecDeque::new(),
             backlogs: Vec::new(),
             stuck: BTreeMap::new(),
             current: None,
             handed_over: VecDeque::new(),
             counters: Counters::default(),
             started_s,
+            features: BTreeMap::new(),
             last_message: 0,
             next_query: 0,
         }
@@ -319,9 +342,23 @@ impl Core {
                 self.disclosed.extend(elements.map(|element| (scope, domain.clone(), element)));
             }
         }
+        for domain in &config.domains {
+            let fixed = self.cards.iter().flat_map(|card| card.stream_features).copied();
+            let mut out = fixed.collect::<String>().into_bytes();
+            for feature in services.iter().filter_map(|service| service.stream_feature(self, domain)) {
+                feature.write(ns::CLIENT, &mut out);
+            }
+            self.features.insert(domain.as_str().into(), out);
+        }
     }
 
-    fn query(&mut self) -> QueryId {
+    /// Stream features of the services after sign-in, serialised.
+    pub fn stream_features(&self, domain: &str) -> &[u8] {
+        self.features.get(domain).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A new question to the world outside.
+    pub fn query(&mut self) -> QueryId {
         self.next_query += 1;
         QueryId(self.next_query)
     }
@@ -357,6 +394,13 @@ impl Core {
         session.gate.push_back((batch, chunk, keep));
         if !self.gated.contains(&id) {
             self.gated.push(id);
+        }
+    }
+
+    /// A session has room again for messages that wait.
+    pub fn backlog_moves(&mut self, id: SessionId) {
+        if self.sessions.session(id).is_some_and(|session| session.backlog.is_some()) {
+            self.backlogs.push(id);
         }
     }
 
@@ -406,10 +450,11 @@ impl Core {
 
     /// Whoever fills an outbox that is full already has to wait a moment (bounded, see `limits::HELD_BACK_MS_MAX`).
     fn hold_back(&mut self, stream: StreamId) {
-        if let (Some(held), Some(current)) = (self.stuck.get_mut(&stream), self.current)
-            && !held.contains(&current)
+        if let (Some(stuck), Some(current)) = (self.stuck.get_mut(&stream), self.current)
+            && stuck.holds_back
+            && !stuck.held.contains(&current)
         {
-            held.push(current);
+            stuck.held.push(current);
             self.effects.push(Effect::Pause(current));
         }
     }
@@ -435,6 +480,7 @@ impl Core {
         let Some(session) = self.session_at(&origin.from) else { return };
         let chunk = Chunk::new(out);
         if waits {
+            self.promises.push_back((self.open_batch, Promise::Answer(session, origin.clone())));
             self.deliver_after(session, self.open_batch, chunk, Keep::Nothing);
         } else {
             self.deliver(session, chunk, Keep::Nothing);

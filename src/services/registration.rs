@@ -8,7 +8,7 @@ mod before;
 #[cfg(test)]
 mod tests;
 
-pub use before::{PreAuthReply, Registering, first_invitation, preauth_derived, preauth_iq, preauth_stream_features};
+pub use before::{PreAuthReply, Registering, first_invitation, preauth_derived, preauth_iq, write_features};
 
 use crate::{
     domain::{

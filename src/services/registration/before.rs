@@ -1,6 +1,6 @@
 //! Registration before sign-in: the stream has no session yet, so it calls these functions itself.
 //!
-//! The stream offers [`preauth_stream_features`] under TLS, hands every IQ that comes before sign-in to [`preauth_iq`],
+//! The stream offers [`write_features`] under TLS, hands every IQ that comes before sign-in to [`preauth_iq`],
 //! and, if that says [`PreAuthReply::Later`], the credentials to [`preauth_derived`].
 
 use super::fields;
@@ -35,23 +35,20 @@ pub struct Registering {
 #[derive(Debug)]
 pub enum PreAuthReply {
     /// Send this IQ; behind the disk if there were writes.
-    Answer(Element),
+    Now(Element),
     /// Call [`preauth_derived`] with the credentials that answer this question.
     Later(QueryId),
     /// This is no registration: stanzas before sign-in are a `not-authorized` stream error, RFC 6120 §4.9.3.12.
-    NotRegistration,
+    NotAllowed,
 }
 
-/// Stream features before sign-in; only under TLS.
-pub fn preauth_stream_features(config: &Config) -> &'static [&'static str] {
-    match config.registration {
-        Registration::Closed => &[],
-        Registration::Invited => &[
-            "<register xmlns='http://jabber.org/features/iq-register'/>",
-            "<register xmlns='urn:xmpp:ibr-token:0'/>",
-            // COMPAT: clients written before XEP-0445 had a namespace of its own look for that of XEP-0401.
-            "<register xmlns='urn:xmpp:invite'/>",
-        ],
+/// Appends the stream features before sign-in; only under TLS.
+pub fn write_features(config: &Config, out: &mut Vec<u8>) {
+    if config.registration == Registration::Invited {
+        out.extend_from_slice(b"<register xmlns='http://jabber.org/features/iq-register'/>");
+        out.extend_from_slice(b"<register xmlns='urn:xmpp:ibr-token:0'/>");
+        // COMPAT: clients written before XEP-0445 had a namespace of its own look for that of XEP-0401.
+        out.extend_from_slice(b"<register xmlns='urn:xmpp:invite'/>");
     }
 }
 
@@ -60,10 +57,10 @@ pub fn preauth_iq(ctx: &mut Ctx<'_>, state: &mut Registering, iq: &Element, doma
     let asks = iq.is("iq", ns::CLIENT) && matches!(iq.get("type"), Some("get" | "set"));
     let here = iq.get("to").is_none_or(|to| Jid::parse(to).is_ok_and(|to| to.as_str() == domain));
     let mut payloads = iq.children();
-    let (Some(payload), None) = (payloads.next(), payloads.next()) else { return PreAuthReply::NotRegistration };
+    let (Some(payload), None) = (payloads.next(), payloads.next()) else { return PreAuthReply::NotAllowed };
     let is_preauth = payload.is("preauth", ns::PRE_AUTH);
     if !asks || !here || !(is_preauth || payload.is("query", ns::REGISTER)) {
-        return PreAuthReply::NotRegistration;
+        return PreAuthReply::NotAllowed;
     }
     let is_set = iq.get("type") == Some("set");
     let outcome = admit(ctx, state).and_then(|()| match (is_preauth, is_set) {
@@ -74,12 +71,12 @@ pub fn preauth_iq(ctx: &mut Ctx<'_>, state: &mut Registering, iq: &Element, doma
     });
     let id = iq.get("id").map(str::to_owned);
     match outcome {
-        Ok(Outcome::Done(payload)) => PreAuthReply::Answer(answer(id, domain, Ok(payload))),
+        Ok(Outcome::Done(payload)) => PreAuthReply::Now(answer(id, domain, Ok(payload))),
         Ok(Outcome::Later((query, jid))) => {
             state.pending = Some((query, id, jid));
             PreAuthReply::Later(query)
         }
-        Err(error) => PreAuthReply::Answer(answer(id, domain, Err(error))),
+        Err(error) => PreAuthReply::Now(answer(id, domain, Err(error))),
     }
 }
 
