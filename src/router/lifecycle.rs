@@ -13,7 +13,7 @@ use crate::{
     config::Registration,
     domain::{
         accounts::{self, Account},
-        ids::SessionId,
+        ids::{AccountId, SessionId},
         invitations::{self, Invitation},
         roster,
     },
@@ -42,9 +42,13 @@ pub fn prepare_password(text: &str) -> Result<Zeroizing<String>, StanzaError> {
 /// # Errors
 /// `conflict` if the address is taken.
 pub fn create(ctx: &mut Ctx<'_>, jid: &Jid, credentials: Credentials, is_admin: bool) -> Result<Account, StanzaError> {
+    let taken = StanzaError::new(Condition::Conflict).text("There is an account of this name.");
+    // A removed account whose last session has not ended yet still has its name.
+    if ctx.sessions().online(jid.bare_str()).is_some() {
+        return Err(taken);
+    }
     let now_s = ctx.wall_s();
-    let account = accounts::create(&mut ctx.store(), jid, credentials, is_admin, now_s)
-        .ok_or(StanzaError::new(Condition::Conflict).text("There is an account of this name."))?;
+    let account = accounts::create(&mut ctx.store(), jid, credentials, is_admin, now_s).ok_or(taken)?;
     ctx.notice(Notice::AccountCreated(jid.bare()));
     Ok(account)
 }
@@ -66,18 +70,28 @@ pub fn change_password(
     Ok(())
 }
 
-/// Removes an account: nobody can sign in from now on, its sessions end, its contacts learn that they share presence
-/// with it no longer, and at last its rows go.
+/// Removes an account: nobody can sign in from now on, and its sessions end. When the last one is gone,
+/// [`Notice::AccountClosed`] leads to [`finish_removal`].
 ///
 /// # Errors
 /// `item-not-found` if there is no such account.
 pub fn remove(ctx: &mut Ctx<'_>, jid: &Jid) -> Result<(), StanzaError> {
     let account = accounts::close(&mut ctx.store(), jid).ok_or(StanzaError::new(Condition::ItemNotFound))?;
-    // In this order: contacts see it go offline before they are unsubscribed, and the roster is there until then.
     end_sessions(ctx, jid, None, "The account was removed.");
-    for (contact, item) in roster::items(&ctx.store(), account.id) {
+    ctx.notice(Notice::AccountClosed(account.id, jid.bare()));
+    Ok(())
+}
+
+/// The second half of a removal: contacts learn that they share presence with the account no longer, RFC 6121 §2.5.2,
+/// and its rows go. Not while it has sessions, whose end contacts shall see; nor if the disk refused the first half and
+/// the account is back.
+pub fn finish_removal(ctx: &mut Ctx<'_>, id: AccountId, jid: &Jid) {
+    if accounts::find(&ctx.store(), jid).is_some_and(|account| account.id == id) {
+        return;
+    }
+    for (contact, item) in roster::items(&ctx.store(), id) {
         let Ok(contact) = Jid::parse(&contact) else { continue };
-        // RFC 6121 §2.5.2. On the recipient's leg: the sender's account is gone.
+        // On the recipient's leg: the sender's account is gone.
         if item.state.to || item.state.pending_out {
             ctx.send(Leg::Inbound, subscription("unsubscribe", jid, &contact));
         }
@@ -85,8 +99,8 @@ pub fn remove(ctx: &mut Ctx<'_>, jid: &Jid) -> Result<(), StanzaError> {
             ctx.send(Leg::Inbound, subscription("unsubscribed", jid, &contact));
         }
     }
-    ctx.notice(Notice::AccountClosed(account.id, jid.bare()));
-    Ok(())
+    accounts::purge(&mut ctx.store(), id);
+    ctx.notice(Notice::AccountRemoved(id, jid.clone()));
 }
 
 /// An invitation as it is handed on.

@@ -145,8 +145,10 @@ impl House {
             directed: Vec::new(),
             sm: None,
             gate: Default::default(),
+            ending: None,
             backlog: None,
             expires: None,
+            hold_s: 0,
             since_s: self.wall_us / 1_000_000,
         };
         let id = self.core.sessions.insert(session, blocks);
@@ -204,7 +206,13 @@ impl House {
         let mut out = Vec::new();
         self.flush(&mut out);
         while let Some(Work::End(id, error)) = router.work(&mut self.ctx()) {
-            self.flush(&mut out);
+            if let Some(session) = self.core.sessions.session_mut(id)
+                && !session.gate.is_empty()
+            {
+                session.ending.get_or_insert(error);
+                self.flush(&mut out);
+                continue;
+            }
             if self.core.sessions.session(id).is_some() {
                 router.notice(&Notice::SessionEnding(id), &mut self.ctx());
                 self.flush(&mut out);

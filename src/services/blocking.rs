@@ -63,9 +63,7 @@ impl Service for Blocking {
         match leg {
             // XEP-0191 §3.3: nothing goes out to a blocked address.
             Leg::Outbound if ctx.blocks(&stanza.from, &to) => Flow::Bounce(
-                StanzaError::new(Condition::NotAcceptable)
-                    .kind(ErrorKind::Cancel)
-                    .app("blocked", ns::BLOCKING_ERRORS),
+                StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel).app("blocked", ns::BLOCKING_ERRORS),
             ),
             Leg::Inbound if ctx.blocks(&to, &stanza.from) => refuse(stanza, to.is_bare()),
             _ => Flow::Continue,
@@ -274,8 +272,12 @@ mod tests {
                          <blocked xmlns='urn:xmpp:blocking:errors'/>";
             assert!(out.len() == 1 && out[0].1.contains(error) && out[0].1.contains("type='cancel'"), "{out:?}");
         }
-        assert_eq!(result_of(&house.send(juliet, "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>")), "");
-        let out = house.send(juliet, "<message to='romeo@capulet.lit/orchard' type='chat'><body>And now?</body></message>");
+        assert_eq!(
+            result_of(&house.send(juliet, "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>")),
+            ""
+        );
+        let out =
+            house.send(juliet, "<message to='romeo@capulet.lit/orchard' type='chat'><body>And now?</body></message>");
         assert!(to_session(&out, romeo)[0].1.contains("And now?"));
     }
 

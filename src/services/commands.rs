@@ -16,7 +16,7 @@ use crate::{
     router::{
         context::Ctx,
         lifecycle,
-        service::{Card, DiscoAsk, Discloses, Iq, Notice, Origin, Reply, Scope, Service},
+        service::{Card, Discloses, DiscoAsk, Iq, Notice, Origin, Reply, Scope, Service},
     },
     wire::{
         element::Element,
@@ -122,15 +122,21 @@ impl Service for Commands {
         let node = iq.payload.get("node").unwrap_or_default();
         let command = all().find(|command| command.node == node).ok_or(StanzaError::new(Condition::ItemNotFound))?;
         let form = Form::find_in(iq.payload)?;
-        match (iq.payload.get("sessionid"), iq.payload.get("action").unwrap_or("execute"), form) {
-            (None, "execute", None) if let Some(form) = command.form => Ok(self.open(command, iq, form(), ctx)),
-            (None, "execute" | "complete", form) if form.is_some() || command.form.is_none() => {
-                let form = form.unwrap_or_else(|| Form::new(FormType::Submit));
+        let action = iq.payload.get("action").unwrap_or("execute");
+        if let Some(id) = iq.payload.get("sessionid") {
+            return self.proceed(command, id, action, Call { iq, form: submitted(form, action)? }, ctx);
+        }
+        match (action, form, command.form) {
+            ("execute", None, Some(form)) => Ok(self.open(command, iq, form(), ctx)),
+            ("execute" | "complete", Some(form), _) => {
                 let id = ctx.token();
                 self.run(command, id, Call { iq, form }, ctx)
             }
-            (Some(id), action, form) => self.proceed(command, id, action, Call { iq, form: submitted(form, action)? }, ctx),
-            (None, action, _) => Err(bad_action(action)),
+            ("execute" | "complete", None, None) => {
+                let id = ctx.token();
+                self.run(command, id, Call { iq, form: Form::new(FormType::Submit) }, ctx)
+            }
+            _ => Err(bad_action(action)),
         }
     }
 
@@ -198,7 +204,13 @@ impl Commands {
         Ok(reply)
     }
 
-    fn run(&mut self, entry: &'static Command, id: String, call: Call<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+    fn run(
+        &mut self,
+        entry: &'static Command,
+        id: String,
+        call: Call<'_>,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<Reply, StanzaError> {
         if self.pending.len() >= limits::DERIVING_MAX {
             return Err(Condition::ResourceConstraint.into());
         }

@@ -13,7 +13,7 @@ pub use before::{PreAuthReply, Registering, first_invitation, preauth_derived, p
 use crate::{
     domain::{
         accounts,
-        ids::{QueryId, SessionId},
+        ids::{AccountId, QueryId, SessionId},
     },
     limits,
     router::{
@@ -34,6 +34,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Registration {
     pending: Vec<Pending>,
+    /// Closed accounts whose sessions have not all ended; no more than there are sessions.
+    closing: Vec<(AccountId, Jid)>,
 }
 
 /// A password that is being derived.
@@ -83,10 +85,11 @@ impl Service for Registration {
                 let outcome = lifecycle::change_password(ctx, &account, credentials.clone(), session);
                 ctx.answer(&origin, outcome.map(|()| Reply::Empty));
             }
-            Notice::AccountClosed(account, jid) => {
-                accounts::purge(&mut ctx.store(), *account);
-                ctx.notice(Notice::AccountRemoved(*account, jid.clone()));
-            }
+            Notice::AccountClosed(id, jid) => match ctx.sessions().online(jid.bare_str()) {
+                Some(_) => self.closing.push((*id, jid.clone())),
+                None => lifecycle::finish_removal(ctx, *id, jid),
+            },
+            Notice::SessionEnding(session) => self.session_ending(*session, ctx),
             _ => {}
         }
     }
@@ -112,6 +115,17 @@ fn remove(iq: &Iq<'_>, account: &Jid, ctx: &mut Ctx<'_>) -> Result<Reply, Stanza
 }
 
 impl Registration {
+    /// The last session of a closed account ends: once it is gone, the removal goes on.
+    fn session_ending(&mut self, session: SessionId, ctx: &mut Ctx<'_>) {
+        let Some(session) = ctx.core.sessions.session(session) else { return };
+        let is_last = ctx.core.sessions.of(session.jid.bare_str()).count() == 1;
+        let at = self.closing.iter().position(|(id, _)| *id == session.account);
+        if let (true, Some(at)) = (is_last, at) {
+            let (id, jid) = self.closing.swap_remove(at);
+            ctx.notice(Notice::AccountClosed(id, jid));
+        }
+    }
+
     /// XEP-0077 §3.3.
     fn change_password(&mut self, iq: &Iq<'_>, account: Jid, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
         let (username, password) = fields(iq.payload)?;

@@ -17,12 +17,7 @@ use crate::{
 
 /// Commands about accounts.
 pub(super) static COMMANDS: &[Command] = &[
-    Command {
-        node: "http://jabber.org/protocol/admin#add-user",
-        name: "Add user",
-        form: Some(add_form),
-        run: add,
-    },
+    Command { node: "http://jabber.org/protocol/admin#add-user", name: "Add user", form: Some(add_form), run: add },
     Command {
         node: "http://jabber.org/protocol/admin#delete-user",
         name: "Delete user",

@@ -127,9 +127,9 @@ fn status(_: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
         .title("Status")
         .field(Field::plain("version", env!("CARGO_PKG_VERSION")).label("Version"))
         .field(Field::new("domains", FieldType::TextMulti).label("Domains").values(domains));
-    let form = figures.iter().fold(form, |form, (var, label, figure)| {
-        form.field(Field::plain(*var, figure.to_string()).label(*label))
-    });
+    let form = figures
+        .iter()
+        .fold(form, |form, (var, label, figure)| form.field(Field::plain(*var, figure.to_string()).label(*label)));
     Ok(Done::With(form))
 }
 
@@ -137,7 +137,8 @@ fn status(_: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
 fn backup(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     let name = call.form.value("file").map(str::trim).filter(|name| !name.is_empty());
     let name = Path::new(name.ok_or(bad_payload("The name of the file is missing."))?);
-    let is_plain = matches!(name.components().collect::<Vec<_>>().as_slice(), [Component::Normal(part)] if *part == name);
+    let is_plain =
+        matches!(name.components().collect::<Vec<_>>().as_slice(), [Component::Normal(part)] if *part == name);
     let file: PathBuf = match call.iq.from.local() {
         None if name.is_absolute() => name.to_owned(),
         _ if is_plain => ctx.config().data.join("backups").join(name),

@@ -202,9 +202,9 @@ pub fn first_invitation(ctx: &mut Ctx<'_>) -> Option<lifecycle::Invited> {
     }
     let domain = ctx.config().domains.first()?.clone();
     let now_s = ctx.wall_s();
-    let open = invitations::list(&ctx.store()).into_iter().find(|(_, invitation)| {
-        invitation.is_admin && invitation.domain == domain && invitation.expires_s > now_s
-    });
+    let open = invitations::list(&ctx.store())
+        .into_iter()
+        .find(|(_, invitation)| invitation.is_admin && invitation.domain == domain && invitation.expires_s > now_s);
     match open {
         Some((token, invitation)) => {
             let uri = lifecycle::invitation_uri(&domain, &token);
