@@ -70,6 +70,12 @@ pub struct House {
     streams: RefCell<BTreeMap<StreamId, SessionId>>,
 }
 
+impl Default for House {
+    fn default() -> House {
+        House::new()
+    }
+}
+
 impl House {
     pub fn new() -> House {
         let wall_us = 1_700_000_000_000_000;

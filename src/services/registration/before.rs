@@ -12,7 +12,7 @@ use crate::{
     router::{context::Ctx, lifecycle},
     wire::{
         element::Element,
-        error::{Condition, ErrorKind, StanzaError},
+        error::{Condition, StanzaError},
         jid::Jid,
         ns,
     },
@@ -187,9 +187,6 @@ fn answer(id: Option<String>, domain: &str, outcome: Result<Option<Element>, Sta
     };
     match outcome {
         Ok(payload) => iq("result").with(payload),
-        Err(error) if error.condition == Condition::UnexpectedRequest => {
-            iq("error").child(error.kind(ErrorKind::Cancel).element())
-        }
         Err(error) => iq("error").child(error.element()),
     }
 }
