@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, ops::ControlFlow, rc::Rc};
 
 use super::{
     context::{Core, Ctx, Work},
-    event::{Effect, Entropy},
+    event::{BatchId, Effect, Entropy},
     route::Router,
     service::Notice,
 };
@@ -234,7 +234,11 @@ impl House {
 
     /// All writes are durable, and what was written comes out.
     fn flush(&mut self, out: &mut Out) {
-        self.core.committed = self.core.open_batch;
+        let batch = BatchId(self.core.open_batch);
+        if self.core.overlay.take_batch(batch).is_some() {
+            self.core.overlay.committed(batch);
+        }
+        self.core.committed = batch.0;
         self.core.open_batch += 1;
         self.core.open_gates();
         for effect in std::mem::take(&mut self.core.effects) {
