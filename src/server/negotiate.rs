@@ -464,9 +464,13 @@ impl Server {
             return self.notice(env, &Notice::Derived(query, credentials));
         };
         let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) else { return };
+        let before = self.core.overlay.puts();
         let mut ctx = context(&mut self.core, env);
-        if let Some(answer) = registration::preauth_derived(&mut ctx, &mut secured.registering, query, credentials) {
-            self.core.write(id, Chunk::new(answer.to_vec()));
+        let answer = registration::preauth_derived(&mut ctx, &mut secured.registering, query, credentials);
+        match answer {
+            Some(answer) if self.core.overlay.puts() != before => self.registered(id, answer),
+            Some(answer) => self.core.write(id, Chunk::new(answer.to_vec())),
+            None => {}
         }
     }
 

@@ -299,6 +299,24 @@ mod tests {
     }
 
     #[test]
+    fn presence_hides_and_shows_with_the_list() {
+        // XEP-0191 §3.3 and §3.4.
+        let mut house = House::new();
+        let romeo = house.available("romeo@capulet.lit/orchard");
+        let juliet = house.available("juliet@capulet.lit/balcony");
+        house.subscribe("juliet@capulet.lit", "romeo@capulet.lit");
+        let item = "<item jid='romeo@capulet.lit'/>";
+        let out = set(&mut house, juliet, &format!("<block xmlns='urn:xmpp:blocking'>{item}</block>"));
+        assert!(to_session(&out, romeo)[0].1.contains("type='unavailable'"), "{out:?}");
+        set(&mut house, juliet, "<block xmlns='urn:xmpp:blocking'><item jid='capulet.lit'/></block>");
+        let out = set(&mut house, juliet, &format!("<unblock xmlns='urn:xmpp:blocking'>{item}</unblock>"));
+        assert!(to_session(&out, romeo).is_empty(), "the domain is still blocked: {out:?}");
+        let out = set(&mut house, juliet, "<unblock xmlns='urn:xmpp:blocking'/>");
+        let seen = to_session(&out, romeo);
+        assert!(seen.len() == 1 && !seen[0].1.contains("unavailable"), "{out:?}");
+    }
+
+    #[test]
     fn the_list_is_bounded() {
         let mut house = House::new();
         let juliet = house.online("juliet@capulet.lit/balcony");

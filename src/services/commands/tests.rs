@@ -1,3 +1,5 @@
+//! The commands of XEP-0050 and XEP-0133, from their own examples, and who may not run them.
+
 use super::*;
 use crate::{
     domain::{accounts, invitations, roster},

@@ -1,3 +1,5 @@
+//! Registration after sign-in and before it, from the examples of XEP-0077 and XEP-0445.
+
 use super::*;
 use crate::{
     domain::invitations,
