@@ -63,8 +63,8 @@ pub const REGISTER_REQUESTS_MAX: u32 = 20;
 pub const COMMANDS_OPEN_MAX: usize = 64;
 /// Milliseconds that a command's form waits.
 pub const COMMAND_MS_MAX: u64 = 15 * 60_000;
-/// Addresses in one list that a command returns, XEP-0133 §4.18.
-pub const COMMAND_LIST_MAX: usize = 5_000;
+/// Addresses in one list that a command returns, XEP-0133 §4.18; readers of forms, ours included, take 2,048 values.
+pub const COMMAND_LIST_MAX: usize = 2_000;
 /// Addresses that one command deals with.
 pub const COMMAND_TARGETS_MAX: usize = 100;
 /// Addresses to which one session sent directed presence.

@@ -199,7 +199,7 @@ pub enum Notice {
     /// An account is gone; its rows are removed.
     AccountRemoved(AccountId, Jid),
     /// `Ctx::derive` answered.
-    Derived(QueryId, Credentials),
+    Derived(QueryId, Box<Credentials>),
     /// `Ctx::backup` answered.
     BackedUp(QueryId, Result<(), String>),
     /// The settings changed.

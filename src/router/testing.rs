@@ -202,7 +202,7 @@ impl House {
     pub fn derived(&mut self) -> Out {
         let at = self.effects.iter().position(|effect| matches!(effect, Effect::Derive(..))).unwrap();
         let Effect::Derive(query, password) = self.effects.remove(at) else { unreachable!() };
-        self.notice(Notice::Derived(query, House::credentials(&password)))
+        self.notice(Notice::Derived(query, Box::new(House::credentials(&password))))
     }
 
     /// One handler, and all that follows.

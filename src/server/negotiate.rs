@@ -461,7 +461,7 @@ impl Server {
     /// Credentials were derived: for somebody who registers, or for a service.
     pub(super) fn derived(&mut self, env: &mut Env<'_>, query: QueryId, credentials: Credentials) {
         let Some(id) = self.questions.registrations.remove(&query) else {
-            return self.notice(env, &Notice::Derived(query, credentials));
+            return self.notice(env, &Notice::Derived(query, Box::new(credentials)));
         };
         let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) else { return };
         let before = self.core.overlay.puts();

@@ -144,7 +144,7 @@ impl Service for Commands {
         match notice {
             Notice::Derived(query, credentials) => {
                 if let Some(pending) = self.take(*query) {
-                    derived(pending, credentials.clone(), ctx);
+                    derived(pending, (**credentials).clone(), ctx);
                 }
             }
             Notice::BackedUp(query, outcome) => {

@@ -82,7 +82,7 @@ impl Service for Registration {
                 let Some(at) = self.pending.iter().position(|pending| pending.query == *query) else { return };
                 let Pending { origin, account, session, .. } = self.pending.swap_remove(at);
                 // The session that asked knows the new password and stays.
-                let outcome = lifecycle::change_password(ctx, &account, credentials.clone(), session);
+                let outcome = lifecycle::change_password(ctx, &account, (**credentials).clone(), session);
                 ctx.answer(&origin, outcome.map(|()| Reply::Empty));
             }
             Notice::AccountClosed(id, jid) => match ctx.sessions().online(jid.bare_str()) {

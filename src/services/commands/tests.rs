@@ -398,3 +398,44 @@ fn open_invitations_are_bounded_and_expired_ones_give_way() {
     house.wall_us += (limits::INVITATION_S + 4_000) * 1_000_000;
     assert!(lifecycle::invite(&mut house.ctx(), "capulet.lit", false).is_ok());
 }
+
+#[test]
+fn what_one_command_deals_with_is_bounded() {
+    let (mut house, bard) = house();
+    let jids: Vec<String> = (0..=limits::COMMAND_TARGETS_MAX).map(|n| format!("a{n}@capulet.lit")).collect();
+    let jids: Vec<&str> = jids.iter().map(String::as_str).collect();
+    let out = house.send(bard, &execute(&format!("{ADMIN}delete-user"), "", &submit(&[("accountjids", &jids)])));
+    assert_eq!(condition_of(&out), "policy-violation");
+}
+
+#[test]
+fn passwords_under_derivation_are_bounded() {
+    let (mut house, bard) = house();
+    let add = |n: usize| {
+        let filled = submit(&[("accountjid", &[&format!("a{n}@capulet.lit")]), ("password", &["x"])]);
+        execute(&format!("{ADMIN}add-user"), "", &filled)
+    };
+    for n in 0..limits::DERIVING_MAX {
+        assert_eq!(house.send(bard, &add(n)), Vec::new());
+    }
+    assert_eq!(condition_of(&house.send(bard, &add(99))), "resource-constraint");
+    house.derived();
+    assert_eq!(house.send(bard, &add(99)), Vec::new());
+}
+
+#[test]
+fn a_list_of_users_is_bounded() {
+    let (mut house, bard) = house();
+    let credentials = House::credentials("pw");
+    let mut ctx = house.ctx();
+    let mut store = ctx.store();
+    for n in 0..limits::COMMAND_LIST_MAX {
+        let jid = Jid::parse(&format!("a{n}@capulet.lit")).unwrap();
+        accounts::create(&mut store, &jid, credentials.clone(), false, 0).unwrap();
+    }
+    let list = house.send(bard, &execute(&format!("{ADMIN}get-registered-users-list"), "", ""));
+    assert!(result_of(&list).contains("<note type='warn'>"));
+    assert_eq!(form_of(&list).values("registereduserjids").count(), limits::COMMAND_LIST_MAX);
+    let count = house.send(bard, &execute(&format!("{ADMIN}get-registered-users-num"), "", ""));
+    assert_eq!(form_of(&count).value("registeredusersnum"), Some((limits::COMMAND_LIST_MAX + 1).to_string().as_str()));
+}
