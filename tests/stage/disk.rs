@@ -1,7 +1,7 @@
 //! A disk that can be slow, refuse, and forget what was not synced.
 //!
 //! It behaves as the store's thread does: jobs are done in the order in which they were handed over, a refused batch
-//! takes all later jobs with it, and what was answered `Committed` survives everything.
+//! takes with it all that was made before the server knew, and what was answered `Committed` survives everything.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -37,6 +37,9 @@ pub struct Disk {
     queue: VecDeque<Job>,
     last: Option<BatchId>,
     flushing: Option<(Arc<Layer>, BatchId)>,
+    /// Nothing is written until a batch comes that was made in knowledge of a refusal: it leaves one number out.
+    refusing: bool,
+    seen: u64,
     /// Nothing gets done.
     pub held: bool,
     /// So many commits are done before one is refused.
@@ -82,14 +85,18 @@ impl Disk {
     pub fn step(&mut self) -> Option<Answer> {
         match self.queue.pop_front()? {
             Job::Commit(batch, bytes) => {
-                if counts_down(&mut self.refuse_in) {
-                    self.queue.clear();
+                let behind_refused = self.refusing && batch.0 == self.seen + 1;
+                self.seen = batch.0;
+                if behind_refused || counts_down(&mut self.refuse_in) {
+                    self.refusing = true;
                     return Some(Answer::Refused(batch, StoreError::Full));
                 }
+                self.refusing = false;
                 self.commits += 1;
                 self.journal.push_back((batch, bytes));
                 Some(Answer::Committed(batch))
             }
+            Job::Flush { .. } if self.refusing => Some(Answer::Flushed(Err(StoreError::Io))),
             Job::Flush { layer, covers } => {
                 if counts_down(&mut self.fail_flush_in) {
                     return Some(Answer::Flushed(Err(StoreError::Full)));
@@ -120,7 +127,7 @@ impl Disk {
             });
             assert!(whole, "a batch that was written can be read");
         }
-        (self.last, self.flushing) = (None, None);
+        (self.last, self.flushing, self.refusing, self.seen) = (None, None, false, 0);
     }
 }
 
