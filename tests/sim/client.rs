@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// Signs in with a new session and comes online.
-    pub fn come(&mut self, world: &mut World, session: SessionNo, ledger: &mut Ledger) {
+    pub fn come(&mut self, world: &mut World, session: SessionNo) {
         let mut player = Player::sign_in(world, self.name, self.resource);
         if self.manages {
             player.manage(world);
@@ -64,14 +64,16 @@ impl Client {
         self.up = true;
         player.send(world, "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq><presence/>");
         self.player = Some(player);
-        self.read(world, ledger);
     }
 
     /// Comes back with its session, having lost what it knew of the last `forgets` stanzas; `false`: the session is gone.
     pub fn resume(&mut self, world: &mut World, forgets: u32, ledger: &mut Ledger) -> bool {
         let Some(player) = &mut self.player else { return false };
         let h = player.sm.h - forgets.min(player.sm.h);
+        // The answer may wait for the disk.
+        let held = std::mem::take(&mut world.disk.held);
         let answer = player.resume(world, h);
+        world.disk.held = held;
         if answer.name != "resumed" {
             world_cut(world, player);
             self.player = None;
@@ -88,7 +90,6 @@ impl Client {
         let arrived = player.sm.acked;
         ledger.resumes(self.session, arrived);
         self.asked.retain(|_, (count, _)| *count <= arrived);
-        self.read(world, ledger);
         true
     }
 

@@ -40,6 +40,7 @@ pub struct Disk {
     /// Nothing is written until a batch comes that was made in knowledge of a refusal: it leaves one number out.
     refusing: bool,
     seen: u64,
+    flush_is_void: bool,
     /// Nothing gets done.
     pub held: bool,
     /// So many commits are done before one is refused.
@@ -88,15 +89,15 @@ impl Disk {
                 let behind_refused = self.refusing && batch.0 == self.seen + 1;
                 self.seen = batch.0;
                 if behind_refused || counts_down(&mut self.refuse_in) {
-                    self.refusing = true;
+                    (self.refusing, self.flush_is_void) = (true, true);
                     return Some(Answer::Refused(batch, StoreError::Full));
                 }
-                self.refusing = false;
+                (self.refusing, self.flush_is_void) = (false, false);
                 self.commits += 1;
                 self.journal.push_back((batch, bytes));
                 Some(Answer::Committed(batch))
             }
-            Job::Flush { .. } if self.refusing => Some(Answer::Flushed(Err(StoreError::Io))),
+            Job::Flush { .. } if std::mem::take(&mut self.flush_is_void) => Some(Answer::Flushed(Err(StoreError::Io))),
             Job::Flush { layer, covers } => {
                 if counts_down(&mut self.fail_flush_in) {
                     return Some(Answer::Flushed(Err(StoreError::Full)));
@@ -127,7 +128,7 @@ impl Disk {
             });
             assert!(whole, "a batch that was written can be read");
         }
-        (self.last, self.flushing, self.refusing, self.seen) = (None, None, false, 0);
+        (self.last, self.flushing, self.refusing, self.seen, self.flush_is_void) = (None, None, false, 0, false);
     }
 }
 
