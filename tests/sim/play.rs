@@ -32,6 +32,8 @@ pub struct Play {
     blocks: Blocks,
     /// By account: values of its private element that may be stored, the surest first.
     private: BTreeMap<usize, Vec<u64>>,
+    /// The latest time that any clock has shown.
+    latest_us: u64,
     /// Accounts of which some value was confirmed.
     confirmed: BTreeSet<usize>,
     events: Vec<String>,
@@ -71,6 +73,7 @@ impl Play {
             asks: 0,
             blocks: Blocks::No,
             private: BTreeMap::new(),
+            latest_us: 0,
             confirmed: BTreeSet::new(),
             events: Vec::new(),
         }
@@ -118,10 +121,11 @@ impl Play {
         match self.dice.below(20) {
             0..11 => self.talk(who),
             11..13 => self.ping(who),
-            13..15 => self.keep_private(who),
+            13..15 if who != 1 => self.keep_private(who),
             15 => self.subscribe(who),
             16..18 => self.change_presence(who),
-            _ if self.clients[who].account == ANNA => self.block(who),
+            // One client of hers alone, since nobody knows which of two is heard first.
+            _ if who == ANNA => self.block(who),
             _ => self.talk(who),
         }
     }
@@ -217,6 +221,9 @@ impl Play {
     }
 
     fn client_comes(&mut self, who: usize) {
+        if self.clients[who].player.is_some() {
+            self.lose_connection(who);
+        }
         let resumes = self.clients[who].manages && self.clients[who].player.is_some() && !self.dice.one_in(4);
         let label = format!("{}/{}", self.clients[who].name, self.clients[who].resource);
         if resumes {
@@ -275,9 +282,7 @@ impl Play {
             0..3 => {
                 self.tell(format!("{label} breaks"));
                 self.world.cut(conn);
-                self.clients[who].up = false;
-                // What had not been read is lost.
-                self.world.take_now(conn);
+                self.lose_connection(who);
             }
             3 => {
                 self.tell(format!("{label} stops reading"));
@@ -297,6 +302,15 @@ impl Play {
                 self.clients[who].player = None;
             }
         }
+    }
+
+    /// What the client had not read is lost.
+    fn lose_connection(&mut self, who: usize) {
+        if let Some(player) = &self.clients[who].player {
+            self.world.take_now(player.conn);
+        }
+        self.client_reads(who);
+        self.clients[who].up = false;
     }
 
     fn disk_works(&mut self) {
@@ -325,9 +339,13 @@ impl Play {
             0 | 1 => {
                 let survive = self.dice.below(self.world.disk.waiting() + 1);
                 self.tell(format!("power is cut; {survive} batches survive"));
+                // A machine that starts knows at least that the time has not gone back.
+                self.latest_us = self.latest_us.max(self.world.wall_us) + 1_000_000;
+                self.world.wall_us = self.latest_us;
                 self.world.power_fails(survive);
-                for client in &mut self.clients {
-                    (client.up, client.player) = (false, None);
+                for who in 0..self.clients.len() {
+                    self.lose_connection(who);
+                    self.clients[who].player = None;
                 }
                 if matches!(self.blocks, Blocks::Perhaps(..)) {
                     self.blocks = Blocks::No;
@@ -345,6 +363,7 @@ impl Play {
             4 => {
                 let back = self.dice.below(4_000_000_000) as u64;
                 self.tell(format!("the clock goes back {back} us"));
+                self.latest_us = self.latest_us.max(self.world.wall_us);
                 self.world.wall_us -= back;
             }
             _ => {
