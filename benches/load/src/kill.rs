@@ -144,7 +144,8 @@ impl Server {
     fn start(kill: &Kill, setting: &Setting) -> io::Result<Server> {
         let (program, arguments) =
             kill.server.split_first().ok_or_else(|| io::Error::other("no command for the server"))?;
-        let mut server = Server(Command::new(program).args(arguments).stdin(Stdio::null()).spawn()?);
+        let mut server =
+            Server(Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(setting.address).is_err() {
             if let Some(status) = server.0.try_wait()? {
