@@ -5,4 +5,5 @@ pub mod limits;
 pub mod proto;
 pub mod router;
 pub mod server;
+pub mod services;
 pub mod wire;

@@ -47,6 +47,28 @@ pub const BLOCKED_MAX: usize = 2_000;
 pub const VCARD_BYTES_MAX: usize = 192 * 1024;
 /// Private elements of one account, XEP-0049.
 pub const PRIVATE_ROWS_MAX: usize = 200;
+/// Bytes of one private element; a list of hundreds of bookmarks fits.
+pub const PRIVATE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a password before and after preparation; a sentence fits, and hashing it costs nothing more.
+pub const PASSWORD_BYTES_MAX: usize = 1023;
+/// Invitations that are open at once, XEP-0401.
+pub const INVITATIONS_MAX: usize = 1_000;
+/// Bytes of an invitation's token; ours have 32.
+pub const TOKEN_BYTES_MAX: usize = 64;
+/// Seconds that an invitation is good for: XEP-0379 §4.2 suggests a week.
+pub const INVITATION_S: u64 = 7 * 86_400;
+/// Passwords under derivation on behalf of one service: each keeps a core busy for milliseconds.
+pub const DERIVING_MAX: usize = 16;
+/// Registration requests on one stream before sign-in: a person who tries names needs a few.
+pub const REGISTER_REQUESTS_MAX: u32 = 20;
+/// Commands whose form waits to be filled in, XEP-0050; the oldest gives way.
+pub const COMMANDS_OPEN_MAX: usize = 64;
+/// Milliseconds that a command's form waits.
+pub const COMMAND_MS_MAX: u64 = 15 * 60_000;
+/// Addresses in one list that a command returns, XEP-0133 §4.18.
+pub const COMMAND_LIST_MAX: usize = 5_000;
+/// Addresses that one command deals with.
+pub const COMMAND_TARGETS_MAX: usize = 100;
 /// Addresses to which one session sent directed presence.
 pub const DIRECTED_MAX: usize = 500;
 /// Notices that one event may cause; beyond it is a loop of ours.
@@ -63,3 +85,11 @@ pub const OVERLAY_MS_MAX: u64 = 60_000;
 pub const JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of redb's page cache.
 pub const DATABASE_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// Messages of a backlog that are read and sent at a time.
+pub const BACKLOG_PAGE: usize = 64;
+/// Unacknowledged stanzas of a session above which its backlog waits.
+pub const BACKLOG_UNACKED_MAX: usize = 128;
+/// Milliseconds that a sender is held back because a recipient's outbox is full.
+pub const HELD_BACK_MS_MAX: u64 = 1_000;
+/// Milliseconds before writes that nobody waits for (a message was received) are committed by themselves.
+pub const LAZY_COMMIT_MS: u64 = 5_000;

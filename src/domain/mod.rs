@@ -1,4 +1,12 @@
 //! Floor 3: facts. Accounts, rosters, sessions, and the overlay of writes not yet in the database. Knows no XML.
 
+pub mod accounts;
+pub mod blocks;
+pub mod ids;
+pub mod invitations;
+pub mod keys;
 pub mod overlay;
+pub mod roster;
+pub mod sessions;
 pub mod store;
+pub mod waiting;

@@ -2,3 +2,5 @@
 
 pub mod sasl;
 pub mod scram;
+pub mod sm;
+pub mod stream;

@@ -1,5 +1,408 @@
-//! SCRAM. (Placeholder types until the mechanisms land.)
+//! What is stored of a password, and how it is proved: the keys of SCRAM-SHA-1 and SCRAM-SHA-256.
+//!
+//! Source: RFC 5802 §3, RFC 7677, RFC 8265 §4.2.
+//!
+//! Invariant: a password is never stored, only the keys of both hashes are; keys and proofs are compared in constant
+//! time; and an account that does not exist answers as one that does (see [`Credentials::fake`]).
+
+pub mod exchange;
+
+use std::{fmt, num::NonZeroU32};
+
+use ring::{digest, hmac, pbkdf2};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::wire::jid;
+
+/// Rounds of PBKDF2 for new passwords. RFC 7677 §4 asks for 4,096 or more; every client repeats the work at its sign-in
+/// unless it keeps the result, old phones too, and a Pi does it for PLAIN.
+pub const ITERATIONS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
+/// Bytes of salt for new passwords.
+pub const SALT_BYTES: usize = 16;
+/// Longest salt that is stored; other servers' are up to 36 bytes.
+pub const SALT_BYTES_MAX: usize = 64;
+/// Longest password in bytes, before and after preparation. RFC 4616 §2 asks for 255 at least.
+pub const PASSWORD_BYTES_MAX: usize = 1023;
+
+/// Why a text is no password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordError {
+    /// RFC 8265 §4.2.2: a password is at least one character long.
+    Empty,
+    /// More than [`PASSWORD_BYTES_MAX`] bytes.
+    TooLong,
+    /// It holds a control character or one that Unicode has not assigned.
+    Forbidden,
+}
+
+/// Prepares a password by the profile OpaqueString, RFC 8265 §4.2.
+///
+/// What stands outside ASCII passes through the profile's own buffers, which are not wiped.
+///
+/// # Errors
+/// [`PasswordError`] says which rule it breaks.
+pub fn prepare_password(password: &str) -> Result<Zeroizing<String>, PasswordError> {
+    match password.len() {
+        0 => return Err(PasswordError::Empty),
+        1..=PASSWORD_BYTES_MAX => {}
+        _ => return Err(PasswordError::TooLong),
+    }
+    if password.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(Zeroizing::new(password.to_owned()));
+    }
+    let prepared = jid::prepare_opaque(password).map_err(|_| PasswordError::Forbidden)?;
+    let prepared = Zeroizing::new(prepared.into_owned());
+    if prepared.len() > PASSWORD_BYTES_MAX {
+        return Err(PasswordError::TooLong);
+    }
+    Ok(prepared)
+}
+
+/// The hash of a SCRAM mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    /// SHA-1, RFC 5802.
+    Sha1,
+    /// SHA-256, RFC 7677.
+    Sha256,
+}
+
+impl Hash {
+    /// Bytes of a digest.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Hash::Sha1 => 20,
+            Hash::Sha256 => 32,
+        }
+    }
+
+    /// `H()` of RFC 5802 §2.2.
+    pub fn digest(self, data: &[u8]) -> digest::Digest {
+        match self {
+            Hash::Sha1 => digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data),
+            Hash::Sha256 => digest::digest(&digest::SHA256, data),
+        }
+    }
+
+    /// `HMAC()` of RFC 5802 §2.2.
+    pub fn hmac(self, key: &[u8], data: &[u8]) -> hmac::Tag {
+        let algorithm = match self {
+            Hash::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Hash::Sha256 => hmac::HMAC_SHA256,
+        };
+        hmac::sign(&hmac::Key::new(algorithm, key), data)
+    }
+
+    /// `Hi()` of RFC 5802 §2.2: takes milliseconds.
+    fn salted_password(self, password: &str, salt: &[u8], iterations: NonZeroU32) -> Zeroizing<Key> {
+        let algorithm = match self {
+            Hash::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
+            Hash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+        };
+        let mut salted = Zeroizing::new(Key([0; 32], self.bytes()));
+        pbkdf2::derive(algorithm, iterations, salt, password.as_bytes(), salted.bytes_mut());
+        salted
+    }
+}
+
+/// The bytes of one key, as many as its hash has.
+#[derive(Clone, Eq)]
+struct Key([u8; 32], usize);
+
+impl Key {
+    fn new(bytes: &[u8]) -> Option<Key> {
+        let mut key = Key([0; 32], bytes.len());
+        key.0.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(key)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.get(..self.1).unwrap_or_default()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.get_mut(..self.1).unwrap_or_default()
+    }
+}
+
+/// In constant time, so that no comparison can be the careless one.
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.bytes().ct_eq(other.bytes()).into()
+    }
+}
+
+impl Zeroize for Key {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// What RFC 5802 §3 stores of a password, for one hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    hash: Hash,
+    salt: heapless::Vec<u8, SALT_BYTES_MAX>,
+    iterations: NonZeroU32,
+    stored_key: Zeroizing<Key>,
+    server_key: Zeroizing<Key>,
+}
+
+impl ScramKeys {
+    /// Derives the keys of a prepared password. **Slow**: off the main thread.
+    ///
+    /// `None` if the salt is empty or longer than [`SALT_BYTES_MAX`].
+    pub fn derive(hash: Hash, password: &str, salt: &[u8], iterations: NonZeroU32) -> Option<ScramKeys> {
+        let salted = hash.salted_password(password, salt, iterations);
+        let client_key = Zeroizing::new(Key::new(hash.hmac(salted.bytes(), b"Client Key").as_ref())?);
+        let stored_key = hash.digest(client_key.bytes());
+        let server_key = hash.hmac(salted.bytes(), b"Server Key");
+        ScramKeys::from_parts(hash, salt, iterations, stored_key.as_ref(), server_key.as_ref())
+    }
+
+    /// Keys that another server has derived. `None` if a length does not fit.
+    pub fn from_parts(
+        hash: Hash,
+        salt: &[u8],
+        iterations: NonZeroU32,
+        stored_key: &[u8],
+        server_key: &[u8],
+    ) -> Option<ScramKeys> {
+        if salt.is_empty() || stored_key.len() != hash.bytes() || server_key.len() != hash.bytes() {
+            return None;
+        }
+        Some(ScramKeys {
+            hash,
+            salt: heapless::Vec::from_slice(salt).ok()?,
+            iterations,
+            stored_key: Zeroizing::new(Key::new(stored_key)?),
+            server_key: Zeroizing::new(Key::new(server_key)?),
+        })
+    }
+
+    /// The hash they belong to.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The salt, sent to whoever claims the account.
+    pub fn salt(&self) -> &[u8] {
+        &self.salt
+    }
+
+    /// Rounds of PBKDF2, likewise sent.
+    pub fn iterations(&self) -> NonZeroU32 {
+        self.iterations
+    }
+
+    /// Whether `proof` shows possession of the password, RFC 5802 §3; takes the same time for every wrong proof.
+    pub fn accepts(&self, proof: &[u8], auth_message: &[u8]) -> bool {
+        if proof.len() != self.hash.bytes() {
+            return false;
+        }
+        let signature = self.hash.hmac(self.stored_key.bytes(), auth_message);
+        let mut client_key = Zeroizing::new([0; 32]);
+        for ((byte, proof), signature) in client_key.iter_mut().zip(proof).zip(signature.as_ref()) {
+            *byte = proof ^ signature;
+        }
+        let claimed = self.hash.digest(&client_key[..self.hash.bytes()]);
+        claimed.as_ref().ct_eq(self.stored_key.bytes()).into()
+    }
+
+    /// The server's proof towards the client, `ServerSignature` of RFC 5802 §3.
+    pub fn server_signature(&self, auth_message: &[u8]) -> hmac::Tag {
+        self.hash.hmac(self.server_key.bytes(), auth_message)
+    }
+
+    /// Whether these are the keys of a prepared password. **Slow**: off the main thread.
+    fn belong_to(&self, password: &str) -> bool {
+        let Some(derived) = ScramKeys::derive(self.hash, password, &self.salt, self.iterations) else { return false };
+        derived.stored_key == self.stored_key
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.salt.len() as u8);
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(&self.iterations.get().to_be_bytes());
+        out.extend_from_slice(self.stored_key.bytes());
+        out.extend_from_slice(self.server_key.bytes());
+    }
+
+    fn decode(hash: Hash, bytes: &[u8]) -> Option<(ScramKeys, &[u8])> {
+        let (salt_bytes, rest) = bytes.split_first()?;
+        let (salt, rest) = rest.split_at_checked(usize::from(*salt_bytes))?;
+        let (iterations, rest) = rest.split_first_chunk::<4>()?;
+        let (stored_key, rest) = rest.split_at_checked(hash.bytes())?;
+        let (server_key, rest) = rest.split_at_checked(hash.bytes())?;
+        let iterations = NonZeroU32::new(u32::from_be_bytes(*iterations))?;
+        Some((ScramKeys::from_parts(hash, salt, iterations, stored_key, server_key)?, rest))
+    }
+}
+
+/// The log never carries secrets.
+impl fmt::Debug for ScramKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScramKeys({:?}, {} rounds)", self.hash, self.iterations)
+    }
+}
 
 /// What is stored of a password: SCRAM keys of both hashes.
-#[derive(Clone, Debug)]
-pub struct Credentials {}
+///
+/// New ones share one salt and one count of rounds; those that come from other servers need not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    sha1: ScramKeys,
+    sha256: ScramKeys,
+}
+
+/// Version of the stored form.
+const VERSION: u8 = 1;
+
+impl Credentials {
+    /// Derives both keys of a password that [`prepare_password`] has prepared; `salt` is fresh and random.
+    ///
+    /// **Slow** (two times [`ITERATIONS`] rounds of PBKDF2, tens of milliseconds on a Pi): off the main thread.
+    pub fn derive(password: &str, salt: [u8; SALT_BYTES], iterations: NonZeroU32) -> Credentials {
+        let keys = |hash| ScramKeys::derive(hash, password, &salt, iterations);
+        match (keys(Hash::Sha1), keys(Hash::Sha256)) {
+            (Some(sha1), Some(sha256)) => Credentials { sha1, sha256 },
+            _ => unreachable!("a salt of {SALT_BYTES} bytes fits"),
+        }
+    }
+
+    /// Joins keys of both hashes that come from elsewhere. `None` if they are not one of each.
+    pub fn from_keys(sha1: ScramKeys, sha256: ScramKeys) -> Option<Credentials> {
+        (sha1.hash == Hash::Sha1 && sha256.hash == Hash::Sha256).then_some(Credentials { sha1, sha256 })
+    }
+
+    /// Credentials for an account that does not exist, so that nobody learns from the exchange that it does not
+    /// (RFC 5802 §9 leaves this to the server).
+    ///
+    /// The same secret and name always give the same ones, with one salt for both hashes and [`ITERATIONS`] rounds as
+    /// real accounts have; no password leads to their keys. `secret` is the server's own and survives its restart.
+    pub fn fake(secret: &[u8; 32], account: &str) -> Credentials {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let drawn = |label: &str| {
+            let mut context = hmac::Context::with_key(&secret);
+            context.update(label.as_bytes());
+            // No label holds a NUL, so that no name can run into one.
+            context.update(b"\0");
+            context.update(account.as_bytes());
+            context.sign()
+        };
+        let salt = drawn("salt");
+        let keys = |hash: Hash, stored: &str, server: &str| {
+            let (stored, server) = (drawn(stored), drawn(server));
+            let (stored, server) = (&stored.as_ref()[..hash.bytes()], &server.as_ref()[..hash.bytes()]);
+            ScramKeys::from_parts(hash, &salt.as_ref()[..SALT_BYTES], ITERATIONS, stored, server)
+        };
+        let sha1 = keys(Hash::Sha1, "sha-1 stored", "sha-1 server");
+        let sha256 = keys(Hash::Sha256, "sha-256 stored", "sha-256 server");
+        match (sha1, sha256) {
+            (Some(sha1), Some(sha256)) => Credentials { sha1, sha256 },
+            _ => unreachable!("a tag of 32 bytes is long enough for every part"),
+        }
+    }
+
+    /// The keys of one hash.
+    pub fn keys(&self, hash: Hash) -> &ScramKeys {
+        match hash {
+            Hash::Sha1 => &self.sha1,
+            Hash::Sha256 => &self.sha256,
+        }
+    }
+
+    /// Whether this is the password, prepared by [`prepare_password`]; compares in constant time.
+    ///
+    /// **Slow** (PBKDF2 once, with SHA-256): off the main thread.
+    pub fn verify_password(&self, password: &str) -> bool {
+        self.sha256.belong_to(password)
+    }
+
+    /// Appends the stored form: a version, then for each hash the salt's length, salt, rounds, StoredKey, ServerKey.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        self.sha1.encode(out);
+        self.sha256.encode(out);
+    }
+
+    /// Reads the stored form, which fills `bytes` to their end.
+    pub fn decode(bytes: &[u8]) -> Option<Credentials> {
+        let (&[VERSION], rest) = bytes.split_first_chunk::<1>()? else { return None };
+        let (sha1, rest) = ScramKeys::decode(Hash::Sha1, rest)?;
+        let (sha256, rest) = ScramKeys::decode(Hash::Sha256, rest)?;
+        rest.is_empty().then_some(Credentials { sha1, sha256 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FEW: NonZeroU32 = NonZeroU32::new(4).unwrap();
+
+    #[test]
+    fn passwords_of_rfc_8265_are_prepared() {
+        // RFC 8265 §4.3, tables 3 and 4.
+        for legal in ["correct horse battery staple", "Correct Horse Battery Staple", "πßå", "Jack of ♦s", " x "] {
+            assert_eq!(prepare_password(legal).unwrap().as_str(), legal);
+        }
+        assert_eq!(prepare_password("foo\u{1680}bar").unwrap().as_str(), "foo bar");
+        assert_eq!(prepare_password("a\u{308}").unwrap().as_str(), "\u{e4}");
+        assert_eq!(prepare_password(""), Err(PasswordError::Empty));
+        assert_eq!(prepare_password("my cat is a \tby"), Err(PasswordError::Forbidden));
+        assert_eq!(prepare_password("ä\u{7f}"), Err(PasswordError::Forbidden));
+        assert!(prepare_password(&"x".repeat(PASSWORD_BYTES_MAX)).is_ok());
+        assert_eq!(prepare_password(&"x".repeat(PASSWORD_BYTES_MAX + 1)), Err(PasswordError::TooLong));
+    }
+
+    #[test]
+    fn a_password_is_known_by_its_keys() {
+        let credentials = Credentials::derive("pencil", [7; SALT_BYTES], FEW);
+        assert!(credentials.verify_password("pencil"));
+        assert!(!credentials.verify_password("Pencil") && !credentials.verify_password(""));
+        let other = Credentials::derive("pencil", [8; SALT_BYTES], FEW);
+        assert_ne!(credentials, other, "the salt matters");
+    }
+
+    #[test]
+    fn credentials_survive_storage() {
+        let credentials = Credentials::derive("pencil", [7; SALT_BYTES], FEW);
+        let mut stored = Vec::new();
+        credentials.encode(&mut stored);
+        assert_eq!(stored.len(), 147, "known to those who budget the store");
+        assert_eq!(Credentials::decode(&stored), Some(credentials));
+        for cut in 0..stored.len() {
+            assert_eq!(Credentials::decode(&stored[..cut]), None);
+        }
+        let longer = [stored.as_slice(), &[0]].concat();
+        assert_eq!(Credentials::decode(&longer), None);
+        stored[0] = VERSION + 1;
+        assert_eq!(Credentials::decode(&stored), None);
+    }
+
+    #[test]
+    fn s12_fake_credentials_look_like_real_ones() {
+        let fake = Credentials::fake(&[1; 32], "romeo");
+        assert_eq!(fake, Credentials::fake(&[1; 32], "romeo"), "the same each time");
+        assert_ne!(fake.sha1.salt(), Credentials::fake(&[1; 32], "juliet").sha1.salt());
+        assert_ne!(fake.sha1.salt(), Credentials::fake(&[2; 32], "romeo").sha1.salt());
+        let real = Credentials::derive("pencil", [7; SALT_BYTES], ITERATIONS);
+        for hash in [Hash::Sha1, Hash::Sha256] {
+            assert_eq!(fake.keys(hash).salt().len(), real.keys(hash).salt().len());
+            assert_eq!(fake.keys(hash).iterations(), real.keys(hash).iterations());
+        }
+        assert_eq!(fake.sha1.salt() == fake.sha256.salt(), real.sha1.salt() == real.sha256.salt());
+        assert!(!fake.verify_password("pencil") && !fake.verify_password(""));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let credentials = Credentials::derive("pencil", [7; SALT_BYTES], FEW);
+        assert_eq!(
+            format!("{credentials:?}"),
+            "Credentials { sha1: ScramKeys(Sha1, 4 rounds), sha256: ScramKeys(Sha256, 4 rounds) }"
+        );
+    }
+}

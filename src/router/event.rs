@@ -4,6 +4,7 @@ use std::{net::IpAddr, path::PathBuf, rc::Rc, sync::Arc};
 
 use zeroize::Zeroizing;
 
+pub use crate::domain::ids::{QueryId, StreamId, Time};
 use crate::{
     config::Config,
     domain::overlay::Layer,
@@ -11,33 +12,9 @@ use crate::{
     wire::stanza::Chunk,
 };
 
-/// A connection's place in the driver's table. A stale id finds nothing; it never panics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId {
-    /// Index of the slot; slots are reused.
-    pub slot: u32,
-    /// Counts the uses of the slot.
-    pub generation: u32,
-}
-
 /// A batch of puts that becomes durable as one; ids only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId(pub u64);
-
-/// A question to the world outside, answered by a later event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QueryId(pub u64);
-
-/// Milliseconds on a clock that never goes back; the zero point means nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub u64);
-
-impl Time {
-    /// Later by this many milliseconds.
-    pub fn plus_ms(self, ms: u64) -> Time {
-        Time(self.0.saturating_add(ms))
-    }
-}
 
 /// Through which door a connection came.
 #[derive(Clone, Debug, PartialEq, Eq)]

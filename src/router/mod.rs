@@ -1,3 +1,10 @@
 //! Floor 4: who gets this stanza, in which phase, by which service. Knows no service by name.
 
+pub mod backlog;
+pub mod context;
 pub mod event;
+pub mod lifecycle;
+pub mod route;
+pub mod service;
+#[cfg(test)]
+pub mod testing;

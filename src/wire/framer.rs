@@ -57,11 +57,11 @@ impl Framer {
     ///
     /// # Errors
     /// The stream error that RFC 6120 demands; the framer must not be used after it.
-    pub fn next<'a>(
-        &'a mut self,
+    pub fn next<'f, 'a: 'f>(
+        &'f mut self,
         input: &mut &'a [u8],
         outline: &mut Outline,
-    ) -> Result<Option<Frame<'a>>, StreamError> {
+    ) -> Result<Option<Frame<'f>>, StreamError> {
         let _ = (input, outline);
         todo!()
     }

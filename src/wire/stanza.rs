@@ -202,6 +202,8 @@ pub struct Stanza {
     /// The element as it came in, or as the server built it.
     bytes: Rc<[u8]>,
     outline: Rc<Outline>,
+    /// The stream's `xml:lang` if the stanza has none of its own (RFC 6120 §8.1.5).
+    pub lang: Option<Rc<str>>,
     /// Children to add behind the opening tag (stanza-id, delay), already serialised.
     adds: Vec<u8>,
 }
@@ -215,7 +217,16 @@ impl Stanza {
         let kind = Kind::from_name(slice(bytes, &outline.name))?;
         let ty = outline.attrs.iter().find(|attr| attr.name == AttrName::Type);
         let ty = Type::parse(kind, ty.map(|attr| slice(bytes, &attr.value)));
-        Some(Stanza { kind, ty, from, to, bytes: bytes.into(), outline: Rc::new(outline), adds: Vec::new() })
+        Some(Stanza {
+            kind,
+            ty,
+            from,
+            to,
+            bytes: bytes.into(),
+            outline: Rc::new(outline),
+            lang: None,
+            adds: Vec::new(),
+        })
     }
 
     /// A stanza that the server itself makes. The element's `from` and `to` are replaced by the arguments.
@@ -223,7 +234,7 @@ impl Stanza {
         let kind = Kind::from_name(&element.name).unwrap_or(Kind::Message);
         let ty = Type::parse(kind, element.get("type"));
         let (bytes, outline) = outline_of(element);
-        Stanza { kind, ty, from, to, bytes: bytes.into(), outline: Rc::new(outline), adds: Vec::new() }
+        Stanza { kind, ty, from, to, bytes: bytes.into(), outline: Rc::new(outline), lang: None, adds: Vec::new() }
     }
 
     /// The stanza's `id` as it stands between the quotes (escaped).
@@ -366,6 +377,27 @@ impl Stanza {
         Chunk { head: head.into(), body: self.bytes.clone(), range: body }
     }
 
+    /// The stanza as one run of bytes, as it would be sent, and the place behind its opening tag where children can be
+    /// put in. Only for stanzas with content.
+    pub fn to_stored(&self) -> (Vec<u8>, usize) {
+        let mut out = Vec::with_capacity(96 + self.content_len());
+        self.open(self.to.as_ref(), &mut out);
+        out.push(b'>');
+        let at = out.len();
+        out.extend_from_slice(&self.adds);
+        out.extend_from_slice(&self.bytes[self.outline.content.start as usize..self.outline.content.end as usize]);
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(self.kind.as_str().as_bytes());
+        out.push(b'>');
+        (out, at)
+    }
+
+    /// The same stanza for somebody else; shares all bytes.
+    #[must_use]
+    pub fn readdressed(&self, to: Option<Jid>) -> Stanza {
+        Stanza { to, ..self.clone() }
+    }
+
     /// The stanza as one run of bytes, as it would be sent.
     pub fn to_vec(&self) -> Vec<u8> {
         let chunk = self.chunk();
@@ -388,6 +420,9 @@ impl Stanza {
                 AttrName::From | AttrName::To | AttrName::Xmlns => {}
                 _ => head.extend_from_slice(&self.bytes[range(&attr.whole)]),
             }
+        }
+        if let Some(lang) = &self.lang {
+            build::attr("xml:lang", lang, head);
         }
     }
 

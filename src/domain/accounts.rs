@@ -1,0 +1,156 @@
+//! Local accounts: who may sign in, and with which number their rows are kept.
+//!
+//! Invariant: a number is never used twice, so rows that a deletion has not reached yet belong to nobody.
+
+use super::{ids::AccountId, keys, store::Store};
+use crate::{proto::scram::Credentials, wire::jid::Jid};
+
+/// An account as stored.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// Made an administrator by an invitation or by another admin; the configuration may name more.
+    pub is_admin: bool,
+    /// Seconds since 1970.
+    pub created_s: u64,
+    /// SCRAM keys.
+    pub credentials: Credentials,
+}
+
+const VERSION: u8 = 1;
+
+impl Account {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(160);
+        out.push(VERSION);
+        out.extend_from_slice(&self.id.0.to_be_bytes());
+        out.push(u8::from(self.is_admin));
+        out.extend_from_slice(&self.created_s.to_be_bytes());
+        self.credentials.encode(&mut out);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Account> {
+        let (&[VERSION], rest) = bytes.split_first_chunk::<1>()? else { return None };
+        let (id, rest) = rest.split_first_chunk::<4>()?;
+        let (flags, rest) = rest.split_first_chunk::<1>()?;
+        let (created, rest) = rest.split_first_chunk::<8>()?;
+        Some(Account {
+            id: AccountId(u32::from_be_bytes(*id)),
+            is_admin: flags[0] & 1 != 0,
+            created_s: u64::from_be_bytes(*created),
+            credentials: Credentials::decode(rest)?,
+        })
+    }
+}
+
+fn key(jid: &Jid) -> Option<Vec<u8>> {
+    Some(keys::account(jid.domain(), jid.local()?))
+}
+
+/// The account of this address; its resource does not matter.
+pub fn find(store: &Store<'_>, jid: &Jid) -> Option<Account> {
+    Account::decode(&store.read(&key(jid)?)?)
+}
+
+/// Whether there is such an account.
+pub fn exists(store: &Store<'_>, jid: &Jid) -> bool {
+    key(jid).is_some_and(|key| store.has(&key))
+}
+
+/// The bare address of an account.
+pub fn address(store: &Store<'_>, id: AccountId) -> Option<Jid> {
+    let text = store.read(&keys::owned(keys::ADDRESS, id))?;
+    Jid::parse(std::str::from_utf8(&text).ok()?).ok()
+}
+
+/// Makes an account. `None` if the address is taken or has no localpart.
+pub fn create(
+    store: &mut Store<'_>,
+    jid: &Jid,
+    credentials: Credentials,
+    is_admin: bool,
+    now_s: u64,
+) -> Option<Account> {
+    let key = key(jid)?;
+    if store.has(&key) {
+        return None;
+    }
+    let counter = keys::meta("next-account");
+    let id = store.read(&counter).and_then(|v| Some(u32::from_be_bytes(v.try_into().ok()?))).unwrap_or(1);
+    store.put(&counter, &id.checked_add(1)?.to_be_bytes());
+    let account = Account { id: AccountId(id), is_admin, created_s: now_s, credentials };
+    store.put(&key, &account.encode());
+    store.put(&keys::owned(keys::ADDRESS, account.id), jid.bare_str().as_bytes());
+    Some(account)
+}
+
+/// Writes a changed account.
+pub fn update(store: &mut Store<'_>, jid: &Jid, account: &Account) {
+    if let Some(key) = key(jid) {
+        store.put(&key, &account.encode());
+    }
+}
+
+/// Removes the account itself: nobody can sign in from now on. Its other rows are left to [`purge`].
+pub fn close(store: &mut Store<'_>, jid: &Jid) -> Option<Account> {
+    let account = find(store, jid)?;
+    store.remove(&key(jid)?);
+    Some(account)
+}
+
+/// Removes all rows that belong to an account.
+pub fn purge(store: &mut Store<'_>, id: AccountId) {
+    for tag in keys::OWNED {
+        // Rows per tag are bounded by `limits`, and small.
+        for (key, _) in store.prefix(&keys::owned(*tag, id), usize::MAX) {
+            store.remove(&key);
+        }
+    }
+}
+
+/// Removes an account and all rows that belong to it.
+pub fn remove(store: &mut Store<'_>, jid: &Jid) -> Option<Account> {
+    let account = close(store, jid)?;
+    purge(store, account.id);
+    Some(account)
+}
+
+/// Whether any account is here.
+pub fn any(store: &Store<'_>) -> bool {
+    !store.prefix(b"a", 1).is_empty()
+}
+
+/// How many accounts a domain has.
+pub fn count(store: &Store<'_>, domain: &str) -> usize {
+    const PAGE: usize = 500;
+    let prefix = keys::accounts_of(domain);
+    let end = super::store::after_prefix(&prefix);
+    let (mut from, mut count) = (prefix, 0);
+    loop {
+        let page = store.scan(&from, &end, false, PAGE);
+        count += page.len();
+        match page.into_iter().nth(PAGE - 1) {
+            Some((last, _)) => from = [&last[..], &[0]].concat(),
+            None => return count,
+        }
+    }
+}
+
+/// At most `limit` accounts of a domain whose localpart is greater than `after`, in order.
+pub fn list(store: &Store<'_>, domain: &str, after: Option<&str>, limit: usize) -> Vec<(String, Account)> {
+    let prefix = keys::accounts_of(domain);
+    let from = match after {
+        Some(after) => [&prefix, after.as_bytes(), &[0]].concat(),
+        None => prefix.clone(),
+    };
+    store
+        .scan(&from, &super::store::after_prefix(&prefix), false, limit)
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let local = String::from_utf8(key.get(prefix.len()..)?.to_vec()).ok()?;
+            Some((local, Account::decode(&value)?))
+        })
+        .collect()
+}

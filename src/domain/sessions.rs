@@ -1,0 +1,222 @@
+//! Who is bound here: sessions by account and by address.
+//!
+//! A session survives its stream until resumption ends (XEP-0198). Invariant: every session stands in the list of its
+//! account, and two sessions of one account never share a resource.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
+
+use super::ids::{AccountId, MessageId, SessionId, StreamId, Time};
+use crate::{
+    proto::sm::Sm,
+    wire::{
+        jid::Jid,
+        stanza::{Chunk, Stanza},
+    },
+};
+
+/// What to remember of a stanza that was sent and not acknowledged.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    /// A stored message: its row goes when it was received.
+    Message(MessageId),
+    /// An IQ get or set: its sender gets an error if it was not received.
+    Request(Box<Stanza>),
+    /// Nothing to do.
+    Nothing,
+}
+
+/// The last available presence of a session.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    /// RFC 6121 §4.7.2.3.
+    pub priority: i8,
+    /// As it is broadcast: from the full address, without `to`.
+    pub stanza: Stanza,
+}
+
+/// How far a session has been given the messages that waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The next message is this one or later.
+    pub next: MessageId,
+    /// Older messages may be under way to another session and are then not sent a second time; these and later ones
+    /// came when this session was there.
+    pub since: MessageId,
+}
+
+/// One bound resource.
+#[derive(Debug)]
+pub struct Session {
+    /// Whose.
+    pub account: AccountId,
+    /// Its full address.
+    pub jid: Jid,
+    /// Its stream; `None` while it waits for resumption.
+    pub stream: Option<StreamId>,
+    /// Where its last stream came from.
+    pub peer: Option<IpAddr>,
+    /// Bound by the command line on the administration socket; belongs to no account.
+    pub is_local: bool,
+    /// Available presence; `None`: connected only.
+    pub presence: Option<Box<Presence>>,
+    /// Asked for the roster (RFC 6121 §2.2: an interested resource).
+    pub interested: bool,
+    /// Asked for the block list (XEP-0191 §3.4).
+    pub wants_blocks: bool,
+    /// Whom it sent directed presence (RFC 6121 §4.6).
+    pub directed: Vec<Jid>,
+    /// Stream management.
+    pub sm: Option<Box<Sm<Keep>>>,
+    /// Answers that wait for the disk, each with its batch, and what must not overtake them.
+    pub gate: VecDeque<(u64, Chunk, Keep)>,
+    /// Messages that wait to be sent to it, in order; `None`: it has caught up.
+    pub backlog: Option<Backlog>,
+    /// When it is forgotten if nobody resumes it.
+    pub expires: Option<Time>,
+    /// Seconds that it waits for resumption.
+    pub hold_s: u64,
+    /// Seconds since 1970 when it was bound.
+    pub since_s: u64,
+}
+
+impl Session {
+    /// Whether messages to the bare address may come here (RFC 6121 §8.5.2.1.1).
+    pub fn takes_messages(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.priority >= 0)
+    }
+
+    /// Priority of its presence.
+    pub fn priority(&self) -> Option<i8> {
+        self.presence.as_ref().map(|presence| presence.priority)
+    }
+}
+
+/// An account with at least one session.
+#[derive(Debug)]
+pub struct Online {
+    /// Its number.
+    pub account: AccountId,
+    /// Its sessions, oldest first.
+    pub sessions: Vec<SessionId>,
+    /// Whether its block list holds anything; spares the look-up.
+    pub blocks: bool,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    slots: Vec<(u32, Option<Session>)>,
+    free: Vec<u32>,
+    online: BTreeMap<Box<str>, Online>,
+}
+
+impl Sessions {
+    /// Adds a session; `blocks` is used if it is the first of its account.
+    pub fn insert(&mut self, session: Session, blocks: bool) -> SessionId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            (self.slots.len() - 1) as u32
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.0 = entry.0.wrapping_add(1);
+        let id = SessionId { slot, generation: entry.0 };
+        if !session.is_local {
+            let account = session.account;
+            match self.online.get_mut(session.jid.bare_str()) {
+                Some(online) => online.sessions.push(id),
+                None => {
+                    let online = Online { account, sessions: vec![id], blocks };
+                    self.online.insert(session.jid.bare_str().into(), online);
+                }
+            }
+        }
+        entry.1 = Some(session);
+        id
+    }
+
+    /// Forgets a session.
+    pub fn remove(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.slots.get_mut(id.slot as usize).filter(|slot| slot.0 == id.generation)?.1.take()?;
+        self.free.push(id.slot);
+        if let Some(online) = self.online.get_mut(session.jid.bare_str()) {
+            online.sessions.retain(|other| *other != id);
+            if online.sessions.is_empty() {
+                self.online.remove(session.jid.bare_str());
+            }
+        }
+        Some(session)
+    }
+
+    /// A session by its id.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.slots.get(id.slot as usize).filter(|slot| slot.0 == id.generation)?.1.as_ref()
+    }
+
+    /// A session by its id, to change.
+    pub fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.slots.get_mut(id.slot as usize).filter(|slot| slot.0 == id.generation)?.1.as_mut()
+    }
+
+    /// The account of this bare address, if it has sessions.
+    pub fn online(&self, bare: &str) -> Option<&Online> {
+        self.online.get(bare)
+    }
+
+    /// The same, to change.
+    pub fn online_mut(&mut self, bare: &str) -> Option<&mut Online> {
+        self.online.get_mut(bare)
+    }
+
+    /// All sessions of this bare address, oldest first.
+    pub fn of<'a>(&'a self, bare: &str) -> impl Iterator<Item = (SessionId, &'a Session)> + 'a + use<'a> {
+        let ids = self.online.get(bare).map(|online| online.sessions.as_slice()).unwrap_or_default();
+        ids.iter().filter_map(|id| Some((*id, self.session(*id)?)))
+    }
+
+    /// The session with this full address.
+    pub fn full(&self, jid: &Jid) -> Option<(SessionId, &Session)> {
+        let resource = jid.resource()?;
+        self.of(jid.bare_str()).find(|(_, session)| session.jid.resource() == Some(resource))
+    }
+
+    /// Every session, in the order of slots.
+    pub fn all(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.slots.iter().enumerate().filter_map(|(slot, (generation, session))| {
+            Some((SessionId { slot: slot as u32, generation: *generation }, session.as_ref()?))
+        })
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether nobody is bound.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many accounts have a session.
+    pub fn accounts_online(&self) -> usize {
+        self.online.len()
+    }
+
+    /// Asserts what every turn must leave true.
+    pub fn check(&self) {
+        for (bare, online) in &self.online {
+            assert!(!online.sessions.is_empty(), "{bare} is online without a session");
+            for id in &online.sessions {
+                let session = self.session(*id).expect("a listed session exists");
+                assert_eq!((session.account, session.jid.bare_str()), (online.account, &**bare));
+                let same = online.sessions.iter().filter_map(|id| self.session(*id));
+                assert_eq!(same.filter(|other| other.jid == session.jid).count(), 1, "one session per resource");
+            }
+        }
+        let listed: usize = self.online.values().map(|online| online.sessions.len()).sum();
+        let local = self.all().filter(|(_, session)| session.is_local).count();
+        assert_eq!(listed + local, self.len(), "every session stands in its account's list");
+    }
+}

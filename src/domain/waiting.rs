@@ -1,0 +1,73 @@
+//! Messages that are on disk and not yet known to be received.
+//!
+//! A message for a local account gets a row before its sender is told that we have it, and loses the row when one of
+//! the account's clients has received it. So after a crash exactly the rows that are left are delivered again, as
+//! offline messages (XEP-0160) with the stanza-id they had: at least once, never zero times.
+
+use super::{
+    ids::{AccountId, MessageId},
+    keys,
+    store::Store,
+};
+
+/// A row: the stanza, and where to put in the delay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its number; also when it was taken in.
+    pub id: MessageId,
+    /// Where behind the opening tag children can be put in.
+    pub insert_at: usize,
+    /// The stanza as it would be sent.
+    pub bytes: Vec<u8>,
+}
+
+const VERSION: u8 = 1;
+
+/// Keeps a message.
+pub fn keep(store: &mut Store<'_>, account: AccountId, id: MessageId, bytes: &[u8], insert_at: usize) {
+    let mut value = Vec::with_capacity(5 + bytes.len());
+    value.push(VERSION);
+    value.extend_from_slice(&(insert_at as u32).to_be_bytes());
+    value.extend_from_slice(bytes);
+    store.put_new(&keys::waiting(account, id), &value);
+}
+
+/// Forgets a message that was received. Goes to disk along with later writes.
+pub fn forget(store: &mut Store<'_>, account: AccountId, id: MessageId) {
+    store.overlay.forget(&keys::waiting(account, id));
+}
+
+/// Whether the message still waits.
+pub fn waits(store: &Store<'_>, account: AccountId, id: MessageId) -> bool {
+    store.has(&keys::waiting(account, id))
+}
+
+/// One message.
+pub fn message(store: &Store<'_>, account: AccountId, id: MessageId) -> Option<Waiting> {
+    decode(id, &store.read(&keys::waiting(account, id))?)
+}
+
+/// At most `limit` messages numbered `from` or later, in order.
+pub fn page(store: &Store<'_>, account: AccountId, from: MessageId, limit: usize) -> Vec<Waiting> {
+    let end = super::store::after_prefix(&keys::owned(keys::WAITING, account));
+    store
+        .scan(&keys::waiting(account, from), &end, false, limit)
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let id = key.get(5..)?.try_into().ok().map(u64::from_be_bytes)?;
+            decode(MessageId(id), &value)
+        })
+        .collect()
+}
+
+/// How many wait, counted up to `limit`.
+pub fn count(store: &Store<'_>, account: AccountId, limit: usize) -> usize {
+    store.prefix(&keys::owned(keys::WAITING, account), limit).len()
+}
+
+fn decode(id: MessageId, value: &[u8]) -> Option<Waiting> {
+    let (&[VERSION], rest) = value.split_first_chunk::<1>()? else { return None };
+    let (insert_at, bytes) = rest.split_first_chunk::<4>()?;
+    let insert_at = u32::from_be_bytes(*insert_at) as usize;
+    (insert_at <= bytes.len()).then(|| Waiting { id, insert_at, bytes: bytes.to_vec() })
+}

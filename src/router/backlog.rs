@@ -1,0 +1,81 @@
+//! Sends messages that waited to a session that takes them, a page at a time.
+//!
+//! Source: XEP-0160 §2, XEP-0203 §4. Invariant: a message under way to another session of the account is not sent a
+//! second time, and what a session has not acknowledged stays bounded.
+
+use std::collections::BTreeSet;
+
+use super::context::Ctx;
+use crate::{
+    domain::{
+        ids::{MessageId, SessionId},
+        sessions::{Backlog, Keep},
+        waiting::{self, Waiting},
+    },
+    limits,
+    wire::{build, stanza::Chunk, time},
+};
+
+/// Serves every session that has a backlog and room for a page.
+pub fn serve(ctx: &mut Ctx<'_>) {
+    let mut sessions = std::mem::take(&mut ctx.core.backlogs);
+    sessions.sort_unstable();
+    sessions.dedup();
+    sessions.retain(|id| page(*id, ctx));
+    ctx.core.backlogs.append(&mut sessions);
+}
+
+/// Sends one page if there is room; `false`: the session has caught up or is gone.
+fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
+    let Some(session) = ctx.core.sessions.session(id) else { return false };
+    let Some(backlog) = session.backlog else { return false };
+    let waits_for_acks = session.sm.as_ref().is_some_and(|sm| sm.unacked_len() >= limits::BACKLOG_UNACKED_MAX);
+    let Some(stream) = session.stream else { return true };
+    if waits_for_acks || ctx.core.stuck.contains_key(&stream) {
+        return true;
+    }
+    let (account, jid) = (session.account, session.jid.clone());
+    let under_way = under_way(ctx, jid.bare_str());
+    let messages = waiting::page(&ctx.store(), account, backlog.next, limits::BACKLOG_PAGE);
+    let last = messages.len() < limits::BACKLOG_PAGE;
+    let next = messages.last().map(|message| MessageId(message.id.0 + 1));
+    for message in messages.iter().filter(|message| message.id >= backlog.since || !under_way.contains(&message.id)) {
+        ctx.core.deliver(id, delayed(message, jid.domain()), Keep::Message(message.id));
+    }
+    if let Some(session) = ctx.core.sessions.session_mut(id) {
+        session.backlog = if last { None } else { next.map(|next| Backlog { next, ..backlog }) };
+    }
+    !last
+}
+
+/// Messages that some session of the account has got and not acknowledged.
+pub fn under_way(ctx: &Ctx<'_>, bare: &str) -> BTreeSet<MessageId> {
+    let sessions = ctx.core.sessions.of(bare);
+    let kept = sessions.flat_map(|(id, session)| {
+        let gated = session.gate.iter().map(|(_, _, keep)| keep);
+        let handed = ctx.core.handed_over.iter().filter(move |(_, account, _)| *account == session.account);
+        let unacked = session.sm.iter().flat_map(|sm| sm.unacked().map(|(_, keep)| keep));
+        let _ = id;
+        gated
+            .chain(unacked)
+            .filter_map(|keep| match keep {
+                Keep::Message(message) => Some(*message),
+                _ => None,
+            })
+            .chain(handed.map(|(_, _, message)| *message))
+    });
+    kept.collect()
+}
+
+/// The message with the time when we took it in, XEP-0203 §4.
+pub fn delayed(message: &Waiting, domain: &str) -> Chunk {
+    let (head, tail) = message.bytes.split_at(message.insert_at);
+    let mut out = Vec::with_capacity(message.bytes.len() + 96);
+    out.extend_from_slice(head);
+    out.extend_from_slice(b"<delay xmlns='urn:xmpp:delay'");
+    build::attr("from", domain, &mut out);
+    build::attr("stamp", &time::stamp_ms(message.id.0 / 1000), &mut out);
+    out.extend_from_slice(b"/>");
+    out.extend_from_slice(tail);
+    Chunk::new(out)
+}

@@ -1,0 +1,311 @@
+//! Who gets this stanza, RFC 6120 §10 and RFC 6121 §8.
+//!
+//! Every message and presence walks the phases for the sender's account, then for the recipient's. An IQ that the
+//! server answers meets exactly one service; any other goes to the session it names.
+
+use std::collections::BTreeMap;
+
+use super::{
+    context::{Ctx, UNHANDLED, Work},
+    service::{Card, Flow, Handles, Iq, Leg, Notice, PHASES, Phase, Scope, Service},
+};
+use crate::{
+    domain::{
+        accounts,
+        ids::{AccountId, SessionId},
+        roster,
+        sessions::Keep,
+    },
+    limits,
+    wire::{
+        error::Condition,
+        jid::Jid,
+        stanza::{Kind, Stanza, Type},
+    },
+};
+
+/// The services and who of them looks at what.
+pub struct Router {
+    services: Vec<Box<dyn Service>>,
+    iq: BTreeMap<Handles, usize>,
+    passes: [Vec<usize>; KINDS * LEGS * PHASES.len()],
+}
+
+const KINDS: usize = 3;
+const LEGS: usize = 2;
+
+fn index(kind: Kind, leg: Leg, phase: Phase) -> usize {
+    (kind as usize * LEGS + leg as usize) * PHASES.len() + phase as usize
+}
+
+impl Router {
+    /// Builds the tables from the services' cards.
+    ///
+    /// # Panics
+    /// If two services claim the same payload or name: a mistake of ours that must not start.
+    pub fn new(services: Vec<Box<dyn Service>>) -> Router {
+        let mut iq = BTreeMap::new();
+        let mut passes = std::array::from_fn(|_| Vec::new());
+        for (at, service) in services.iter().enumerate() {
+            let card = service.card();
+            for handles in card.iq {
+                if let Some(other) = iq.insert(*handles, at) {
+                    let other: &Box<dyn Service> = &services[other];
+                    panic!("{} and {} both claim {handles:?}", other.card().name, card.name);
+                }
+            }
+            for (kind, leg, phase) in card.passes {
+                passes[index(*kind, *leg, *phase)].push(at);
+            }
+        }
+        Router { services, iq, passes }
+    }
+
+    /// The cards in order of registration.
+    pub fn cards(&self) -> Vec<&'static Card> {
+        self.services.iter().map(|service| service.card()).collect()
+    }
+
+    /// The services, for what they say about themselves.
+    pub fn services(&self) -> &[Box<dyn Service>] {
+        &self.services
+    }
+
+    /// Who runs when, as text.
+    pub fn plan(&self) -> String {
+        let mut out = String::new();
+        for kind in [Kind::Message, Kind::Presence, Kind::Iq] {
+            for leg in [Leg::Outbound, Leg::Inbound] {
+                for phase in PHASES {
+                    let names: Vec<_> =
+                        self.passes[index(kind, leg, phase)].iter().map(|at| self.services[*at].card().name).collect();
+                    if !names.is_empty() {
+                        out += &format!("{:<9} {leg:<9?} {phase:<8?} {}\n", kind.as_str(), names.join(", "));
+                    }
+                }
+            }
+        }
+        for ((scope, ns, name), at) in &self.iq {
+            out += &format!("iq        {scope:<9?} <{name} xmlns='{ns}'> {}\n", self.services[*at].card().name);
+        }
+        out
+    }
+
+    /// Does what handlers left to do, until nothing is left. What it cannot do itself comes back.
+    pub fn work(&mut self, ctx: &mut Ctx<'_>) -> Option<Work> {
+        // Bounded: a loop between services would be our mistake and must not hang the house.
+        for _ in 0..limits::NOTICES_PER_TURN_MAX {
+            match ctx.core.work.pop_front()? {
+                Work::Route(Leg::Outbound, stanza) => self.outbound(stanza, None, ctx),
+                Work::Route(Leg::Inbound, stanza) => self.inbound(stanza, ctx),
+                Work::Notice(notice) => self.notice(&notice, ctx),
+                end @ Work::End(..) => return Some(end),
+            }
+        }
+        log::error!("one event caused more than {} steps; the rest is dropped", limits::NOTICES_PER_TURN_MAX);
+        ctx.core.work.clear();
+        None
+    }
+
+    /// All services hear of it.
+    pub fn notice(&mut self, notice: &Notice, ctx: &mut Ctx<'_>) {
+        for service in &mut self.services {
+            service.notice(notice, ctx);
+        }
+    }
+
+    /// A stanza from one of our own: first for the sender's account. `session`: who sent it.
+    pub fn outbound(&mut self, mut stanza: Stanza, session: Option<SessionId>, ctx: &mut Ctx<'_>) {
+        if stanza.kind == Kind::Iq {
+            return self.iq_outbound(stanza, session, ctx);
+        }
+        // RFC 6120 §10.3.1: a message without `to` is for the sender's own account.
+        if stanza.kind == Kind::Message && stanza.to.is_none() {
+            stanza.to = Some(stanza.from.bare());
+        }
+        for phase in PHASES {
+            match self.phase(Leg::Outbound, phase, &mut stanza, ctx) {
+                Flow::Continue => {}
+                Flow::Taken(_) => return,
+                Flow::Bounce(error) => return ctx.core.bounce(&stanza, &error),
+            }
+        }
+        self.inbound(stanza, ctx);
+    }
+
+    /// A stanza for whoever `to` names.
+    pub fn inbound(&mut self, mut stanza: Stanza, ctx: &mut Ctx<'_>) {
+        let Some(to) = stanza.to.clone() else { return };
+        if !ctx.is_local(&to) {
+            // RFC 6120 §10.4.
+            return ctx.core.bounce(&stanza, &Condition::RemoteServerNotFound.into());
+        }
+        if to.local().is_none() {
+            return self.host(&stanza, &to, ctx);
+        }
+        if stanza.kind == Kind::Iq {
+            return self.iq_inbound(stanza, None, ctx);
+        }
+        let exists = ctx.sessions().online(to.bare_str()).is_some() || accounts::exists(&ctx.store(), &to);
+        if !exists {
+            return nobody(&stanza, ctx);
+        }
+        for phase in PHASES {
+            match self.phase(Leg::Inbound, phase, &mut stanza, ctx) {
+                Flow::Continue => {}
+                Flow::Taken(why) => return log::trace!("{:?} to {to}: {why}", stanza.kind),
+                Flow::Bounce(error) => return ctx.core.bounce(&stanza, &error),
+            }
+        }
+    }
+
+    fn phase(&mut self, leg: Leg, phase: Phase, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
+        for at in &self.passes[index(stanza.kind, leg, phase)] {
+            match self.services[*at].pass((leg, phase), stanza, ctx) {
+                Flow::Continue => {}
+                flow => return flow,
+            }
+        }
+        Flow::Continue
+    }
+
+    /// To the domain itself, RFC 6120 §10.5.1 and §10.5.2.
+    fn host(&mut self, stanza: &Stanza, to: &Jid, ctx: &mut Ctx<'_>) {
+        match stanza.kind {
+            Kind::Iq if matches!(stanza.ty, Type::Result | Type::Error) || to.resource().is_some() => {
+                if let Some(session) = ctx.core.local_session(to) {
+                    ctx.deliver(session, stanza, Keep::Nothing);
+                } else {
+                    ctx.core.bounce(stanza, &UNHANDLED);
+                }
+            }
+            Kind::Iq => self.answer(stanza, Scope::Host, None, None, ctx),
+            Kind::Message => ctx.core.bounce(stanza, &UNHANDLED),
+            // Directed presence tells the server nothing that it does not know.
+            Kind::Presence => {}
+        }
+    }
+
+    /// An IQ from one of our own sessions, RFC 6120 §10.3.3 and RFC 6121 §8.5.
+    fn iq_outbound(&mut self, mut stanza: Stanza, session: Option<SessionId>, ctx: &mut Ctx<'_>) {
+        let requests = matches!(stanza.ty, Type::Get | Type::Set);
+        if stanza.ty == Type::Invalid || stanza.id_raw().is_none() || (requests && stanza.children().count() != 1) {
+            // RFC 6120 §8.2.3.
+            return ctx.core.bounce(&stanza, &Condition::BadRequest.into());
+        }
+        let own = stanza.to.as_ref().is_none_or(|to| to.is_bare() && to.as_str() == stanza.from.bare_str());
+        if own {
+            if requests {
+                let account = ctx.account(&stanza.from);
+                self.answer(&stanza, Scope::Own, account, session, ctx);
+            }
+            return;
+        }
+        match self.phase(Leg::Outbound, Phase::Admit, &mut stanza, ctx) {
+            Flow::Continue => {}
+            Flow::Taken(_) => return,
+            Flow::Bounce(error) => return ctx.core.bounce(&stanza, &error),
+        }
+        let Some(to) = stanza.to.clone() else { return };
+        if !ctx.is_local(&to) {
+            return ctx.core.bounce(&stanza, &Condition::RemoteServerNotFound.into());
+        }
+        if to.local().is_none() {
+            return match (to.resource(), requests) {
+                (None, true) => self.answer(&stanza, Scope::Host, None, session, ctx),
+                _ => self.host(&stanza, &to, ctx),
+            };
+        }
+        self.iq_inbound(stanza, session, ctx);
+    }
+
+    /// An IQ for a local account or one of its sessions, RFC 6121 §8.5.2.1.3 and §8.5.3.
+    fn iq_inbound(&mut self, mut stanza: Stanza, session: Option<SessionId>, ctx: &mut Ctx<'_>) {
+        let Some(to) = stanza.to.clone() else { return };
+        let requests = matches!(stanza.ty, Type::Get | Type::Set);
+        let Some(account) = ctx.account(&to) else {
+            return ctx.core.bounce(&stanza, &UNHANDLED);
+        };
+        match self.phase(Leg::Inbound, Phase::Admit, &mut stanza, ctx) {
+            Flow::Continue => {}
+            Flow::Taken(_) => return,
+            Flow::Bounce(error) => return ctx.core.bounce(&stanza, &error),
+        }
+        if to.is_bare() {
+            if requests {
+                self.answer(&stanza, Scope::Other, Some(account), session, ctx);
+            }
+            return;
+        }
+        let Some((target, _)) = ctx.sessions().full(&to) else {
+            return ctx.core.bounce(&stanza, &UNHANDLED);
+        };
+        if !requests {
+            return ctx.deliver(target, &stanza, Keep::Nothing);
+        }
+        if !shares_presence(ctx, account, target, &stanza.from) {
+            return ctx.core.bounce(&stanza, &UNHANDLED);
+        }
+        ctx.deliver(target, &stanza, Keep::Request(Box::new(stanza.clone())));
+    }
+
+    /// Exactly one service answers, or nobody does.
+    fn answer(
+        &mut self,
+        stanza: &Stanza,
+        scope: Scope,
+        account: Option<AccountId>,
+        session: Option<SessionId>,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let service = stanza.children().next().and_then(|(_, name, ns)| {
+            let iq: &BTreeMap<(Scope, &str, &str), usize> = &self.iq;
+            iq.get(&(scope, ns, name)).copied()
+        });
+        let (Some(service), Some(payload)) = (service, stanza.child(0)) else {
+            return ctx.core.bounce(stanza, &UNHANDLED);
+        };
+        let domain = match (&stanza.to, scope) {
+            (Some(to), _) => to.domain().to_owned(),
+            (None, _) => stanza.from.domain().to_owned(),
+        };
+        let iq = Iq {
+            stanza,
+            payload: &payload,
+            ty: stanza.ty,
+            scope,
+            from: &stanza.from,
+            session,
+            account,
+            domain: &domain,
+        };
+        let before = ctx.core.overlay.puts();
+        let outcome = self.services[service].iq(&iq, ctx);
+        let waits = ctx.core.overlay.puts() != before;
+        ctx.core.answer(&iq.origin(), outcome.map_err(|error| log_refusal(&iq, error)), waits);
+    }
+}
+
+fn log_refusal(iq: &Iq<'_>, error: crate::wire::error::StanzaError) -> crate::wire::error::StanzaError {
+    log::debug!("iq {} from {}: {}", iq.payload.name, iq.from, error.condition.as_str());
+    error
+}
+
+/// RFC 6121 §8.5.1: no such user.
+fn nobody(stanza: &Stanza, ctx: &mut Ctx<'_>) {
+    match (stanza.kind, stanza.ty) {
+        (Kind::Message, Type::Headline) if stanza.to.as_ref().is_some_and(Jid::is_bare) => {}
+        (Kind::Message, _) => ctx.core.bounce(stanza, &UNHANDLED),
+        _ => {}
+    }
+}
+
+/// RFC 6121 §8.5.3.1: a request reaches a session only if its account lets the sender see presence, or the session
+/// sent presence there, or both are the same account.
+fn shares_presence(ctx: &mut Ctx<'_>, account: AccountId, target: SessionId, from: &Jid) -> bool {
+    let Some(session) = ctx.sessions().session(target) else { return false };
+    session.jid.bare_str() == from.bare_str()
+        || session.directed.iter().any(|to| to == from || (to.is_bare() && to.as_str() == from.bare_str()))
+        || from.local().is_none()
+        || roster::state(&ctx.store(), account, from.bare_str()).from
+}

@@ -1,0 +1,266 @@
+//! What a service is: one capability, with what it advertises, what it answers and when it runs in one [`Card`].
+//!
+//! Services reach one another only by facts, by phases and by notices; they never import each other.
+
+use super::context::{Core, Ctx};
+use crate::{
+    config::Config,
+    domain::ids::{AccountId, QueryId, SessionId},
+    proto::scram::Credentials,
+    wire::{
+        element::Element,
+        error::{Condition, StanzaError},
+        jid::Jid,
+        stanza::{Kind, Stanza, Type},
+    },
+};
+
+/// For whose account a stanza is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// For the sender's account.
+    Outbound,
+    /// For the recipient's account.
+    Inbound,
+}
+
+/// The order in which services see a message or presence; named, never numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// May it pass at all (blocking, privileges)?
+    Admit,
+    /// Take out what the sender must not claim.
+    Clean,
+    /// Keep it.
+    Archive,
+    /// Copy it to other sessions of the same account.
+    Copy,
+    /// Give it to the sessions it is for.
+    Deliver,
+    /// Nobody was there.
+    Absent,
+}
+
+/// All phases in order.
+pub const PHASES: [Phase; 6] = [Phase::Admit, Phase::Clean, Phase::Archive, Phase::Copy, Phase::Deliver, Phase::Absent];
+
+/// What a pass decided.
+#[derive(Debug)]
+pub enum Flow {
+    /// The next service looks at it.
+    Continue,
+    /// It is dealt with; nobody else looks at it. The word says why, for the log.
+    Taken(&'static str),
+    /// The sender gets this error.
+    Bounce(StanzaError),
+}
+
+/// To whom an IQ is addressed, seen from the one who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// To the server's domain.
+    Host,
+    /// To the sender's own account: no `to`, or its own bare address.
+    Own,
+    /// To the bare address of another local account.
+    Other,
+}
+
+/// An IQ payload that a service answers: scope, namespace, element name.
+pub type Handles = (Scope, &'static str, &'static str);
+
+/// One service's business card.
+#[derive(Debug)]
+pub struct Card {
+    /// Short name, unique.
+    pub name: &'static str,
+    /// The document it implements, with version.
+    pub source: &'static str,
+    /// What disco tells: where, and the feature's name.
+    pub features: &'static [(Scope, &'static str)],
+    /// Stream features after sign-in, as XML.
+    pub stream_features: &'static [&'static str],
+    /// IQ payloads it answers.
+    pub iq: &'static [Handles],
+    /// Where it looks at messages and presence.
+    pub passes: &'static [(Kind, Leg, Phase)],
+}
+
+/// Where an answer goes; kept by a service that answers later.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Who asked.
+    pub from: Jid,
+    /// Whom they asked; `None` if the stanza had no `to`.
+    pub to: Option<Jid>,
+    /// The stanza's `id` as it stood between its quotes.
+    pub id: Box<str>,
+}
+
+/// An IQ of type get or set for the server to answer.
+#[derive(Debug)]
+pub struct Iq<'a> {
+    /// The stanza.
+    pub stanza: &'a Stanza,
+    /// Its one payload.
+    pub payload: &'a Element,
+    /// `Type::Get` or `Type::Set`.
+    pub ty: Type,
+    /// To whom it is addressed.
+    pub scope: Scope,
+    /// Who asks.
+    pub from: &'a Jid,
+    /// The local session that asks; `None` if it came from elsewhere.
+    pub session: Option<SessionId>,
+    /// The account asked: the sender's own for `Own`, the addressee's for `Other`.
+    pub account: Option<AccountId>,
+    /// The domain it concerns.
+    pub domain: &'a str,
+}
+
+impl Iq<'_> {
+    /// Whether it is of type set.
+    pub fn is_set(&self) -> bool {
+        self.ty == Type::Set
+    }
+
+    /// The sender's account in scope `Own`, the addressee's in scope `Other`.
+    ///
+    /// # Errors
+    /// `service-unavailable` if there is none: the command line has no account.
+    pub fn owner(&self) -> Result<AccountId, StanzaError> {
+        self.account.ok_or(StanzaError::new(Condition::ServiceUnavailable))
+    }
+
+    /// Refuses what only makes sense as a question.
+    ///
+    /// # Errors
+    /// `not-allowed` if the request is of type set.
+    pub fn only_get(&self) -> Result<(), StanzaError> {
+        if self.is_set() { Err(Condition::NotAllowed.into()) } else { Ok(()) }
+    }
+
+    /// Where to send an answer that comes later.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            from: self.from.clone(),
+            to: self.stanza.to.clone(),
+            id: self.stanza.id_raw().unwrap_or_default().into(),
+        }
+    }
+}
+
+/// What a handler answers; the router sends exactly one.
+#[derive(Debug)]
+pub enum Reply {
+    /// `result` without payload.
+    Empty,
+    /// `result` with this payload.
+    Result(Element),
+    /// The service keeps [`Iq::origin`] and calls [`Ctx::answer`] once, in a later turn.
+    Later,
+}
+
+impl From<Element> for Reply {
+    fn from(element: Element) -> Self {
+        Reply::Result(element)
+    }
+}
+
+/// What happened, for those who care. Handled after the current handler ends.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A session was bound.
+    SessionBound(SessionId),
+    /// A session resumed on a new stream, XEP-0198 §5.
+    SessionResumed(SessionId),
+    /// A session is about to be forgotten; it is still in the table.
+    SessionEnding(SessionId),
+    /// A session became available for the first time, or with another priority.
+    Available {
+        /// Which.
+        session: SessionId,
+        /// Whether it was not available before.
+        initial: bool,
+    },
+    /// The contact (bare address) may see the presence of `account` no longer, or again.
+    BlockChanged {
+        /// Whose list.
+        account: AccountId,
+        /// The blocked or unblocked address.
+        jid: Jid,
+        /// Blocked now.
+        blocked: bool,
+    },
+    /// An account was made.
+    AccountCreated(Jid),
+    /// An account was closed and its sessions have ended; its rows go next.
+    AccountClosed(AccountId, Jid),
+    /// An account is gone; its rows are removed.
+    AccountRemoved(AccountId, Jid),
+    /// `Ctx::derive` answered.
+    Derived(QueryId, Credentials),
+    /// `Ctx::backup` answered.
+    BackedUp(QueryId, Result<(), String>),
+    /// The settings changed.
+    Reloaded,
+}
+
+/// One capability.
+pub trait Service {
+    /// What it advertises, answers and looks at.
+    fn card(&self) -> &'static Card;
+
+    /// Answers an IQ that the card names.
+    ///
+    /// # Errors
+    /// The stanza error that the sender gets.
+    fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+        let _ = (iq, ctx);
+        Err(Condition::ServiceUnavailable.into())
+    }
+
+    /// Looks at a message or presence in a phase that the card names.
+    fn pass(&mut self, at: (Leg, Phase), stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
+        let _ = (at, stanza, ctx);
+        Flow::Continue
+    }
+
+    /// Hears what happened.
+    fn notice(&mut self, notice: &Notice, ctx: &mut Ctx<'_>) {
+        let _ = (notice, ctx);
+    }
+
+    /// What disco tells of a domain (`Scope::Host`) or of an account there (`Scope::Own`) beyond the card's features:
+    /// `<identity/>`, `<feature/>` and forms `<x/>` for disco#info, `<item/>` for disco#items. The same for everybody,
+    /// because XEP-0115 hashes it; asked once at start and when the settings change.
+    fn disco(&self, scope: Scope, domain: &str, config: &Config) -> Vec<Element> {
+        let _ = (scope, domain, config);
+        Vec::new()
+    }
+
+    /// Answers disco requests for nodes, and lists items that not everybody may see.
+    fn discloses(&self) -> Option<Discloses> {
+        None
+    }
+
+    /// Stream features after sign-in that depend on settings or cards.
+    fn stream_feature(&self, core: &Core, domain: &str) -> Option<Element> {
+        let _ = (core, domain);
+        None
+    }
+}
+
+/// A disco request, XEP-0030.
+#[derive(Debug)]
+pub struct DiscoAsk<'a> {
+    /// The request itself.
+    pub iq: &'a Iq<'a>,
+    /// disco#items; otherwise disco#info.
+    pub items: bool,
+    /// The node asked for. Without one only items are asked for, to be added to those of others.
+    pub node: Option<&'a str>,
+}
+
+/// The children of the answering `<query/>`, or why there are none; `None`: the node is not known to this service.
+pub type Discloses = fn(&DiscoAsk<'_>, &mut Ctx<'_>) -> Option<Result<Vec<Element>, StanzaError>>;

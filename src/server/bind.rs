@@ -1,0 +1,373 @@
+//! Binding and resumption; how a session waits, and how it ends. RFC 6120 §7, XEP-0198 §3 and §5.
+
+use std::collections::VecDeque;
+
+use super::{
+    Server, context,
+    negotiate::{Next, State, namespace},
+    timers::Alarm,
+};
+use crate::{
+    domain::{
+        accounts, blocks,
+        ids::{AccountId, SessionId, StreamId},
+        sessions::{Backlog, Keep, Session},
+        store::Store,
+        waiting,
+    },
+    limits,
+    proto::sm::Sm,
+    router::{
+        context::UNHANDLED,
+        event::{Door, Env},
+        service::Notice,
+    },
+    wire::{
+        build,
+        element::Element,
+        error::{Condition, StanzaError, StreamCondition, StreamError},
+        jid::Jid,
+        ns,
+        stanza::{Chunk, Outline, slice},
+    },
+};
+
+impl Server {
+    /// After sign-in: bind or resume, RFC 6120 §7.
+    pub(super) fn verified_element(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8], outline: &Outline) -> Next {
+        let Ok(element) = Element::parse(bytes, ns::CLIENT) else { return Next::Stop };
+        match (namespace(bytes, outline), slice(bytes, &outline.name)) {
+            (ns::CLIENT, "iq") => match element.find("bind", ns::BIND) {
+                Some(bind) if element.get("type") == Some("set") => self.bind(env, id, &element, bind),
+                _ => self.refuse_early(env, id, outline),
+            },
+            (ns::SM, "resume") => self.resume(env, id, &element),
+            (ns::SM, _) => {
+                self.core.write(id, failed(Condition::UnexpectedRequest, None));
+                Next::Go
+            }
+            _ => self.refuse_early(env, id, outline),
+        }
+    }
+
+    /// RFC 6120 §7.6 and §7.7.
+    fn bind(&mut self, env: &mut Env<'_>, id: StreamId, iq: &Element, bind: &Element) -> Next {
+        let Some(slot) = self.streams.slot(id) else { return Next::Stop };
+        let State::Verified(proof) = &slot.state else { return Next::Stop };
+        let account = proof.account.clone();
+        let peer = slot.peer();
+        let wanted = bind.leaf_text("resource").filter(|resource| !resource.is_empty());
+        let jid = match wanted {
+            Some(resource) => account.with_resource(&resource),
+            // RFC 6120 §7.6: of the server's making.
+            None => account.with_resource(&super::random_id(env)[..16]),
+        };
+        let Ok(jid) = jid else {
+            self.refuse_bind(id, iq, &StanzaError::new(Condition::BadRequest));
+            return Next::Go;
+        };
+        let store = Store { overlay: &mut self.core.overlay, view: env.view };
+        let Some(owner) = accounts::find(&store, &account).map(|account| account.id) else {
+            self.fail(env, id, StreamCondition::NotAuthorized.into());
+            return Next::Stop;
+        };
+        let blocks = blocks::any(&store, owner);
+        if let Some((old, _)) = self.core.sessions.full(&jid) {
+            // RFC 6120 §7.7.2.2: the newer one wins, since the older is most often the same client's dead stream.
+            self.end_with(env, old, StreamError::new(StreamCondition::Conflict).text("Replaced by a new session."));
+            self.work(env);
+        }
+        if self.core.sessions.of(account.as_str()).count() >= limits::SESSIONS_PER_ACCOUNT_MAX {
+            let error = StanzaError::new(Condition::ResourceConstraint).text("Too many sessions.");
+            self.refuse_bind(id, iq, &error);
+            return Next::Go;
+        }
+        let session = self.session(jid.clone(), owner, id, env.wall_us / 1_000_000);
+        let session = self.core.sessions.insert(Session { peer, ..session }, blocks);
+        if let Some(slot) = self.streams.slot_mut(id) {
+            slot.state = State::Bound(session);
+        }
+        let bound = Element::new("bind", ns::BIND).leaf("jid", jid.as_str());
+        let answer = Element::new("iq", ns::CLIENT)
+            .attr("type", "result")
+            .attr_if("id", iq.get("id"))
+            .child(bound);
+        self.core.write(id, Chunk::new(answer.to_vec()));
+        self.notice(env, &Notice::SessionBound(session));
+        Next::Go
+    }
+
+    fn refuse_bind(&mut self, id: StreamId, iq: &Element, error: &StanzaError) {
+        let answer =
+            Element::new("iq", ns::CLIENT).attr("type", "error").attr_if("id", iq.get("id")).child(error.element());
+        self.core.write(id, Chunk::new(answer.to_vec()));
+    }
+
+    fn session(&self, jid: Jid, account: AccountId, stream: StreamId, since_s: u64) -> Session {
+        Session {
+            account,
+            jid,
+            stream: Some(stream),
+            peer: None,
+            is_local: false,
+            presence: None,
+            interested: false,
+            wants_blocks: false,
+            directed: Vec::new(),
+            sm: None,
+            gate: VecDeque::new(),
+            backlog: None,
+            expires: None,
+            hold_s: 0,
+            since_s,
+        }
+    }
+
+    /// The command line needs no sign-in: the adapter let in only who may read the socket.
+    pub(super) fn bind_local(&mut self, env: &mut Env<'_>, id: StreamId) {
+        let resource = super::random_id(env);
+        let Some(slot) = self.streams.slot_mut(id) else { return };
+        let Door::Local { uid } = slot.door else { return };
+        let domain = slot.domain.clone().unwrap_or_default();
+        let Ok(jid) = Jid::from_parts(None, &domain, Some(&resource)) else { return };
+        if let Some(at) = slot.sign_in_by.take() {
+            self.timers.cancel(at, Alarm::SignIn(id));
+        }
+        log::debug!("administration by user id {uid}");
+        let session = self.session(jid, AccountId(0), id, env.wall_us / 1_000_000);
+        let session = self.core.sessions.insert(Session { is_local: true, ..session }, false);
+        if let Some(slot) = self.streams.slot_mut(id) {
+            slot.state = State::Bound(session);
+        }
+    }
+
+    /// XEP-0198 §3.
+    pub(super) fn enable(&mut self, env: &mut Env<'_>, stream: StreamId, id: SessionId, enable: &Element) {
+        let mut token = [0; 16];
+        env.entropy.fill(&mut token);
+        let hold_s = self.core.config.retention.resume_s;
+        let Some(session) = self.core.sessions.session_mut(id) else { return };
+        if session.sm.is_some() {
+            return self.core.write(stream, failed(Condition::UnexpectedRequest, None));
+        }
+        let resumable = matches!(enable.get("resume"), Some("true" | "1")) && !session.is_local;
+        let wanted = enable.get("max").and_then(|max| max.parse::<u64>().ok());
+        let hold_s = wanted.map_or(hold_s, |wanted| wanted.min(hold_s));
+        session.hold_s = hold_s;
+        session.sm = Some(Box::new(Sm::new(resumable.then_some(token))));
+        let mut answer = b"<enabled xmlns='urn:xmpp:sm:3'".to_vec();
+        if resumable {
+            build::attr("id", &resume_id(id, &token), &mut answer);
+            build::attr("resume", "true", &mut answer);
+            build::attr("max", &hold_s.to_string(), &mut answer);
+        }
+        answer.extend_from_slice(b"/>");
+        self.core.write(stream, Chunk::new(answer));
+    }
+
+    /// XEP-0198 §5. The token and the account must both be right (S35).
+    fn resume(&mut self, env: &mut Env<'_>, stream: StreamId, resume: &Element) -> Next {
+        let Some(slot) = self.streams.slot(stream) else { return Next::Stop };
+        let State::Verified(proof) = &slot.state else { return Next::Stop };
+        let peer = slot.peer();
+        let Some(h) = resume.get("h").and_then(|h| h.parse::<u32>().ok()) else {
+            self.core.write(stream, failed(Condition::BadRequest, None));
+            return Next::Go;
+        };
+        let previous = resume.get("previd").unwrap_or_default();
+        let found = parse_resume_id(previous).filter(|(id, token)| {
+            self.core.sessions.session(*id).is_some_and(|session| {
+                let same = session.sm.as_ref().and_then(|sm| sm.token).is_some_and(|own| same_token(&own, token));
+                same && session.jid.bare_str() == proof.account.as_str()
+            })
+        });
+        let Some((id, _)) = found else {
+            self.core.write(stream, failed(Condition::ItemNotFound, None));
+            return Next::Go;
+        };
+        self.leave_old_stream(env, id);
+        if let Some(slot) = self.streams.slot_mut(stream) {
+            slot.state = State::Bound(id);
+        }
+        let committed = self.core.committed;
+        let Some(session) = self.core.sessions.session_mut(id) else { return Next::Stop };
+        (session.stream, session.peer) = (Some(stream), peer);
+        if let Some(at) = session.expires.take() {
+            self.timers.cancel(at, Alarm::Expiry(id));
+        }
+        let Some(sm) = &mut session.sm else { return Next::Stop };
+        let mut answer = b"<resumed xmlns='urn:xmpp:sm:3'".to_vec();
+        build::attr("h", &sm.durable(committed).to_string(), &mut answer);
+        build::attr("previd", previous, &mut answer);
+        answer.extend_from_slice(b"/>");
+        self.core.write(stream, Chunk::new(answer));
+        if !self.acknowledge(env, stream, id, h) {
+            return Next::Stop;
+        }
+        let Some(sm) = self.core.sessions.session_mut(id).and_then(|session| session.sm.as_mut()) else {
+            return Next::Stop;
+        };
+        sm.asked = sm.unacked_len() > 0;
+        let again: Vec<Chunk> = sm.unacked().map(|(chunk, _)| chunk.clone()).collect();
+        if !again.is_empty() {
+            self.core.ask.push(id);
+        }
+        for chunk in again {
+            self.core.write(stream, chunk);
+        }
+        self.core.backlogs.push(id);
+        self.notice(env, &Notice::SessionResumed(id));
+        Next::Go
+    }
+
+    /// XEP-0198 §5: a session that is resumed leaves a stream that may still be open.
+    fn leave_old_stream(&mut self, env: &mut Env<'_>, id: SessionId) {
+        let old = self.core.sessions.session_mut(id).and_then(|session| session.stream.take());
+        if let Some(old) = old
+            && let Some(slot) = self.streams.slot_mut(old)
+        {
+            slot.state = State::Upgrading;
+            self.fail(env, old, StreamError::new(StreamCondition::Conflict).text("Resumed elsewhere."));
+        }
+    }
+
+    /// The client has received everything up to `h`; `false`: it claims too much, and its stream is closed.
+    pub(super) fn acknowledge(&mut self, env: &mut Env<'_>, stream: StreamId, id: SessionId, h: u32) -> bool {
+        let Some(session) = self.core.sessions.session_mut(id) else { return false };
+        let (account, Some(sm)) = (session.account, &mut session.sm) else { return true };
+        sm.asked = false;
+        let before = sm.unacked_len();
+        let too_high = match sm.acked(h) {
+            Ok(kept) => {
+                let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
+                for keep in kept {
+                    if let Keep::Message(message) = keep {
+                        waiting::forget(&mut store, account, message);
+                    }
+                }
+                None
+            }
+            Err(too_high) => Some(too_high),
+        };
+        if let Some(too_high) = too_high {
+            // XEP-0198 §4.
+            let app = format!(
+                "<handled-count-too-high xmlns='urn:xmpp:sm:3' h='{}' send-count='{}'/>",
+                too_high.h, too_high.sent
+            );
+            self.fail(env, stream, StreamError::new(StreamCondition::UndefinedCondition).app(app));
+            return false;
+        }
+        // More was sent meanwhile. An ack that moves nothing is not answered by asking again at once: no ping-pong.
+        if (1..before).contains(&sm.unacked_len()) {
+            sm.asked = true;
+            self.core.ask.push(id);
+        }
+        true
+    }
+
+    /// The stream broke: the session waits for its client, if the client can come back.
+    pub(super) fn hibernate(&mut self, env: &mut Env<'_>, id: SessionId) {
+        let Some(session) = self.core.sessions.session_mut(id) else { return };
+        let resumable = session.sm.as_ref().is_some_and(|sm| sm.token.is_some());
+        if !resumable || self.stops {
+            return self.end_session(env, id);
+        }
+        log::debug!("{} waits for resumption", session.jid);
+        let at = env.now.plus_ms(session.hold_s.saturating_mul(1000));
+        session.expires = Some(at);
+        self.timers.set(at, Alarm::Expiry(id));
+        let bare = session.jid.bare();
+        let waiting = self.core.sessions.of(bare.as_str()).filter(|(_, session)| session.stream.is_none());
+        let waiting: Vec<_> = waiting.map(|(id, session)| (session.expires, id)).collect();
+        if waiting.len() > limits::HIBERNATIONS_PER_ACCOUNT_MAX
+            && let Some((_, oldest)) = waiting.into_iter().min()
+        {
+            self.end_session(env, oldest);
+        }
+    }
+
+    /// Ends a session whose stream, if any, is told why.
+    pub(super) fn end_with(&mut self, env: &mut Env<'_>, id: SessionId, error: StreamError) {
+        match self.core.sessions.session(id).and_then(|session| session.stream) {
+            Some(stream) => self.fail(env, stream, error),
+            None => self.end_session(env, id),
+        }
+    }
+
+    /// Ends a session: contacts are told, and what it has not received finds another way (XEP-0198 §4).
+    pub(super) fn end_session(&mut self, env: &mut Env<'_>, id: SessionId) {
+        if self.core.sessions.session(id).is_none() {
+            return;
+        }
+        self.notice(env, &Notice::SessionEnding(id));
+        let Some(mut session) = self.core.sessions.remove(id) else { return };
+        if let Some(at) = session.expires {
+            self.timers.cancel(at, Alarm::Expiry(id));
+        }
+        let unacked = session.sm.as_mut().map(|sm| sm.take_unacked()).unwrap_or_default();
+        let gated = session.gate.into_iter().map(|(_, chunk, keep)| (chunk, keep));
+        let mut messages = Vec::new();
+        for (_, keep) in unacked.into_iter().chain(gated) {
+            match keep {
+                Keep::Message(message) => messages.push(message),
+                Keep::Request(iq) => self.core.bounce(&iq, &UNHANDLED),
+                Keep::Nothing => {}
+            }
+        }
+        if let Some(first) = messages.iter().min() {
+            // Their rows are still there: whoever else takes messages for this account gets them from there.
+            let since = context(&mut self.core, env).message_id();
+            let others = self.core.sessions.of(session.jid.bare_str());
+            let able = others.filter(|(_, other)| other.takes_messages() && other.backlog.is_none());
+            for id in able.map(|(id, _)| id).collect::<Vec<_>>() {
+                if let Some(other) = self.core.sessions.session_mut(id) {
+                    other.backlog = Some(Backlog { next: *first, since });
+                    self.core.backlogs.push(id);
+                }
+            }
+        }
+        self.durable.owing.retain(|owing| *owing != id);
+    }
+
+    /// Asks sessions that got something for an acknowledgement, once per round (XEP-0198 §4).
+    pub(super) fn ask_for_acks(&mut self) {
+        for id in std::mem::take(&mut self.core.ask) {
+            if let Some(stream) = self.core.sessions.session(id).and_then(|session| session.stream) {
+                self.core.write(stream, Chunk::new(&b"<r xmlns='urn:xmpp:sm:3'/>"[..]));
+            }
+        }
+    }
+}
+
+/// `<failed/>`, XEP-0198 §3 and §5.
+pub fn failed(condition: Condition, h: Option<u32>) -> Chunk {
+    let failed = Element::new("failed", ns::SM)
+        .attr_if("h", h.map(|h| h.to_string()))
+        .child(Element::new(condition.as_str(), ns::STANZA_ERRORS));
+    Chunk::new(failed.to_vec())
+}
+
+/// The resumption id: where the session stands, and its secret.
+fn resume_id(id: SessionId, token: &[u8; 16]) -> String {
+    use std::fmt::Write;
+    let mut text = format!("{:x}-{:x}-", id.slot, id.generation);
+    for byte in token {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn parse_resume_id(text: &str) -> Option<(SessionId, [u8; 16])> {
+    let mut parts = text.split('-');
+    let slot = u32::from_str_radix(parts.next()?, 16).ok()?;
+    let generation = u32::from_str_radix(parts.next()?, 16).ok()?;
+    let token = u128::from_str_radix(parts.next().filter(|token| token.len() == 32)?, 16).ok()?;
+    parts.next().is_none().then_some((SessionId { slot, generation }, token.to_be_bytes()))
+}
+
+/// Compares in a time that tells nothing (S11).
+fn same_token(a: &[u8; 16], b: &[u8; 16]) -> bool {
+    a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+

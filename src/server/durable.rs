@@ -1,0 +1,192 @@
+//! What waits for the disk: batches of writes, and everything that was promised on their strength.
+//!
+//! Invariant: `core.committed` never passes a batch that the committer has not answered.
+
+use super::{Owing, Server, nonza, timers::Alarm};
+use crate::{
+    domain::{
+        ids::StreamId,
+        store::Store,
+        waiting,
+    },
+    limits,
+    router::{
+        context::Promise,
+        event::{BatchId, Effect, Env, StoreError},
+    },
+    wire::{
+        error::{Condition, ErrorKind, StanzaError},
+        stanza::Chunk,
+    },
+};
+
+/// State of the conversation with the committer.
+#[derive(Debug, Default)]
+pub struct Durable {
+    /// Batches handed over and not answered.
+    in_flight: usize,
+    /// A layer is on its way into the database.
+    flushing: bool,
+    /// The overlay is old enough to move.
+    pub(super) flush_due: bool,
+    flush_armed: bool,
+    /// Writes that nobody waits for have waited long enough.
+    pub(super) commit_lazy: bool,
+    lazy_armed: bool,
+    /// Streams that are paused because the committer is behind.
+    pub(super) paused: Vec<StreamId>,
+    /// Sessions whose client asked for an acknowledgement that the disk holds back.
+    pub(super) owing: Owing,
+    refused_before: bool,
+}
+
+/// What senders are told when the disk refuses.
+const REFUSED: StanzaError = StanzaError::new(Condition::ResourceConstraint)
+    .kind(ErrorKind::Wait)
+    .text("The server could not write this to its disk.");
+
+impl Server {
+    /// Hands the open batch to the committer, and a layer that is large or old enough to the database.
+    pub(super) fn commit(&mut self, env: &mut Env<'_>) {
+        let urgent = self.core.overlay.has_open();
+        let lazy = self.core.overlay.has_lazy();
+        let may = self.durable.in_flight < limits::BATCHES_IN_FLIGHT_MAX;
+        if may && (urgent || lazy && self.durable.commit_lazy) {
+            let batch = BatchId(self.core.open_batch);
+            if let Some(bytes) = self.core.overlay.take_batch(batch) {
+                self.core.effects.push(Effect::Commit(batch, bytes));
+                self.core.open_batch += 1;
+                self.durable.in_flight += 1;
+            }
+            (self.durable.commit_lazy, self.durable.lazy_armed) = (false, false);
+        } else if lazy && !self.durable.lazy_armed {
+            self.durable.lazy_armed = true;
+            self.timers.set(env.now.plus_ms(limits::LAZY_COMMIT_MS), Alarm::LazyCommit);
+        }
+        self.flush(env);
+    }
+
+    fn flush(&mut self, env: &mut Env<'_>) {
+        let overlay = &mut self.core.overlay;
+        if !self.durable.flush_armed && !overlay.is_empty() {
+            self.durable.flush_armed = true;
+            self.timers.set(env.now.plus_ms(limits::OVERLAY_MS_MAX), Alarm::Flush);
+        }
+        let due = self.durable.flush_due || overlay.is_full() || self.stops;
+        if due
+            && !self.durable.flushing
+            && let Some(layer) = overlay.freeze()
+        {
+            self.durable.flushing = true;
+            (self.durable.flush_due, self.durable.flush_armed) = (false, false);
+            self.core.effects.push(Effect::Flush(layer));
+        }
+        self.stop_if_done();
+    }
+
+    /// A stream filled the open batch while the committer is behind: it waits.
+    pub(super) fn hold_if_behind(&mut self, id: StreamId) {
+        let behind = self.durable.in_flight >= limits::BATCHES_IN_FLIGHT_MAX
+            && self.core.overlay.open_bytes() > limits::BATCH_BYTES_MAX;
+        if behind && !self.durable.paused.contains(&id) {
+            self.durable.paused.push(id);
+            self.core.effects.push(Effect::Pause(id));
+        }
+    }
+
+    pub(super) fn committed(&mut self, env: &mut Env<'_>, batch: BatchId) {
+        let _ = env;
+        let newly = batch.0.saturating_sub(self.core.committed);
+        self.durable.in_flight = self.durable.in_flight.saturating_sub(newly as usize);
+        self.core.committed = self.core.committed.max(batch.0);
+        self.core.overlay.committed(batch);
+        if std::mem::take(&mut self.durable.refused_before) {
+            log::warn!("the disk takes writes again");
+        }
+        self.core.promises.retain(|(promised, _)| *promised > batch.0);
+        self.settled(env);
+    }
+
+    /// The disk would not have it: whoever was to be told that we have it is told that we have not.
+    pub(super) fn refused(&mut self, env: &mut Env<'_>, batch: BatchId, error: StoreError) {
+        if !std::mem::replace(&mut self.durable.refused_before, true) {
+            log::error!("the disk refuses writes: {error:?}; senders get an error until it takes them again");
+        }
+        self.durable.in_flight = 0;
+        self.core.overlay.refused(batch);
+        let last = self.core.open_batch - 1;
+        let promises = std::mem::take(&mut self.core.promises);
+        for (promised, promise) in promises {
+            if promised < batch.0 || promised > last {
+                self.core.promises.push_back((promised, promise));
+                continue;
+            }
+            match promise {
+                Promise::Stanza(stanza) => self.core.bounce(&stanza, &REFUSED),
+                Promise::Answer(id, origin) => {
+                    if let Some(session) = self.core.sessions.session_mut(id) {
+                        session.gate.retain(|(gated, ..)| *gated != promised);
+                    }
+                    self.core.answer(&origin, Err(REFUSED), false);
+                }
+            }
+        }
+        // Nothing waits for these batches any more.
+        self.core.committed = self.core.committed.max(last);
+        self.settled(env);
+    }
+
+    fn settled(&mut self, env: &mut Env<'_>) {
+        self.core.open_gates();
+        for id in std::mem::take(&mut self.durable.owing) {
+            let committed = self.core.committed;
+            let Some(session) = self.core.sessions.session_mut(id) else { continue };
+            let (Some(sm), Some(stream)) = (&mut session.sm, session.stream) else { continue };
+            if sm.is_settled(committed) {
+                sm.owes_ack = false;
+                let ack = nonza(sm, committed);
+                self.core.write(stream, Chunk::new(ack));
+            } else {
+                self.durable.owing.push_back(id);
+            }
+        }
+        while let Some((batch, account, message)) = self.core.handed_over.front().copied() {
+            if batch > self.core.committed {
+                break;
+            }
+            self.core.handed_over.pop_front();
+            let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
+            waiting::forget(&mut store, account, message);
+        }
+        for id in std::mem::take(&mut self.durable.paused) {
+            self.core.effects.push(Effect::Resume(id));
+        }
+    }
+
+    pub(super) fn flushed(&mut self, outcome: Result<(), StoreError>) {
+        self.durable.flushing = false;
+        self.core.overlay.flushed(outcome.is_ok());
+        if let Err(error) = outcome {
+            log::error!("the database cannot grow: {error:?}; the journal holds what is new until it can");
+            self.durable.flush_due = false;
+        }
+    }
+
+    /// SIGTERM: streams are told, then everything becomes durable.
+    pub(super) fn shut_down(&mut self, env: &mut Env<'_>) {
+        self.stops = true;
+        for id in self.streams.ids() {
+            self.fail(env, id, crate::wire::error::StreamCondition::SystemShutdown.into());
+        }
+        self.work(env);
+        self.durable.commit_lazy = true;
+    }
+
+    fn stop_if_done(&mut self) {
+        let quiet = self.durable.in_flight == 0 && !self.durable.flushing && !self.core.overlay.has_open();
+        if self.stops && quiet {
+            self.core.effects.push(Effect::Stop);
+        }
+    }
+}
+

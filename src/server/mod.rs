@@ -1,0 +1,198 @@
+//! Floor 6: the one owner. [`Server::turn`] takes an event and tells what is to be done about it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `streams.rs` | the table of connections, closing, back-pressure |
+//! | `negotiate.rs` | from the stream header to sign-in |
+//! | `bind.rs` | binding, resumption, hibernation, the end of a session |
+//! | `bound.rs` | stanzas and acknowledgements of a bound session |
+//! | `durable.rs` | batches, gates, what waits for the disk |
+//! | `timers.rs`, `throttle.rs` | deadlines; failed sign-ins |
+
+mod bind;
+mod bound;
+mod durable;
+mod negotiate;
+mod streams;
+mod throttle;
+mod timers;
+
+use std::{collections::VecDeque, rc::Rc, vec::Drain};
+
+use crate::{
+    config::Config,
+    domain::{
+        ids::SessionId,
+        keys,
+        store::Store,
+    },
+    proto::sm::Sm,
+    router::{
+        context::{Core, Ctx, Work},
+        event::{Effect, Env, Event, Time},
+        route::Router,
+        service::Notice,
+    },
+    services,
+    wire::{error::StreamCondition, stanza::Outline},
+};
+
+/// All protocol state. Owns no socket, reads no clock.
+pub struct Server {
+    core: Core,
+    router: Router,
+    streams: streams::Streams,
+    timers: timers::Timers,
+    throttle: throttle::Throttle,
+    durable: durable::Durable,
+    questions: negotiate::Questions,
+    outline: Outline,
+    /// Key of the fake credentials that unknown users meet (S12).
+    secret: [u8; 32],
+    stops: bool,
+}
+
+impl Server {
+    /// A server with nobody connected, over the store that `env` shows.
+    pub fn new(config: Rc<Config>, env: &mut Env<'_>) -> Server {
+        let router = Router::new(services::all());
+        let mut core = Core::new(config, env.wall_us / 1_000_000);
+        core.introduce(router.services());
+        let secret = server_secret(&mut core, env);
+        Server {
+            core,
+            router,
+            streams: streams::Streams::default(),
+            timers: timers::Timers::default(),
+            throttle: throttle::Throttle::default(),
+            durable: durable::Durable::default(),
+            questions: negotiate::Questions::default(),
+            outline: Outline::default(),
+            secret,
+            stops: false,
+        }
+    }
+
+    /// One thing happens; what is to be done about it comes back, in order.
+    #[must_use]
+    pub fn turn(&mut self, env: &mut Env<'_>, event: Event<'_>) -> Drain<'_, Effect> {
+        match event {
+            Event::Opened(id, door) => self.opened(env, id, door),
+            Event::Secured(id, secured) => self.secured(env, id, secured),
+            Event::Received(id, bytes) => self.received(env, id, bytes),
+            Event::Stuck(id) => self.stuck(env, id),
+            Event::Drained(id) => self.drained(id),
+            Event::Closed(id) => self.closed(env, id),
+            Event::Committed(batch) => self.committed(env, batch),
+            Event::Refused(batch, error) => self.refused(env, batch, error),
+            Event::Flushed(outcome) => self.flushed(outcome),
+            Event::Derived(query, credentials) => self.derived(env, query, credentials),
+            Event::Verified(query, matches) => self.password_verified(env, query, matches),
+            Event::BackedUp(query, outcome) => self.notice(env, &Notice::BackedUp(query, outcome)),
+            Event::Reloaded(config) => {
+                self.core.config = config;
+                self.core.introduce(self.router.services());
+                self.notice(env, &Notice::Reloaded);
+            }
+            Event::Shutdown => self.shut_down(env),
+            Event::Tick => self.tick(env),
+        }
+        self.work(env);
+        self.core.current = None;
+        self.core.effects.drain(..)
+    }
+
+    /// The driver's round is over: what was written in its turns becomes one batch.
+    #[must_use]
+    pub fn settle(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
+        crate::router::backlog::serve(&mut context(&mut self.core, env));
+        self.ask_for_acks();
+        self.commit(env);
+        self.core.effects.drain(..)
+    }
+
+    /// When to send `Event::Tick`; `None`: nothing is due, ever.
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.first()
+    }
+
+    /// Who runs in which phase, as `lampone plan` prints it.
+    pub fn plan() -> String {
+        Router::new(services::all()).plan()
+    }
+
+    /// An invitation for the first administrator, if nobody has an account yet.
+    pub fn first_invitation(&mut self, env: &mut Env<'_>) -> Option<String> {
+        let _ = env;
+        None
+    }
+
+    /// Asserts every invariant that spans tables.
+    pub fn check(&self) {
+        self.core.sessions.check();
+        self.streams.check(&self.core.sessions);
+    }
+
+    /// The turn that was begun went wrong inside: forget its effects, close the stream that caused it without
+    /// resumption. The driver calls it after a panic, then [`Server::check`].
+    #[must_use]
+    pub fn discard_turn(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
+        self.core.effects.clear();
+        self.core.work.clear();
+        self.core.counters.panics += 1;
+        if let Some(stream) = self.core.current.take() {
+            self.fail(env, stream, StreamCondition::InternalServerError.into());
+        }
+        self.core.work.clear();
+        self.core.effects.drain(..)
+    }
+
+    /// Does what handlers left to do, until nothing is left.
+    fn work(&mut self, env: &mut Env<'_>) {
+        while let Some(Work::End(session, error)) = self.router.work(&mut context(&mut self.core, env)) {
+            self.end_with(env, session, error);
+        }
+    }
+
+    fn notice(&mut self, env: &mut Env<'_>, notice: &Notice) {
+        self.router.notice(notice, &mut context(&mut self.core, env));
+    }
+}
+
+/// The turn as services see it.
+fn context<'a>(core: &'a mut Core, env: &'a mut Env<'_>) -> Ctx<'a> {
+    Ctx { core, now: env.now, wall_us: env.wall_us, view: env.view, entropy: env.entropy }
+}
+
+/// A random secret that outlives restarts, so that an unknown user looks the same tomorrow (S12).
+fn server_secret(core: &mut Core, env: &mut Env<'_>) -> [u8; 32] {
+    let key = keys::meta("secret");
+    let mut store = Store { overlay: &mut core.overlay, view: env.view };
+    if let Some(secret) = store.read(&key).and_then(|value| value.try_into().ok()) {
+        return secret;
+    }
+    let mut secret = [0; 32];
+    env.entropy.fill(&mut secret);
+    store.put(&key, &secret);
+    secret
+}
+
+/// The part of [`Sm`] that the queue of owed acknowledgements needs.
+type Owing = VecDeque<SessionId>;
+
+/// `<a h='…'/>` or another nonza of stream management.
+fn nonza<K>(sm: &mut Sm<K>, committed: u64) -> Vec<u8> {
+    let h = sm.durable(committed);
+    format!("<a xmlns='urn:xmpp:sm:3' h='{h}'/>").into_bytes()
+}
+
+/// A random name of 128 bits in hexadecimal (S13).
+fn random_id(env: &mut Env<'_>) -> String {
+    use std::fmt::Write;
+    let mut bytes = [0; 16];
+    env.entropy.fill(&mut bytes);
+    bytes.iter().fold(String::with_capacity(32), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

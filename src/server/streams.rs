@@ -1,0 +1,243 @@
+//! The table of connections: opening, closing, failing, and back-pressure.
+
+use std::{net::IpAddr, rc::Rc};
+
+use super::{Server, negotiate::State, random_id, timers::Alarm};
+use crate::{
+    domain::{
+        ids::{SessionId, StreamId},
+        sessions::Sessions,
+    },
+    limits,
+    proto::stream,
+    router::{context::Stuck, event::{Door, Effect, Env, Time}},
+    wire::{
+        error::{StreamCondition, StreamError},
+        framer::{Bounds, Framer},
+        stanza::Chunk,
+    },
+};
+
+/// One connection.
+#[derive(Debug)]
+pub struct Slot {
+    /// Through which door it came.
+    pub door: Door,
+    /// Cuts its bytes into elements; away while its bytes are being handled.
+    pub framer: Option<Box<Framer>>,
+    /// How far it has come.
+    pub state: State,
+    /// Our header is out, so an error needs none before it.
+    pub header_sent: bool,
+    /// The domain it named; may not change once signed in (S8).
+    pub domain: Option<Rc<str>>,
+    /// Default language of its stanzas (RFC 6120 §8.1.5).
+    pub lang: Option<Rc<str>>,
+    /// Until when it must have signed in.
+    pub sign_in_by: Option<Time>,
+}
+
+impl Slot {
+    /// The session bound on it.
+    pub fn session(&self) -> Option<SessionId> {
+        match self.state {
+            State::Bound(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Where it came from.
+    pub fn peer(&self) -> Option<IpAddr> {
+        match self.door {
+            Door::StartTls(ip) | Door::DirectTls(ip) => Some(ip),
+            Door::Local { .. } => None,
+        }
+    }
+}
+
+/// All connections by the driver's slot.
+#[derive(Debug, Default)]
+pub struct Streams {
+    slots: Vec<Option<(u32, Slot)>>,
+}
+
+impl Streams {
+    fn insert(&mut self, id: StreamId, slot: Slot) {
+        let at = id.slot as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.slots[at] = Some((id.generation, slot));
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&mut self, id: StreamId) -> Option<Slot> {
+        let slot = self.slots.get_mut(id.slot as usize)?.take_if(|(generation, _)| *generation == id.generation)?;
+        Some(slot.1)
+    }
+
+    /// A connection by its id.
+    pub fn slot(&self, id: StreamId) -> Option<&Slot> {
+        self.slots.get(id.slot as usize)?.as_ref().filter(|(generation, _)| *generation == id.generation).map(|s| &s.1)
+    }
+
+    /// A connection by its id, to change.
+    pub fn slot_mut(&mut self, id: StreamId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(id.slot as usize)?.as_mut();
+        slot.filter(|(generation, _)| *generation == id.generation).map(|s| &mut s.1)
+    }
+
+    /// All ids in order of slots.
+    pub fn ids(&self) -> Vec<StreamId> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(at, slot)| Some(StreamId { slot: at as u32, generation: slot.as_ref()?.0 }))
+            .collect()
+    }
+
+    /// Asserts that sessions and streams point at each other.
+    pub fn check(&self, sessions: &Sessions) {
+        for id in self.ids() {
+            if let Some(session) = self.slot(id).and_then(Slot::session) {
+                let session = sessions.session(session).expect("a bound stream's session exists");
+                assert_eq!(session.stream, Some(id), "session and stream point at each other");
+            }
+        }
+        for (_, session) in sessions.all() {
+            if let Some(stream) = session.stream {
+                assert!(self.slot(stream).is_some(), "a session's stream exists");
+            }
+            assert!(session.stream.is_some() || session.expires.is_some(), "a session without stream expires");
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn opened(&mut self, env: &mut Env<'_>, id: StreamId, door: Door) {
+        self.core.counters.streams += 1;
+        let bounds = Bounds { stanza_bytes_max: limits::PREAUTH_STANZA_BYTES_MAX, depth_max: limits::DEPTH_MAX };
+        let sign_in_by = env.now.plus_ms(limits::PREAUTH_MS_MAX);
+        self.timers.set(sign_in_by, Alarm::SignIn(id));
+        let slot = Slot {
+            state: State::Clear,
+            door,
+            framer: Some(Box::new(Framer::new(bounds))),
+            header_sent: false,
+            domain: None,
+            lang: None,
+            sign_in_by: Some(sign_in_by),
+        };
+        self.streams.insert(id, slot);
+        if self.stops {
+            self.fail(env, id, StreamCondition::SystemShutdown.into());
+        }
+    }
+
+    /// The connection is gone without a word: a session that can be resumed waits (XEP-0198 §5).
+    pub(super) fn closed(&mut self, env: &mut Env<'_>, id: StreamId) {
+        if let Some(session) = self.forget_stream(id) {
+            self.hibernate(env, session);
+        }
+    }
+
+    /// Closes with a stream error (RFC 6120 §4.9). The session ends with it.
+    pub(super) fn fail(&mut self, env: &mut Env<'_>, id: StreamId, error: StreamError) {
+        let Some(slot) = self.streams.slot(id) else { return };
+        log::info!(
+            "{}: closing with {}{}",
+            self.who(id),
+            error.condition.as_str(),
+            error.text.map(|text| format!(" ({text})")).unwrap_or_default()
+        );
+        let mut out = Vec::with_capacity(512);
+        if !slot.header_sent {
+            let domain = slot.domain.as_deref().unwrap_or(&self.core.config.domains[0]);
+            stream::write_header(domain, &random_id(env), None, &mut out);
+        }
+        error.write(&mut out);
+        self.goodbye(env, id, out);
+    }
+
+    /// Closes in peace: the other side ended its stream, or we have said all.
+    pub(super) fn finish(&mut self, env: &mut Env<'_>, id: StreamId) {
+        self.goodbye(env, id, Vec::new());
+    }
+
+    fn goodbye(&mut self, env: &mut Env<'_>, id: StreamId, mut last_words: Vec<u8>) {
+        last_words.extend_from_slice(b"</stream:stream>");
+        self.core.write(id, Chunk::new(last_words));
+        self.core.effects.push(Effect::Close(id));
+        if let Some(session) = self.forget_stream(id) {
+            self.end_session(env, session);
+        }
+    }
+
+    /// Takes the stream out of every table; the session that was bound on it comes back without it.
+    pub(super) fn forget_stream(&mut self, id: StreamId) -> Option<SessionId> {
+        let slot = self.streams.remove(id)?;
+        if let Some(at) = slot.sign_in_by {
+            self.timers.cancel(at, Alarm::SignIn(id));
+        }
+        self.drained(id);
+        self.durable.paused.retain(|paused| *paused != id);
+        for stuck in self.core.stuck.values_mut() {
+            stuck.held.retain(|held| *held != id);
+        }
+        let session = slot.session()?;
+        if let Some(session) = self.core.sessions.session_mut(session) {
+            session.stream = None;
+        }
+        Some(session)
+    }
+
+    /// A recipient does not read: those who write to it wait a moment, never longer (no stall of others).
+    pub(super) fn stuck(&mut self, env: &mut Env<'_>, id: StreamId) {
+        if self.streams.slot(id).is_some() {
+            self.core.stuck.insert(id, Stuck { holds_back: true, held: Vec::new() });
+            self.timers.set(env.now.plus_ms(limits::HELD_BACK_MS_MAX), Alarm::HeldBack(id));
+        }
+    }
+
+    /// Everything was written: whoever waited goes on.
+    pub(super) fn drained(&mut self, id: StreamId) {
+        for held in self.core.stuck.remove(&id).map(|stuck| stuck.held).unwrap_or_default() {
+            self.core.effects.push(Effect::Resume(held));
+        }
+    }
+
+    /// Whoever was held back for this stream goes on, although it is still full; its cap closes it in the end.
+    pub(super) fn release_held(&mut self, id: StreamId) {
+        let Some(stuck) = self.core.stuck.get_mut(&id) else { return };
+        stuck.holds_back = false;
+        for held in std::mem::take(&mut stuck.held) {
+            self.core.effects.push(Effect::Resume(held));
+        }
+    }
+
+    pub(super) fn tick(&mut self, env: &mut Env<'_>) {
+        while let Some(alarm) = self.timers.due(env.now) {
+            match alarm {
+                Alarm::SignIn(id) => {
+                    let error = StreamError::new(StreamCondition::ConnectionTimeout).text("Sign in faster.");
+                    self.fail(env, id, error);
+                }
+                Alarm::HeldBack(id) => self.release_held(id),
+                Alarm::Expiry(session) => self.end_session(env, session),
+                Alarm::LazyCommit => self.durable.commit_lazy = true,
+                Alarm::Flush => self.durable.flush_due = true,
+            }
+            self.work(env);
+        }
+    }
+
+    /// For the log: who is at the other end.
+    pub(super) fn who(&self, id: StreamId) -> String {
+        let Some(slot) = self.streams.slot(id) else { return "closed stream".into() };
+        let session = slot.session().and_then(|session| self.core.sessions.session(session));
+        match (session, slot.peer()) {
+            (Some(session), _) => session.jid.to_string(),
+            (None, Some(peer)) => peer.to_string(),
+            (None, None) => "local".into(),
+        }
+    }
+}

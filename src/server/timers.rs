@@ -1,0 +1,55 @@
+//! Deadlines. One ordered set, so that the driver arms one timer; nothing in it means no wake-up at all.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    domain::ids::{SessionId, StreamId},
+    router::event::Time,
+};
+
+/// What is due at a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Alarm {
+    /// The stream has not signed in (S3).
+    SignIn(StreamId),
+    /// Senders were held back long enough for this slow stream.
+    HeldBack(StreamId),
+    /// Nobody resumed the session.
+    Expiry(SessionId),
+    /// Writes that nobody waits for go to disk.
+    LazyCommit,
+    /// The overlay moves into the database.
+    Flush,
+}
+
+/// All deadlines.
+#[derive(Debug, Default)]
+pub struct Timers {
+    set: BTreeSet<(Time, Alarm)>,
+}
+
+impl Timers {
+    /// Sets an alarm.
+    pub fn set(&mut self, at: Time, alarm: Alarm) {
+        self.set.insert((at, alarm));
+    }
+
+    /// Takes an alarm back.
+    pub fn cancel(&mut self, at: Time, alarm: Alarm) {
+        self.set.remove(&(at, alarm));
+    }
+
+    /// The first deadline.
+    pub fn first(&self) -> Option<Time> {
+        self.set.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the first alarm that is due.
+    pub fn due(&mut self, now: Time) -> Option<Alarm> {
+        let (at, alarm) = *self.set.first()?;
+        (at <= now).then(|| {
+            self.set.remove(&(at, alarm));
+            alarm
+        })
+    }
+}

@@ -1,0 +1,327 @@
+//! Tells what the server and its accounts can do.
+//!
+//! Source: XEP-0030 v2.5.0, XEP-0115 v1.6.0, XEP-0128 v1.0.1, XEP-0157 v1.1.1. Invariant: an answer is made from the
+//! services' cards and from what they disclose, so nothing is advertised that nobody does; and what the server's
+//! capability hash stands for is exactly what it answers.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ring::digest;
+
+use crate::{
+    config::Config,
+    router::{
+        context::{Core, Ctx},
+        service::{Card, DiscoAsk, Iq, Reply, Scope, Service},
+    },
+    wire::{
+        element::Element,
+        error::{Condition, StanzaError},
+        form::{FORM_TYPE, FieldType, Form, FormType},
+        ns,
+    },
+};
+
+/// XEP-0030 with XEP-0115 for the server.
+#[derive(Debug)]
+pub struct Disco;
+
+/// What the capability hash is a hash of: this software, XEP-0115 §4.
+const CAPS_NODE: &str = "urn:lampone";
+/// FORM_TYPE of contact addresses, XEP-0157 §3.
+const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
+
+static CARD: Card = Card {
+    name: "disco",
+    source: "XEP-0030 v2.5.0, XEP-0115 v1.6.0, XEP-0128 v1.0.1, XEP-0157 v1.1.1",
+    features: &[
+        (Scope::Host, ns::DISCO_INFO),
+        (Scope::Host, ns::DISCO_ITEMS),
+        (Scope::Host, ns::CAPS),
+        (Scope::Own, ns::DISCO_INFO),
+        (Scope::Own, ns::DISCO_ITEMS),
+    ],
+    stream_features: &[],
+    iq: &[
+        (Scope::Host, ns::DISCO_INFO, "query"),
+        (Scope::Host, ns::DISCO_ITEMS, "query"),
+        (Scope::Own, ns::DISCO_INFO, "query"),
+        (Scope::Own, ns::DISCO_ITEMS, "query"),
+        (Scope::Other, ns::DISCO_INFO, "query"),
+        (Scope::Other, ns::DISCO_ITEMS, "query"),
+    ],
+    passes: &[],
+};
+
+impl Service for Disco {
+    fn card(&self) -> &'static Card {
+        &CARD
+    }
+
+    fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+        iq.only_get()?;
+        // XEP-0030 §9. DEVIATION: it wants an empty list of items where the account does not exist or its presence is
+        // hidden from the asker; RFC 6121 §8.5.1 wants this error for the former, and both must look the same.
+        if iq.scope == Scope::Other && !ctx.shows_presence(iq.owner()?, iq.from) {
+            return Err(Condition::ServiceUnavailable.into());
+        }
+        let items = iq.payload.ns == ns::DISCO_ITEMS;
+        let node = iq.payload.get("node").filter(|node| !node.is_empty());
+        let children = match (node, items) {
+            (None, false) => info(ctx.core, iq.scope, iq.domain),
+            (None, true) => root_items(iq, ctx),
+            (Some(node), _) => of_node(iq, node, items, ctx)?,
+        };
+        let query = Element::new("query", iq.payload.ns.clone()).attr_if("node", node);
+        Ok(query.with(children).into())
+    }
+
+    /// XEP-0157: contact addresses of the server.
+    fn disco(&self, scope: Scope, _: &str, config: &Config) -> Vec<Element> {
+        if scope != Scope::Host || config.contact.is_empty() {
+            return Vec::new();
+        }
+        let form = Form::typed(FormType::Result, SERVER_INFO);
+        let form = config.contact.iter().fold(form, |form, (role, addresses)| {
+            let field = crate::wire::form::Field::new(role.clone(), FieldType::ListMulti);
+            form.field(field.values(addresses.iter().cloned()))
+        });
+        vec![form.element()]
+    }
+
+    /// XEP-0115 §6.3: so that a client need not ask each time.
+    fn stream_feature(&self, core: &Core, domain: &str) -> Option<Element> {
+        let ver = verification(&info(core, Scope::Host, domain));
+        Some(Element::new("c", ns::CAPS).attr("hash", "sha-1").attr("node", CAPS_NODE).attr("ver", ver))
+    }
+}
+
+/// The children of an answer to disco#info: identities, features in order without doubles, forms.
+fn info(core: &Core, scope: Scope, domain: &str) -> Vec<Element> {
+    // What an account shows to those who see its presence is what it shows to its owner.
+    let scope = if scope == Scope::Host { Scope::Host } else { Scope::Own };
+    let identity = match scope {
+        Scope::Host => identity("server", "im").attr("name", "Lampone"),
+        _ => identity("account", "registered"),
+    };
+    let disclosed = |name: &'static str| {
+        let here = core.disclosed.iter().filter(move |(s, d, _)| *s == scope && d == domain);
+        here.map(|(_, _, element)| element).filter(move |element| element.name == name)
+    };
+    let cards = core.cards.iter().flat_map(|card| card.features).filter(|(s, _)| *s == scope).map(|(_, var)| *var);
+    let mut vars: Vec<&str> = cards.chain(disclosed("feature").filter_map(|feature| feature.get("var"))).collect();
+    vars.sort_unstable();
+    vars.dedup();
+    let features = vars.into_iter().map(|var| Element::new("feature", ns::DISCO_INFO).attr("var", var));
+    std::iter::once(identity)
+        .chain(disclosed("identity").cloned())
+        .chain(features)
+        .chain(disclosed("x").cloned())
+        .collect()
+}
+
+fn identity(category: &str, ty: &str) -> Element {
+    Element::new("identity", ns::DISCO_INFO).attr("category", category).attr("type", ty)
+}
+
+/// disco#items without a node: what services disclose to everybody, and what they list for this asker.
+fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Vec<Element> {
+    let scope = if iq.scope == Scope::Host { Scope::Host } else { Scope::Own };
+    let disclosed = ctx.core.disclosed.iter().filter(|(s, d, _)| *s == scope && d == iq.domain);
+    let mut items: Vec<Element> =
+        disclosed.filter(|(_, _, element)| element.name == "item").map(|(_, _, element)| element.clone()).collect();
+    let ask = DiscoAsk { iq, items: true, node: None };
+    for discloses in ctx.core.discloses.clone() {
+        if let Some(Ok(more)) = discloses(&ask, ctx) {
+            items.extend(more);
+        }
+    }
+    items
+}
+
+fn of_node(iq: &Iq<'_>, node: &str, items: bool, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaError> {
+    let ask = DiscoAsk { iq, items, node: Some(node) };
+    for discloses in ctx.core.discloses.clone() {
+        if let Some(answer) = discloses(&ask, ctx) {
+            return answer;
+        }
+    }
+    // XEP-0115 §6.2: the node of our own hash stands for what it is a hash of.
+    if iq.scope == Scope::Host && !items {
+        let children = info(ctx.core, Scope::Host, iq.domain);
+        if node.strip_prefix(CAPS_NODE).and_then(|rest| rest.strip_prefix('#')) == Some(&verification(&children)) {
+            return Ok(children);
+        }
+    }
+    Err(Condition::ItemNotFound.into())
+}
+
+/// The verification string of an answer to disco#info, XEP-0115 §5.1.
+pub fn verification(children: &[Element]) -> String {
+    let named = |name: &'static str| children.iter().filter(move |child| child.name == name);
+    let mut identities: Vec<[&str; 4]> = named("identity")
+        .map(|child| ["category", "type", "xml:lang", "name"].map(|name| child.get(name).unwrap_or_default()))
+        .collect();
+    identities.sort_unstable();
+    let mut features: Vec<&str> = named("feature").filter_map(|feature| feature.get("var")).collect();
+    features.sort_unstable();
+    let mut forms: Vec<(String, String)> = named("x").filter_map(form_string).collect();
+    forms.sort_unstable();
+    let mut text = String::with_capacity(2048);
+    for identity in identities {
+        text += &identity.join("/");
+        text.push('<');
+    }
+    for feature in features {
+        text += feature;
+        text.push('<');
+    }
+    for (_, form) in forms {
+        text += &form;
+    }
+    STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
+}
+
+/// Type and serialised fields of one form; `None` if it has no FORM_TYPE (XEP-0115 §5.4, step 3.6).
+fn form_string(x: &Element) -> Option<(String, String)> {
+    let values = |field: &Element| -> Vec<String> {
+        let mut values: Vec<_> = field.children().filter(|value| value.is("value", ns::DATA)).map(Element::content).collect();
+        values.sort_unstable();
+        values
+    };
+    let mut fields: Vec<(&str, Vec<String>)> = x
+        .children()
+        .filter(|field| field.is("field", ns::DATA))
+        .map(|field| (field.get("var").unwrap_or_default(), values(field)))
+        .collect();
+    fields.sort_unstable();
+    let form_type = fields.iter().find(|(var, _)| *var == FORM_TYPE)?.1.first()?.clone();
+    let mut text = format!("{form_type}<");
+    for (var, values) in fields.iter().filter(|(var, _)| *var != FORM_TYPE) {
+        for part in std::iter::once(*var).chain(values.iter().map(String::as_str)) {
+            text += part;
+            text.push('<');
+        }
+    }
+    Some((form_type, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::router::testing::{House, condition_of, result_of};
+
+    fn parsed(xml: &str) -> Vec<Element> {
+        Element::parse(xml.as_bytes(), ns::CLIENT).unwrap().children().cloned().collect()
+    }
+
+    fn ask(what: &str, to: &str, node: &str) -> String {
+        let ns = format!("http://jabber.org/protocol/disco#{what}");
+        format!("<iq type='get' to='{to}' id='info1'><query xmlns='{ns}'{node}/></iq>")
+    }
+
+    #[test]
+    fn the_simple_hash_of_the_specification() {
+        // XEP-0115 §5.2.
+        let children = parsed(
+            "<query xmlns='http://jabber.org/protocol/disco#info'>
+               <identity category='client' type='pc' name='Exodus 0.9.1'/>
+               <feature var='http://jabber.org/protocol/disco#info'/>
+               <feature var='http://jabber.org/protocol/caps'/>
+               <feature var='http://jabber.org/protocol/muc'/>
+               <feature var='http://jabber.org/protocol/disco#items'/>
+             </query>",
+        );
+        assert_eq!(verification(&children), "QgayPKawpkPSDYmwT/WM94uAlu0=");
+    }
+
+    #[test]
+    fn the_complex_hash_of_the_specification() {
+        // XEP-0115 §5.3.
+        let children = parsed(
+            "<query xmlns='http://jabber.org/protocol/disco#info'>
+               <identity xml:lang='en' category='client' name='Psi 0.11' type='pc'/>
+               <identity xml:lang='el' category='client' name='Ψ 0.11' type='pc'/>
+               <feature var='http://jabber.org/protocol/caps'/>
+               <feature var='http://jabber.org/protocol/disco#info'/>
+               <feature var='http://jabber.org/protocol/disco#items'/>
+               <feature var='http://jabber.org/protocol/muc'/>
+               <x xmlns='jabber:x:data' type='result'>
+                 <field var='FORM_TYPE' type='hidden'><value>urn:xmpp:dataforms:softwareinfo</value></field>
+                 <field var='ip_version' type='text-multi'><value>ipv4</value><value>ipv6</value></field>
+                 <field var='os'><value>Mac</value></field>
+                 <field var='os_version'><value>10.5.1</value></field>
+                 <field var='software'><value>Psi</value></field>
+                 <field var='software_version'><value>0.11</value></field>
+               </x>
+             </query>",
+        );
+        assert_eq!(verification(&children), "q07IKJEyjvHSyhy//CH0CxmKi8w=");
+    }
+
+    #[test]
+    fn the_server_tells_identity_features_and_contacts() {
+        // XEP-0030 §3.1 and XEP-0157 §3.
+        let mut house = House::new();
+        let mut config = (*house.core.config).clone();
+        config.contact.insert("abuse-addresses".into(), vec!["mailto:abuse@capulet.lit".into()]);
+        house.configure(Rc::new(config));
+        let juliet = house.online("juliet@capulet.lit/chamber");
+        let out = result_of(&house.send(juliet, &ask("info", "capulet.lit", "")));
+        assert!(out.contains("<identity category='server' type='im' name='Lampone'/>"), "{out}");
+        for var in [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::CAPS, ns::PING, ns::BLOCKING, ns::VCARD, ns::REGISTER] {
+            assert_eq!(out.matches(&format!("<feature var='{var}'/>")).count(), 1, "{var} in {out}");
+        }
+        assert!(out.contains("<value>http://jabber.org/network/serverinfo</value>"), "{out}");
+        assert!(out.contains("<field var='abuse-addresses' type='list-multi'><value>mailto:abuse@capulet.lit<"), "{out}");
+    }
+
+    #[test]
+    fn the_stream_feature_is_the_hash_of_the_answer() {
+        // XEP-0115 §6.2 and §6.3.
+        let mut house = House::new();
+        let juliet = house.online("juliet@capulet.lit/chamber");
+        let feature = Disco.stream_feature(&house.core, "capulet.lit").unwrap();
+        let ver = feature.get("ver").unwrap().to_owned();
+        let node = format!("{}#{ver}", feature.get("node").unwrap());
+        let plain = result_of(&house.send(juliet, &ask("info", "capulet.lit", "")));
+        assert_eq!(verification(&parsed(&plain)), ver);
+        let of_node = result_of(&house.send(juliet, &ask("info", "capulet.lit", &format!(" node='{node}'"))));
+        assert_eq!(of_node.replace(&format!(" node='{node}'"), ""), plain);
+    }
+
+    #[test]
+    fn an_unknown_node_is_not_found() {
+        let mut house = House::new();
+        let juliet = house.online("juliet@capulet.lit/chamber");
+        for (what, to) in [("info", "capulet.lit"), ("items", "capulet.lit"), ("info", "juliet@capulet.lit")] {
+            for node in [" node='x'", " node='urn:lampone#x'"] {
+                assert_eq!(condition_of(&house.send(juliet, &ask(what, to, node))), "item-not-found");
+            }
+        }
+    }
+
+    #[test]
+    fn an_account_tells_those_who_see_its_presence() {
+        // XEP-0030 §9.
+        let mut house = House::new();
+        let juliet = house.online("juliet@capulet.lit/chamber");
+        let romeo = house.online("romeo@capulet.lit/orchard");
+        let own = result_of(&house.send(juliet, &ask("info", "juliet@capulet.lit", "")));
+        assert!(own.contains("<identity category='account' type='registered'/><feature var='"), "{own}");
+        assert!(own.contains("<feature var='urn:xmpp:sid:0'/>"), "{own}");
+        for what in ["info", "items"] {
+            for node in ["", " node='x'"] {
+                let here = house.send(romeo, &ask(what, "juliet@capulet.lit", node));
+                let nobody = house.send(romeo, &ask(what, "nobody@capulet.lit", node));
+                assert_eq!(condition_of(&here), "service-unavailable");
+                assert_eq!(here[0].1.replace("juliet", "nobody"), nobody[0].1);
+            }
+        }
+        house.subscribe("juliet@capulet.lit", "romeo@capulet.lit");
+        assert_eq!(result_of(&house.send(romeo, &ask("info", "juliet@capulet.lit", ""))), own);
+        let items = "<query xmlns='http://jabber.org/protocol/disco#items'/>";
+        assert_eq!(result_of(&house.send(romeo, &ask("items", "juliet@capulet.lit", ""))), items);
+    }
+}
