@@ -13,6 +13,7 @@ import profanity_chat
 import slixmpp_account
 import slixmpp_chat
 import slixmpp_contacts
+import slixmpp_restart
 import slixmpp_resume
 import slixmpp_server
 import slixmpp_sign_in
@@ -22,7 +23,7 @@ from slixmpp_person import PASSWORD, House
 DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
-OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_resume, slixmpp_account, slixmpp_server,
+OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_resume, slixmpp_restart, slixmpp_account, slixmpp_server,
              profanity_chat)
 
 
