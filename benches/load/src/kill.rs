@@ -69,6 +69,23 @@ struct Chat {
 }
 
 impl Chat {
+    fn new(to: String, messages: usize) -> Chat {
+        Chat {
+            to,
+            records: vec![Record::default(); messages],
+            sent: 0,
+            base: 0,
+            before: 0,
+            acked_here: 0,
+            received_last: None,
+            received: 0,
+            again: 0,
+            misordered: Vec::new(),
+            renamed: 0,
+            strangers: 0,
+        }
+    }
+
     /// Queues messages up to number `upto`, and one request for an acknowledgement.
     fn send(&mut self, client: &mut Client, upto: usize) {
         if self.sent >= upto {
@@ -257,20 +274,7 @@ pub fn run(kill: Kill, setting: &Setting, names: &Names) -> Result<String, Strin
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
     let seed = kill.seed.unwrap_or(clock).max(1);
     let mut dice = Dice(seed);
-    let mut chat = Chat {
-        to: format!("{}@{}", names.of(1), setting.domain),
-        records: vec![Record::default(); kill.messages],
-        sent: 0,
-        base: 0,
-        before: 0,
-        acked_here: 0,
-        received_last: None,
-        received: 0,
-        again: 0,
-        misordered: Vec::new(),
-        renamed: 0,
-        strangers: 0,
-    };
+    let mut chat = Chat::new(format!("{}@{}", names.of(1), setting.domain), kill.messages);
     let start = Instant::now();
     for death in 0..=kill.kills {
         let life = Life::new(&kill, chat.sent, death == kill.kills, &mut dice);
@@ -302,4 +306,54 @@ pub fn run(kill: Kill, setting: &Setting, names: &Names) -> Result<String, Strin
         few(chat.misordered),
         chat.strangers
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(number: usize, stanza_id: &str) -> String {
+        format!("<message id='k{number}'><body>x</body><stanza-id xmlns='urn:xmpp:sid:0' id='{stanza_id}'/></message>")
+    }
+
+    fn sent(messages: usize) -> Chat {
+        Chat { sent: messages, ..Chat::new("b@x".into(), messages) }
+    }
+
+    #[test]
+    fn a_copy_with_the_same_stanza_id_is_allowed_and_another_is_not() {
+        let mut chat = sent(2);
+        chat.message(message(0, "s0").as_bytes());
+        chat.message(message(0, "s0").as_bytes());
+        assert_eq!((chat.again, chat.renamed), (1, 0));
+        chat.message(message(0, "other").as_bytes());
+        assert_eq!((chat.again, chat.renamed), (2, 1));
+    }
+
+    #[test]
+    fn order_counts_by_first_arrival() {
+        let mut chat = sent(4);
+        for number in [0, 1, 0, 3] {
+            chat.message(message(number, "s").as_bytes());
+        }
+        assert!(chat.misordered.is_empty());
+        chat.message(message(2, "s").as_bytes());
+        assert_eq!(chat.misordered, ["2 after 3"]);
+    }
+
+    #[test]
+    fn acknowledgements_count_from_the_first_message_of_the_stream() {
+        let mut chat = sent(5);
+        // Two messages belong to an earlier stream; presence went ahead of the others.
+        (chat.base, chat.before) = (2, 1);
+        chat.acked(3);
+        assert_eq!(chat.records.iter().map(|r| r.acked).collect::<Vec<_>>(), [false, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_message_that_nobody_sent_is_a_stranger() {
+        let mut chat = sent(1);
+        chat.message(message(7, "s").as_bytes());
+        assert_eq!((chat.strangers, chat.received), (1, 0));
+    }
 }
