@@ -17,14 +17,15 @@ import slixmpp_restart
 import slixmpp_resume
 import slixmpp_server
 import slixmpp_sign_in
+import slixmpp_systemd
 from servers import Authority, Lampone, Prosody
 from slixmpp_person import PASSWORD, House
 
 DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
-OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_resume, slixmpp_restart, slixmpp_account, slixmpp_server,
-             profanity_chat)
+OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_resume, slixmpp_restart, slixmpp_account,
+             slixmpp_server, slixmpp_systemd, profanity_chat)
 
 
 async def holds(house, fact):
