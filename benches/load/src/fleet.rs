@@ -85,12 +85,12 @@ impl<'s> Fleet<'s> {
             let served = client
                 .read(self.setting, &mut self.derived, &mut |client, news| scenario.news(index, client, news))
                 .and_then(|()| self.arm(index));
+            // A client that has closed its stream may see the other end go in the same breath.
+            let closed = self.clients[index].as_ref().is_some_and(|c| c.stage == Stage::Closed);
             match served {
+                _ if closed => self.drop_client(index),
                 Err(e) => {
                     lost.push((index, e));
-                    self.drop_client(index);
-                }
-                Ok(()) if self.clients[index].as_ref().is_some_and(|c| c.stage == Stage::Closed) => {
                     self.drop_client(index);
                 }
                 Ok(()) => {}
