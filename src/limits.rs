@@ -81,6 +81,9 @@ pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
 pub const OVERLAY_BYTES_MAX: usize = 768 * 1024;
 /// Milliseconds before a smaller layer moves as well.
 pub const OVERLAY_MS_MAX: u64 = 60_000;
+/// Bytes in the journal half that is in use at which the overlay moves, however small it is: rows that were received
+/// take room in the journal and none in the overlay.
+pub const JOURNAL_BYTES_DUE: usize = 2 * 1024 * 1024;
 /// Bytes of one of the two journal files.
 pub const JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of redb's page cache.

@@ -88,9 +88,7 @@ pub fn consume(store: &mut Store<'_>, token: &str) -> Option<Invitation> {
 pub fn list(store: &Store<'_>) -> Vec<(String, Invitation)> {
     let rows = store.prefix(&[keys::INVITATION], limits::INVITATIONS_MAX);
     rows.into_iter()
-        .filter_map(|(key, value)| {
-            Some((String::from_utf8(key.get(1..)?.to_vec()).ok()?, Invitation::decode(&value)?))
-        })
+        .filter_map(|(key, value)| Some((String::from_utf8(key.get(1..)?.to_vec()).ok()?, Invitation::decode(&value)?)))
         .collect()
 }
 

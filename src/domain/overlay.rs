@@ -1,71 +1,473 @@
-//! Writes that the journal holds and the database does not yet.
+//! Writes that the journal holds, or will hold in a moment, and the database does not yet.
+//!
+//! Reads look through three layers: what was written lately, what is being moved into the database, the database.
+//! Invariant: after a batch is refused, reads see exactly what they saw before its first write; nothing of it, and
+//! nothing that was written on the strength of it, is left.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
 
 use super::store::View;
+use crate::limits;
 
-/// A frozen set of writes on its way into the database; shared with the store's thread, read only.
-#[derive(Debug, Default)]
-pub struct Layer {}
+/// A batch of writes that becomes durable as one; ids only grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub u64);
 
-/// Two layers over the database: one that grows, one that is being flushed.
+/// What a layer knows of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// `None`: removed.
+    value: Option<Box<[u8]>>,
+    /// Neither the database nor an older layer has ever had this key: its removal leaves no trace.
+    fresh: bool,
+}
+
+/// A set of writes in the order of their keys. Frozen, it is shared with the store's thread, read only.
+#[derive(Clone, Debug, Default)]
+pub struct Layer {
+    rows: BTreeMap<Box<[u8]>, Entry>,
+    bytes: usize,
+}
+
+impl Layer {
+    /// Every key that was written, with its value, or `None` if it was removed; in order.
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.rows.iter().map(|(key, entry)| (&**key, entry.value.as_deref()))
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn set(&mut self, key: &[u8], entry: Option<Entry>) {
+        let size = |entry: &Entry| key.len() + entry.value.as_ref().map_or(0, |value| value.len());
+        self.bytes += entry.as_ref().map_or(0, size);
+        let before = match entry {
+            Some(entry) => self.rows.insert(key.into(), entry),
+            None => self.rows.remove(key),
+        };
+        self.bytes -= before.as_ref().map_or(0, size);
+    }
+}
+
+/// One write as the journal records it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op<'a> {
+    /// A key and its value.
+    Put(&'a [u8], &'a [u8]),
+    /// A key that goes.
+    Remove(&'a [u8]),
+}
+
+impl Op<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let (key, value) = match self {
+            Op::Put(key, value) => (key, Some(value)),
+            Op::Remove(key) => (key, None),
+        };
+        // Keys and values are bounded far below 4 GiB by the stanzas they come from.
+        out.push(u8::from(value.is_some()));
+        out.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        out.extend_from_slice(key);
+        if let Some(value) = value {
+            out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            out.extend_from_slice(value);
+        }
+    }
+}
+
+/// Reads the writes of a batch in order; `false`: the bytes are no batch, and what was read before that stands.
+pub fn decode(mut bytes: &[u8], mut op: impl FnMut(Op<'_>)) -> bool {
+    fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let (len, rest) = bytes.split_first_chunk::<4>()?;
+        let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        *bytes = rest;
+        Some(part)
+    }
+    while let Some((kind, rest)) = bytes.split_first() {
+        bytes = rest;
+        let Some(key) = part(&mut bytes) else { return false };
+        match kind {
+            0 => op(Op::Remove(key)),
+            1 => match part(&mut bytes) {
+                Some(value) => op(Op::Put(key, value)),
+                None => return false,
+            },
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// What a key was before a write, newest layer first; to be put back if the disk refuses.
+type Undo = Vec<(Box<[u8]>, Option<Entry>)>;
+
+/// All writes that the database does not have.
 #[derive(Debug, Default)]
-pub struct Overlay {}
+pub struct Overlay {
+    active: Layer,
+    frozen: Option<Arc<Layer>>,
+    /// A frozen layer that the database could not take; it is offered again.
+    stranded: bool,
+    open: Vec<u8>,
+    open_undo: Undo,
+    open_urgent: bool,
+    in_flight: VecDeque<(BatchId, Undo)>,
+    puts: u64,
+    journal_bytes: usize,
+}
 
 impl Overlay {
     /// See [`super::store::Store::read`].
     pub fn read(&self, view: &dyn View, key: &[u8]) -> Option<Vec<u8>> {
-        let _ = (view, key);
-        todo!()
-    }
-    /// See [`super::store::Store::scan`].
-    pub fn scan(&self, view: &dyn View, from: &[u8], to: &[u8], back: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let _ = (view, from, to, back, limit);
-        todo!()
-    }
-    /// See [`super::store::Store::put`].
-    pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        let _ = (key, value);
-        todo!()
-    }
-    /// See [`super::store::Store::put_new`].
-    pub fn put_new(&mut self, key: &[u8], value: &[u8]) {
-        let _ = (key, value);
-        todo!()
-    }
-    /// See [`super::store::Store::remove`].
-    pub fn remove(&mut self, key: &[u8]) {
-        let _ = key;
-        todo!()
+        match self.entry(key) {
+            Some(entry) => entry.value.as_ref().map(|value| value.to_vec()),
+            None => view.read(key),
+        }
     }
 
-    /// Removes a row without making the batch urgent.
+    fn entry(&self, key: &[u8]) -> Option<&Entry> {
+        let frozen = || self.frozen.as_ref().and_then(|layer| layer.rows.get(key));
+        self.active.rows.get(key).or_else(frozen)
+    }
+
+    /// See [`super::store::Store::scan`].
+    pub fn scan(&self, view: &dyn View, from: &[u8], to: &[u8], back: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut out = Vec::new();
+        if from >= to || limit == 0 {
+            return out;
+        }
+        let mut above = self.above(from, to, back).into_iter().peekable();
+        let before = |a: &[u8], b: &[u8]| if back { a > b } else { a < b };
+        let push = |out: &mut Vec<_>, key: &[u8], value: Option<&[u8]>| {
+            if let Some(value) = value {
+                out.push((key.to_vec(), value.to_vec()));
+            }
+            out.len() >= limit
+        };
+        let mut full = false;
+        view.scan(from, to, back, &mut |key, value| {
+            while let Some((upper, written)) = above.next_if(|(upper, _)| before(upper, key)) {
+                full |= push(&mut out, upper, written);
+                if full {
+                    return ControlFlow::Break(());
+                }
+            }
+            let row = match above.next_if(|(upper, _)| *upper == key) {
+                Some((_, written)) => written,
+                None => Some(value),
+            };
+            full |= push(&mut out, key, row);
+            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        while !full && let Some((upper, written)) = above.next() {
+            full |= push(&mut out, upper, written);
+        }
+        out
+    }
+
+    /// The written keys of a range with what was written last. Bounded by the overlay's own bounds.
+    fn above<'a>(&'a self, from: &[u8], to: &[u8], back: bool) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
+        let bounds = (Bound::Included(from), Bound::Excluded(to));
+        let mut merged: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
+        for layer in self.frozen.as_deref().into_iter().chain([&self.active]) {
+            merged.extend(layer.rows.range::<[u8], _>(bounds).map(|(key, entry)| (&**key, entry.value.as_deref())));
+        }
+        if back { merged.into_iter().rev().collect() } else { merged.into_iter().collect() }
+    }
+
+    /// See [`super::store::Store::put`].
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        let fresh = self.active.rows.get(key).is_some_and(|entry| entry.fresh);
+        self.write(Op::Put(key, value), fresh, true);
+    }
+
+    /// See [`super::store::Store::put_new`].
+    pub fn put_new(&mut self, key: &[u8], value: &[u8]) {
+        self.write(Op::Put(key, value), true, true);
+    }
+
+    /// See [`super::store::Store::remove`].
+    pub fn remove(&mut self, key: &[u8]) {
+        self.write(Op::Remove(key), false, true);
+    }
+
+    /// Removes a row that somebody has received: nobody waits for it, so it causes no commit of its own.
     pub fn forget(&mut self, key: &[u8]) {
-        let _ = key;
-        todo!()
+        if self.entry(key).is_none_or(|entry| entry.value.is_some()) {
+            self.write(Op::Remove(key), false, false);
+        }
     }
-    /// Counts urgent writes since the start.
+
+    fn write(&mut self, op: Op<'_>, fresh: bool, urgent: bool) {
+        op.write(&mut self.open);
+        let (key, entry) = match op {
+            Op::Put(key, value) => (key, Some(Entry { value: Some(value.into()), fresh })),
+            // A key that nothing below knows needs no tombstone.
+            Op::Remove(key) if self.active.rows.get(key).is_some_and(|entry| entry.fresh) => (key, None),
+            Op::Remove(key) => (key, Some(Entry { value: None, fresh: false })),
+        };
+        self.open_undo.push((key.into(), self.entry(key).cloned()));
+        self.active.set(key, entry);
+        if urgent {
+            self.puts += 1;
+            self.open_urgent = true;
+        }
+    }
+
+    /// Counts writes that somebody waits for, since the start.
     pub fn puts(&self) -> u64 {
-        0
+        self.puts
     }
-    /// Whether the open batch holds urgent writes.
+
+    /// Whether the open batch holds writes that somebody waits for.
     pub fn has_open(&self) -> bool {
-        false
+        self.open_urgent
     }
-    /// x
-    pub fn has_lazy(&self) -> bool { false }
-    /// x
-    pub fn is_empty(&self) -> bool { true }
-    /// x
-    pub fn is_full(&self) -> bool { false }
-    /// x
-    pub fn open_bytes(&self) -> usize { 0 }
-    /// x
-    pub fn freeze(&mut self) -> Option<std::sync::Arc<Layer>> { None }
-    /// x
-    pub fn take_batch(&mut self, _: crate::router::event::BatchId) -> Option<Vec<u8>> { None }
-    /// x
-    pub fn committed(&mut self, _: crate::router::event::BatchId) {  }
-    /// x
-    pub fn refused(&mut self, _: crate::router::event::BatchId) {  }
-    /// x
-    pub fn flushed(&mut self, _: bool) {  }
+
+    /// Whether the open batch holds only writes that nobody waits for.
+    pub fn has_lazy(&self) -> bool {
+        !self.open.is_empty() && !self.open_urgent
+    }
+
+    /// Bytes of the open batch.
+    pub fn open_bytes(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether nothing is missing in the database.
+    pub fn is_empty(&self) -> bool {
+        self.active.is_empty() && self.frozen.is_none()
+    }
+
+    /// Whether it is time to move the layer into the database: for its size, or for the journal's.
+    pub fn is_full(&self) -> bool {
+        self.active.bytes >= limits::OVERLAY_BYTES_MAX || self.journal_bytes >= limits::JOURNAL_BYTES_DUE
+    }
+
+    /// Closes the open batch and gives its bytes for the journal; `None`: nothing was written.
+    pub fn take_batch(&mut self, batch: BatchId) -> Option<Vec<u8>> {
+        if self.open.is_empty() {
+            return None;
+        }
+        self.open_urgent = false;
+        self.journal_bytes += self.open.len();
+        self.in_flight.push_back((batch, std::mem::take(&mut self.open_undo)));
+        Some(std::mem::take(&mut self.open))
+    }
+
+    /// All batches up to this one are durable.
+    pub fn committed(&mut self, batch: BatchId) {
+        while self.in_flight.front().is_some_and(|(id, _)| *id <= batch) {
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// This batch and all later ones, the open one included, are taken back. A layer frozen behind it, which the
+    /// store's thread then has refused as well, is thawed.
+    pub fn refused(&mut self, batch: BatchId) {
+        if self.in_flight.iter().all(|(id, _)| *id < batch) {
+            return;
+        }
+        self.thaw();
+        let mut undo = std::mem::take(&mut self.open_undo);
+        (self.open, self.open_urgent) = (Vec::new(), false);
+        loop {
+            for (key, entry) in undo.into_iter().rev() {
+                self.active.set(&key, entry);
+            }
+            match self.in_flight.pop_back_if(|(id, _)| *id >= batch) {
+                Some((_, next)) => undo = next,
+                None => break,
+            }
+        }
+    }
+
+    /// Puts the frozen layer back under the active one.
+    fn thaw(&mut self) {
+        let Some(frozen) = self.frozen.take() else { return };
+        self.stranded = false;
+        let newer = std::mem::replace(&mut self.active, Arc::unwrap_or_clone(frozen));
+        for (key, entry) in newer.rows {
+            self.active.set(&key, Some(entry));
+        }
+    }
+
+    /// Freezes what was written for the move into the database; `None` if there is nothing, if a layer is on its way,
+    /// or if the open batch is not closed. A layer that the database could not take is offered again.
+    pub fn freeze(&mut self) -> Option<Arc<Layer>> {
+        if let Some(frozen) = &self.frozen {
+            return std::mem::take(&mut self.stranded).then(|| frozen.clone());
+        }
+        if self.active.is_empty() || !self.open.is_empty() {
+            return None;
+        }
+        let mut layer = std::mem::take(&mut self.active);
+        // Below the next layer, these keys are no longer unknown.
+        layer.rows.values_mut().for_each(|entry| entry.fresh = false);
+        self.journal_bytes = 0;
+        let layer = Arc::new(layer);
+        self.frozen = Some(layer.clone());
+        Some(layer)
+    }
+
+    /// The frozen layer is in the database, or could not get there.
+    pub fn flushed(&mut self, done: bool) {
+        if done {
+            self.frozen = None;
+            self.stranded = false;
+        } else {
+            self.stranded = self.frozen.is_some();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::store::MemoryView;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u8, u8),
+        PutNew(u8),
+        Remove(u8),
+        Forget(u8),
+        Take,
+        Commit,
+        Refuse,
+        Freeze,
+        Flush(bool),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..12u8, any::<u8>()).prop_map(|(key, value)| Step::Put(key, value)),
+            2 => any::<u8>().prop_map(Step::PutNew),
+            3 => (0..12u8).prop_map(Step::Remove),
+            2 => (0..12u8).prop_map(Step::Forget),
+            3 => Just(Step::Take),
+            2 => Just(Step::Commit),
+            1 => Just(Step::Refuse),
+            2 => Just(Step::Freeze),
+            2 => any::<bool>().prop_map(Step::Flush),
+        ]
+    }
+
+    type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+        #[test]
+        fn reads_are_those_of_a_plain_map_whatever_the_disk_does(steps in prop::collection::vec(step(), 1..80)) {
+            let mut overlay = Overlay::default();
+            let mut view = MemoryView::default();
+            let mut model = Model::new();
+            // The model before each batch in flight and before the open one.
+            let mut before: Vec<(u64, Model)> = Vec::new();
+            let mut open_before = Model::new();
+            let (mut next, mut fresh) = (1u64, 1000u32);
+            let mut flushing: Option<(u64, Arc<Layer>)> = None;
+            for step in steps {
+                match step {
+                    Step::Put(key, value) => {
+                        overlay.put(&[key], &[value]);
+                        model.insert(vec![key], vec![value]);
+                    }
+                    Step::PutNew(value) => {
+                        fresh += 1;
+                        overlay.put_new(&fresh.to_be_bytes(), &[value]);
+                        model.insert(fresh.to_be_bytes().to_vec(), vec![value]);
+                    }
+                    Step::Remove(key) => {
+                        let key = model.keys().nth(key as usize).cloned().unwrap_or_else(|| vec![key]);
+                        overlay.remove(&key);
+                        model.remove(&key);
+                    }
+                    Step::Forget(key) => {
+                        let key = model.keys().nth(key as usize).cloned().unwrap_or_else(|| vec![key]);
+                        overlay.forget(&key);
+                        model.remove(&key);
+                    }
+                    Step::Take => {
+                        if overlay.take_batch(BatchId(next)).is_some() {
+                            before.push((next, std::mem::replace(&mut open_before, model.clone())));
+                            next += 1;
+                        }
+                    }
+                    Step::Commit if !before.is_empty() => {
+                        let (id, _) = before.remove(0);
+                        overlay.committed(BatchId(id));
+                    }
+                    Step::Refuse if !before.is_empty() => {
+                        let (id, old) = before.swap_remove(0);
+                        before.clear();
+                        overlay.refused(BatchId(id));
+                        model = old.clone();
+                        open_before = old;
+                        // The store's thread refuses a flush that stands behind a refused batch.
+                        flushing = None;
+                    }
+                    Step::Freeze => {
+                        if let Some(layer) = overlay.freeze() {
+                            flushing = Some((next - 1, layer));
+                        }
+                    }
+                    // In the order of the store's queue: a flush ends only after the batches before it.
+                    Step::Flush(done) if flushing.as_ref().is_some_and(|(last, _)| before.iter().all(|(id, _)| id > last)) => {
+                        let (_, layer) = flushing.take().unwrap();
+                        if done {
+                            view.apply(&layer);
+                        }
+                        overlay.flushed(done);
+                    }
+                    _ => {}
+                }
+                for back in [false, true] {
+                    for limit in [1, 3, usize::MAX] {
+                        let mut want: Vec<_> = model.clone().into_iter().collect();
+                        if back { want.reverse(); }
+                        want.truncate(limit);
+                        prop_assert_eq!(overlay.scan(&view, &[], &[255; 5], back, limit), want);
+                    }
+                }
+                for key in 0..12u8 {
+                    prop_assert_eq!(overlay.read(&view, &[key]), model.get(&vec![key]).cloned());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_received_leaves_no_trace() {
+        let mut overlay = Overlay::default();
+        overlay.put_new(b"q1", b"hello");
+        assert!(overlay.take_batch(BatchId(1)).is_some());
+        overlay.committed(BatchId(1));
+        overlay.forget(b"q1");
+        assert!(overlay.has_lazy() && !overlay.has_open());
+        assert!(overlay.take_batch(BatchId(2)).is_some());
+        assert!(overlay.is_empty());
+    }
+
+    #[test]
+    fn a_batch_reads_back_as_it_was_written() {
+        let mut overlay = Overlay::default();
+        overlay.put(b"a", b"1");
+        overlay.remove(b"b");
+        let bytes = overlay.take_batch(BatchId(1)).unwrap();
+        let mut ops = Vec::new();
+        assert!(decode(&bytes, |op| ops.push(format!("{op:?}"))));
+        assert_eq!(ops, ["Put([97], [49])", "Remove([98])"]);
+        for cut in 1..bytes.len() {
+            decode(&bytes[..cut], |_| {});
+        }
+    }
 }

@@ -2,9 +2,12 @@
 //!
 //! Keys are ordered bytes, owner first, numbers big-endian, so that a prefix is a range.
 
-use std::ops::ControlFlow;
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, ControlFlow},
+};
 
-use super::overlay::Overlay;
+use super::overlay::{Layer, Overlay};
 
 /// Reads of the database as of the last flush. Every scan is bounded by its caller.
 pub trait View {
@@ -70,4 +73,35 @@ pub fn after_prefix(prefix: &[u8]) -> Vec<u8> {
         }
     }
     vec![u8::MAX; prefix.len() + 1]
+}
+
+/// A database in memory, for tests and the simulator.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryView {
+    /// All rows.
+    pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl MemoryView {
+    /// Takes a layer in, as the database does when it is flushed.
+    pub fn apply(&mut self, layer: &Layer) {
+        for (key, value) in layer.rows() {
+            match value {
+                Some(value) => self.rows.insert(key.to_vec(), value.to_vec()),
+                None => self.rows.remove(key),
+            };
+        }
+    }
+}
+
+impl View for MemoryView {
+    fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.rows.get(key).cloned()
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], back: bool, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) {
+        let range = self.rows.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        let mut each = |(key, value): (&Vec<u8>, &Vec<u8>)| visit(key, value);
+        let _ = if back { range.rev().try_for_each(&mut each) } else { { range }.try_for_each(&mut each) };
+    }
 }

@@ -4,17 +4,16 @@ use std::{net::IpAddr, path::PathBuf, rc::Rc, sync::Arc};
 
 use zeroize::Zeroizing;
 
-pub use crate::domain::ids::{QueryId, StreamId, Time};
+pub use crate::domain::{
+    ids::{QueryId, StreamId, Time},
+    overlay::BatchId,
+};
 use crate::{
     config::Config,
     domain::overlay::Layer,
     proto::{sasl::ChannelBinding, scram::Credentials},
     wire::stanza::Chunk,
 };
-
-/// A batch of puts that becomes durable as one; ids only grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BatchId(pub u64);
 
 /// Through which door a connection came.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,5 +6,3 @@ pub mod event;
 pub mod lifecycle;
 pub mod route;
 pub mod service;
-#[cfg(test)]
-pub mod testing;

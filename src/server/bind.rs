@@ -34,7 +34,13 @@ use crate::{
 
 impl Server {
     /// After sign-in: bind or resume, RFC 6120 §7.
-    pub(super) fn verified_element(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8], outline: &Outline) -> Next {
+    pub(super) fn verified_element(
+        &mut self,
+        env: &mut Env<'_>,
+        id: StreamId,
+        bytes: &[u8],
+        outline: &Outline,
+    ) -> Next {
         let Ok(element) = Element::parse(bytes, ns::CLIENT) else { return Next::Stop };
         match (namespace(bytes, outline), slice(bytes, &outline.name)) {
             (ns::CLIENT, "iq") => match element.find("bind", ns::BIND) {
@@ -88,10 +94,7 @@ impl Server {
             slot.state = State::Bound(session);
         }
         let bound = Element::new("bind", ns::BIND).leaf("jid", jid.as_str());
-        let answer = Element::new("iq", ns::CLIENT)
-            .attr("type", "result")
-            .attr_if("id", iq.get("id"))
-            .child(bound);
+        let answer = Element::new("iq", ns::CLIENT).attr("type", "result").attr_if("id", iq.get("id")).child(bound);
         self.core.write(id, Chunk::new(answer.to_vec()));
         self.notice(env, &Notice::SessionBound(session));
         Next::Go
@@ -370,4 +373,3 @@ fn parse_resume_id(text: &str) -> Option<(SessionId, [u8; 16])> {
 fn same_token(a: &[u8; 16], b: &[u8; 16]) -> bool {
     a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
-

@@ -1,11 +1,6 @@
 //! Stanzas and acknowledgements of a bound session, RFC 6120 §8 and §10, XEP-0198 §4.
 
-use super::{
-    Server, context,
-    bind::failed,
-    negotiate::namespace,
-    nonza,
-};
+use super::{Server, bind::failed, context, negotiate::namespace, nonza};
 use crate::{
     domain::ids::{SessionId, StreamId},
     router::{context::Promise, event::Env},
@@ -38,14 +33,7 @@ impl Server {
         self.fail(env, stream, StreamCondition::UnsupportedStanzaType.into());
     }
 
-    fn stanza(
-        &mut self,
-        env: &mut Env<'_>,
-        stream: StreamId,
-        id: SessionId,
-        bytes: &[u8],
-        outline: &mut Outline,
-    ) {
+    fn stanza(&mut self, env: &mut Env<'_>, stream: StreamId, id: SessionId, bytes: &[u8], outline: &mut Outline) {
         if Kind::from_name(slice(bytes, &outline.name)).is_none() {
             return self.fail(env, stream, StreamCondition::UnsupportedStanzaType.into());
         }
@@ -122,7 +110,8 @@ impl Server {
                     self.core.backlog_moves(id);
                 }
                 None => {
-                    let error = StreamError::new(StreamCondition::UndefinedCondition).text("An ack needs a number 'h'.");
+                    let error =
+                        StreamError::new(StreamCondition::UndefinedCondition).text("An ack needs a number 'h'.");
                     self.fail(env, stream, error);
                 }
             },

@@ -4,11 +4,7 @@
 
 use super::{Owing, Server, nonza, timers::Alarm};
 use crate::{
-    domain::{
-        ids::StreamId,
-        store::Store,
-        waiting,
-    },
+    domain::{ids::StreamId, store::Store, waiting},
     limits,
     router::{
         context::Promise,
@@ -51,7 +47,9 @@ impl Server {
         let urgent = self.core.overlay.has_open();
         let lazy = self.core.overlay.has_lazy();
         let may = self.durable.in_flight < limits::BATCHES_IN_FLIGHT_MAX;
-        if may && (urgent || lazy && self.durable.commit_lazy) {
+        // A layer can be frozen only when the open batch is closed.
+        let now = self.durable.commit_lazy || self.durable.flush_due || self.core.overlay.is_full();
+        if may && (urgent || lazy && now) {
             let batch = BatchId(self.core.open_batch);
             if let Some(bytes) = self.core.overlay.take_batch(batch) {
                 self.core.effects.push(Effect::Commit(batch, bytes));
@@ -112,15 +110,20 @@ impl Server {
         if !std::mem::replace(&mut self.durable.refused_before, true) {
             log::error!("the disk refuses writes: {error:?}; senders get an error until it takes them again");
         }
+        if batch.0 <= self.core.committed {
+            // One of those that were taken back along with an earlier one.
+            return;
+        }
         self.durable.in_flight = 0;
+        self.durable.flushing = false;
         self.core.overlay.refused(batch);
-        let last = self.core.open_batch - 1;
-        let promises = std::mem::take(&mut self.core.promises);
-        for (promised, promise) in promises {
-            if promised < batch.0 || promised > last {
-                self.core.promises.push_back((promised, promise));
-                continue;
-            }
+        // The open batch was written on the strength of the refused ones and goes with them.
+        let last = self.core.open_batch;
+        self.core.open_batch += 1;
+        let (kept, broken): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.core.promises).into_iter().partition(|(promised, _)| *promised < batch.0);
+        self.core.promises.extend(kept);
+        for (promised, promise) in broken {
             match promise {
                 Promise::Stanza(stanza) => self.core.bounce(&stanza, &REFUSED),
                 Promise::Answer(id, origin) => {
@@ -189,4 +192,3 @@ impl Server {
         }
     }
 }
-

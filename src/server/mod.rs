@@ -21,11 +21,7 @@ use std::{collections::VecDeque, rc::Rc, vec::Drain};
 
 use crate::{
     config::Config,
-    domain::{
-        ids::SessionId,
-        keys,
-        store::Store,
-    },
+    domain::{ids::SessionId, keys, store::Store},
     proto::sm::Sm,
     router::{
         context::{Core, Ctx, Work},

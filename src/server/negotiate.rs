@@ -15,8 +15,8 @@ use crate::{
     limits,
     proto::{
         sasl::{
-            Awaiting, ChannelBinding, CheckPassword, NeedAccount, Offer, SaslCondition, SaslFailure, Step, Success, Terms,
-            Verdict, begin,
+            Awaiting, ChannelBinding, CheckPassword, NeedAccount, Offer, SaslCondition, SaslFailure, Step, Success,
+            Terms, Verdict, begin,
             nonza::{self, Request},
         },
         scram::Credentials,
@@ -503,4 +503,3 @@ pub fn namespace<'a>(bytes: &'a [u8], outline: &Outline) -> &'a str {
         NsRef::Local(range) => slice(bytes, range),
     }
 }
-

@@ -10,7 +10,10 @@ use crate::{
     },
     limits,
     proto::stream,
-    router::{context::Stuck, event::{Door, Effect, Env, Time}},
+    router::{
+        context::Stuck,
+        event::{Door, Effect, Env, Time},
+    },
     wire::{
         error::{StreamCondition, StreamError},
         framer::{Bounds, Framer},
@@ -90,9 +93,7 @@ impl Streams {
     /// All ids in order of slots.
     pub fn ids(&self) -> Vec<StreamId> {
         let slots = self.slots.iter().enumerate();
-        slots
-            .filter_map(|(at, slot)| Some(StreamId { slot: at as u32, generation: slot.as_ref()?.0 }))
-            .collect()
+        slots.filter_map(|(at, slot)| Some(StreamId { slot: at as u32, generation: slot.as_ref()?.0 })).collect()
     }
 
     /// Asserts that sessions and streams point at each other.

@@ -1,5 +1,7 @@
 //! Placeholder until registration lands.
-use crate::{config::Config, domain::ids::QueryId, proto::scram::Credentials, router::context::Ctx, wire::element::Element};
+use crate::{
+    config::Config, domain::ids::QueryId, proto::scram::Credentials, router::context::Ctx, wire::element::Element,
+};
 /// State.
 #[derive(Debug, Default)]
 pub struct Registering {}
