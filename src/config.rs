@@ -43,7 +43,7 @@ pub struct Listen {
 }
 
 /// Files of one certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Certificate {
     /// PEM chain, the server's own first.
     pub certificate: PathBuf,

@@ -1,4 +1,6 @@
 //! Lampone.
+pub mod adapters;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod limits;

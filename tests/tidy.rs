@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rcgen", &["adapters/tls"]),
     ("toml", &["config"]),
     ("precis_profiles", &["wire/", "proto/"]),
-    ("idna", &["wire/"]),
+    ("idna", &["wire/", "adapters/tls"]),
     ("rustix", &["adapters/", "cli/"]),
     ("libc", &["adapters/"]),
     ("sd_notify", &["adapters/"]),

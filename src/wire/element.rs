@@ -204,8 +204,13 @@ impl Element {
 fn start(reader: &NsReader<&[u8]>, tag: &BytesStart<'_>, default_ns: &str) -> Result<Element, ParseError> {
     let (resolved, local) = reader.resolver().resolve_element(tag.name());
     let namespace = match resolved {
-        ResolveResult::Bound(namespace) => namespace.as_ref().to_owned(),
+        // The reader gives the name of a namespace as it was written.
+        ResolveResult::Bound(namespace) => {
+            quick_xml::escape::unescape(namespace.as_ref()).map_err(|_| ParseError)?.into_owned()
+        }
         ResolveResult::Unbound => default_ns.to_owned(),
+        // Bound by every stream header.
+        ResolveResult::Unknown(prefix) if AsRef::<str>::as_ref(&prefix) == "stream" => ns::STREAM.to_owned(),
         ResolveResult::Unknown(_) => return Err(ParseError),
     };
     let mut element = Element::new(local.as_ref().to_owned(), namespace);

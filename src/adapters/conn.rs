@@ -1,0 +1,292 @@
+//! One connection: its socket, its TLS, what waits to be written. The driver decides when; this file knows how.
+//!
+//! Invariants: whatever waits is gathered into one buffer and leaves as one run of TLS records by one system call where
+//! the socket takes it; what does not fit stays as shared chunks, not as a second copy; an idle connection holds no
+//! buffer of ours.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice, Write},
+    net::IpAddr,
+    os::fd::OwnedFd,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use async_io::Async;
+use rustix::net::{RecvFlags, Shutdown, sockopt};
+
+use super::{table::Seat, tls::Tls};
+use crate::{router::event::Door, wire::stanza::Chunk};
+
+/// Bytes gathered before they are encrypted and written: some TLS records, so that a large outbox is not copied whole.
+const GATHER_BYTES: usize = 64 * 1024;
+/// Bytes in clear that are thrown away before `<proceed/>`; who sent more is no client.
+const CLEAR_DISCARD_MAX: usize = 64 * 1024;
+
+/// Dead peers are the kernel's business, so that we need no timer. An idle peer is asked after five minutes (no more
+/// often than phones ping by themselves), then every minute. `TCP_USER_TIMEOUT` ends the connection when nothing came
+/// for seven minutes: two probes lost, or as long without an acknowledgement of what we sent. (Linux lets the user
+/// timeout decide about keepalive as well; a shorter one would make one lost probe fatal.)
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(300);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEPALIVE_PROBES: u32 = 2;
+const USER_TIMEOUT_MS: u32 = 420_000;
+
+/// A stream socket, TCP or Unix.
+pub(super) struct Socket(Async<OwnedFd>);
+
+impl Socket {
+    /// Registers an accepted socket, which is non-blocking already.
+    pub fn new(fd: OwnedFd, tcp: bool) -> io::Result<Socket> {
+        if tcp {
+            sockopt::set_tcp_nodelay(&fd, true)?;
+            // These make things better; their absence (a strange kernel) is no reason to refuse a client.
+            let _ = sockopt::set_socket_keepalive(&fd, true);
+            let _ = sockopt::set_tcp_keepidle(&fd, KEEPALIVE_IDLE);
+            let _ = sockopt::set_tcp_keepintvl(&fd, KEEPALIVE_INTERVAL);
+            let _ = sockopt::set_tcp_keepcnt(&fd, KEEPALIVE_PROBES);
+            let _ = sockopt::set_tcp_user_timeout(&fd, USER_TIMEOUT_MS);
+        }
+        Ok(Socket(Async::new_nonblocking(fd)?))
+    }
+
+    /// Reads what is there; 0 is the end.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::net::recv(self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return Ok(other?.0),
+            }
+        }
+    }
+
+    /// One task at a time may wait for it to be readable.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_readable(cx)
+    }
+
+    /// One task at a time may wait for it to be writable.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_writable(cx)
+    }
+
+    /// Nothing more is written or read; whoever waits wakes up. The peer may be gone already.
+    pub fn shut(&self) {
+        let _ = rustix::net::shutdown(self.0.get_ref(), Shutdown::Both);
+    }
+
+    /// Nothing more is written.
+    pub fn finish(&self) {
+        let _ = rustix::net::shutdown(self.0.get_ref(), Shutdown::Write);
+    }
+}
+
+impl Write for &Socket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buffer)])
+    }
+
+    // The runtime ignores SIGPIPE, so a closed peer is an error here and nothing worse.
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match rustix::io::writev(self.0.get_ref(), buffers) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is spoken on the socket.
+pub(super) enum Channel {
+    /// Bytes as they are.
+    Clear,
+    /// `<proceed/>` is on its way out; bytes that come before it has left are in clear and dropped (S6).
+    Upgrading,
+    /// TLS, its handshake included.
+    Tls(Box<Tls>),
+    /// The driver has the TLS in its hands, within one call.
+    Lent,
+}
+
+/// How far a flush got.
+#[derive(Debug)]
+pub(super) enum Flushed {
+    /// Everything is with the kernel.
+    Done,
+    /// The socket takes no more for now.
+    Blocked,
+    /// The socket is broken.
+    Broken(io::Error),
+}
+
+/// One connection.
+pub(super) struct Connection {
+    pub socket: std::rc::Rc<Socket>,
+    pub channel: Channel,
+    pub address: Option<IpAddr>,
+    /// Not yet encrypted; bodies are shared with other outboxes.
+    pending: VecDeque<Chunk>,
+    pending_bytes: usize,
+    /// Encrypted (or clear) and with rustls (or in `rest`), not yet all with the kernel.
+    gathered_bytes: usize,
+    rest: Vec<u8>,
+    /// The reader's, while it is paused.
+    pub reader: Option<Waker>,
+    pub paused: bool,
+    pub closing: bool,
+    pub dirty: bool,
+    pub stuck: bool,
+    /// A task waits for the socket to take more.
+    pub writing: bool,
+    _seat: Seat,
+}
+
+impl Connection {
+    pub fn new(socket: std::rc::Rc<Socket>, door: &Door, seat: Seat) -> Connection {
+        let (channel, address) = match *door {
+            Door::StartTls(address) => (Channel::Clear, Some(address)),
+            Door::DirectTls(address) => (Channel::Tls(Box::new(Tls::new(super::tls::Start::Direct))), Some(address)),
+            Door::Local { .. } => (Channel::Clear, None),
+        };
+        Connection {
+            socket,
+            channel,
+            address,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            gathered_bytes: 0,
+            rest: Vec::new(),
+            reader: None,
+            paused: false,
+            closing: false,
+            dirty: false,
+            stuck: false,
+            writing: false,
+            _seat: seat,
+        }
+    }
+
+    /// Appends to the outbox.
+    pub fn append(&mut self, chunk: Chunk) {
+        self.pending_bytes += chunk.len();
+        self.pending.push_back(chunk);
+    }
+
+    /// Bytes of plaintext that wait, those that were encrypted and not all sent included.
+    pub fn waiting(&self) -> usize {
+        self.pending_bytes + self.gathered_bytes
+    }
+
+    /// Writes as much as the socket takes. `gather` is the process's scratch buffer.
+    pub fn flush(&mut self, gather: &mut Vec<u8>) -> Flushed {
+        if matches!(self.channel, Channel::Upgrading)
+            && let Err(e) = self.discard_clear()
+        {
+            return Flushed::Broken(e);
+        }
+        loop {
+            match self.push() {
+                Ok(true) => self.gathered_bytes = 0,
+                Ok(false) => return Flushed::Blocked,
+                Err(e) => return Flushed::Broken(e),
+            }
+            if self.pending.is_empty() {
+                // The buffer is given back: idle connections own none.
+                self.pending = VecDeque::new();
+                if matches!(self.channel, Channel::Upgrading) {
+                    self.channel = Channel::Tls(Box::new(Tls::new(super::tls::Start::Upgraded)));
+                }
+                return Flushed::Done;
+            }
+            gather.clear();
+            while gather.len() < GATHER_BYTES
+                && let Some(chunk) = self.pending.pop_front()
+            {
+                self.pending_bytes -= chunk.len();
+                chunk.write(gather);
+            }
+            self.gathered_bytes = gather.len();
+            if let Err(e) = self.send(gather) {
+                return Flushed::Broken(e);
+            }
+        }
+    }
+
+    /// Encrypts, or writes at once what is to go in clear.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.channel {
+            Channel::Tls(tls) => tls.write(bytes),
+            Channel::Lent => {}
+            Channel::Clear | Channel::Upgrading => match (&*self.socket).write(bytes) {
+                Ok(n) => self.rest.extend_from_slice(bytes.get(n..).unwrap_or_default()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.rest.extend_from_slice(bytes),
+                Err(e) => return Err(e),
+            },
+        }
+        Ok(())
+    }
+
+    /// Writes what an earlier pass left. `false`: the socket takes no more.
+    fn push(&mut self) -> io::Result<bool> {
+        if let Channel::Tls(tls) = &mut self.channel {
+            return tls.push(&mut &*self.socket);
+        }
+        if self.rest.is_empty() {
+            return Ok(true);
+        }
+        match (&*self.socket).write(&self.rest) {
+            Ok(n) if n == self.rest.len() => {
+                self.rest = Vec::new();
+                Ok(true)
+            }
+            Ok(n) => {
+                self.rest.drain(..n);
+                Ok(false)
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Throws away what the peer sent in clear before it could have seen `<proceed/>` (RFC 6120 §5.4.2.3 lets TLS begin
+    /// behind that; CVE-2011-0411 is what happens otherwise).
+    fn discard_clear(&self) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        let mut discarded = 0;
+        loop {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => discarded += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e),
+            }
+            if discarded > CLEAR_DISCARD_MAX {
+                return Err(io::Error::other("too much in clear after <starttls/>"));
+            }
+        }
+    }
+
+    /// Says goodbye in TLS, to be written by the next flush.
+    pub fn say_goodbye(&mut self) {
+        if let Channel::Tls(tls) = &mut self.channel {
+            tls.close();
+        }
+    }
+
+    /// Ends it now: what waits is lost, whoever waits for the socket wakes up and finds the id stale. A goodbye or an
+    /// alert is sent if the socket takes it at once.
+    pub fn abandon(mut self) {
+        self.say_goodbye();
+        let _ = self.push();
+        self.socket.shut();
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}

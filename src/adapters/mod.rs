@@ -1,0 +1,15 @@
+//! Floor 7: sockets, TLS, files, clocks, signals. The only floor that waits, blocks or fails at the system.
+
+mod bell;
+pub mod clock;
+pub mod conn;
+pub mod driver;
+mod inbound;
+pub mod listen;
+pub mod log;
+mod outbound;
+pub mod pool;
+pub mod port;
+pub mod system;
+mod table;
+pub mod tls;

@@ -1,0 +1,27 @@
+//! Passwords, off the main thread: a PBKDF2 takes milliseconds here and tens of them on a small machine.
+//!
+//! Invariant: at most [`WORKERS_MAX`] run at once, so that a flood of sign-ins takes that many cores and no more; the
+//! pool's threads end after a moment without work.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
+
+use crate::proto::scram::{Credentials, ITERATIONS, SALT_BYTES};
+
+/// Derivations at once.
+pub const WORKERS_MAX: usize = 2;
+
+/// SCRAM keys of a new, prepared password, with a salt of its own. `None` after a fault of ours (or a system without randomness: a
+/// known salt would be worse than no account); it is logged, and whoever waits for the answer runs into its deadline.
+pub fn derive(password: &str) -> Option<Credentials> {
+    let mut salt = [0; SALT_BYTES];
+    SystemRandom::new().fill(&mut salt).ok()?;
+    catch_unwind(|| Credentials::derive(password, salt, ITERATIONS)).ok()
+}
+
+/// Whether this is the (prepared) password, in a time that tells nothing. A fault of ours says no.
+pub fn verify(credentials: &Credentials, password: &Zeroizing<String>) -> bool {
+    catch_unwind(AssertUnwindSafe(|| credentials.verify_password(password))).unwrap_or(false)
+}

@@ -1,0 +1,3 @@
+//! Floor 8: the front door.
+
+pub mod serve;
