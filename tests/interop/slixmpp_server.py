@@ -20,9 +20,23 @@ async def the_server_and_the_own_account_answer_pings(house):
 
 
 @fact
-async def a_ping_to_another_device_is_answered_by_that_device(house):
+async def a_ping_to_a_device_that_shows_its_presence_is_answered_by_that_device(house):
     anna, bert = await house.arrives(), await house.arrives()
+    bert.send_presence(pto=anna.boundjid.full)
+    await anna.hears_presence("available", bert.boundjid.full)
     await anna["xep_0199"].send_ping(bert.boundjid.full, timeout=PATIENCE_S)
+
+
+@fact(prosody="delivers it; RFC 6121 §8.5.3.1 says SHOULD NOT")
+async def a_request_to_a_strangers_device_does_not_tell_that_it_is_there(house):
+    anna, bert = await house.arrives(), await house.arrives()
+    answers = []
+    for target in (bert.boundjid.full, f"{bert.boundjid.bare}/nowhere"):
+        try:
+            await anna["xep_0199"].send_ping(target, timeout=PATIENCE_S)
+        except IqError as refused:
+            answers.append(refused.condition)
+    assert answers == ["service-unavailable"] * 2, answers
 
 
 @fact
@@ -41,8 +55,7 @@ async def discovery_names_identity_and_features(house):
     anna = await house.arrives()
     info = (await anna["xep_0030"].get_info(house.domain, timeout=PATIENCE_S))["disco_info"]
     assert ("server", "im") in {identity[:2] for identity in info["identities"]}, info
-    missing = {"http://jabber.org/protocol/disco#info", "urn:xmpp:ping", "vcard-temp", "urn:xmpp:carbons:2",
-               "urn:xmpp:blocking"} - set(info["features"])
+    missing = {"http://jabber.org/protocol/disco#info", "urn:xmpp:ping", "vcard-temp", "urn:xmpp:blocking"} - set(info["features"])
     assert not missing, f"not advertised: {missing}"
     own = (await anna["xep_0030"].get_info(anna.boundjid.bare, timeout=PATIENCE_S))["disco_info"]
     assert ("account", "registered") in {identity[:2] for identity in own["identities"]}, own

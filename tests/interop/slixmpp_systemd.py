@@ -3,6 +3,7 @@
 `systemd-socket-activate` and a socket of our own stand in for the service manager.
 """
 
+import asyncio
 import os
 import shutil
 import socket
@@ -34,6 +35,12 @@ def beside(house, kind, name):
 async def sockets_opened_by_systemd_are_used(house):
     with beside(house, Activated, "activated") as server:
         server.start()
+        # The first client starts the service; once it is answered, the administration socket is there.
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(f"<stream:stream to='{house.domain}' version='1.0' xmlns='jabber:client' "
+                     "xmlns:stream='http://etherx.jabber.org/streams'>".encode())
+        await asyncio.wait_for(reader.readuntil(b"</stream:features>"), READY_S)
+        writer.close()
         server.add_accounts([("anna", PASSWORD)])
         there = House(server, house.directory)
         try:
