@@ -304,7 +304,9 @@ impl Overlay {
         if let Some(frozen) = &self.frozen {
             return std::mem::take(&mut self.stranded).then(|| frozen.clone());
         }
-        if self.active.is_empty() || !self.open.is_empty() {
+        // An empty layer moves too if the journal is full of what was received since: the move empties the journal.
+        let moves = !self.active.is_empty() || self.journal_bytes >= limits::JOURNAL_BYTES_DUE;
+        if !moves || !self.open.is_empty() {
             return None;
         }
         let mut layer = std::mem::take(&mut self.active);
