@@ -82,8 +82,15 @@ impl Condition {
             BadRequest | JidMalformed | NotAcceptable | PolicyViolation | Redirect => ErrorKind::Modify,
             Forbidden | NotAuthorized | RegistrationRequired | SubscriptionRequired => ErrorKind::Auth,
             RecipientUnavailable | RemoteServerTimeout | ResourceConstraint | UnexpectedRequest => ErrorKind::Wait,
-            Conflict | FeatureNotImplemented | Gone | InternalServerError | ItemNotFound | NotAllowed
-            | RemoteServerNotFound | ServiceUnavailable | UndefinedCondition => ErrorKind::Cancel,
+            Conflict
+            | FeatureNotImplemented
+            | Gone
+            | InternalServerError
+            | ItemNotFound
+            | NotAllowed
+            | RemoteServerNotFound
+            | ServiceUnavailable
+            | UndefinedCondition => ErrorKind::Cancel,
         }
     }
 }

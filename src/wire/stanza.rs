@@ -239,9 +239,11 @@ impl Stanza {
 
     /// Name and namespace of each child, in document order, with its index.
     pub fn children(&self) -> impl Iterator<Item = (usize, &str, &str)> {
-        self.outline.children.iter().enumerate().map(|(at, child)| {
-            (at, slice(&self.bytes, &child.name), self.namespace(&child.ns))
-        })
+        self.outline
+            .children
+            .iter()
+            .enumerate()
+            .map(|(at, child)| (at, slice(&self.bytes, &child.name), self.namespace(&child.ns)))
     }
 
     /// Whether there is a child `<name xmlns='ns'>`.
