@@ -5,7 +5,13 @@
 
 use std::{ops::Range, rc::Rc};
 
-use super::{build, element::Element, jid::Jid, ns};
+use super::{
+    build,
+    element::{Element, Node},
+    framer,
+    jid::Jid,
+    ns,
+};
 
 /// Where the parts of one top-level element stand in its bytes. Filled by the framer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +75,9 @@ pub enum NsRef {
     /// The stream's content namespace, `jabber:client` or `jabber:server`.
     #[default]
     Content,
-    /// Declared inside the element; the range of the declaration's value. Holds no reference (`&…;`).
+    /// Declared inside the element; the range of the declaration's value, empty for no namespace. Holds a reference
+    /// (`&…;`) only if the namespace name itself holds a character that must be escaped; no name known to the server
+    /// does.
     Local(Range<u32>),
     /// The stream namespace (`stream:features`, `stream:error`).
     Stream,
@@ -214,7 +222,9 @@ impl Stanza {
         }
         let kind = Kind::from_name(slice(bytes, &outline.name))?;
         let ty = outline.attrs.iter().find(|attr| attr.name == AttrName::Type);
-        let ty = Type::parse(kind, ty.map(|attr| slice(bytes, &attr.value)));
+        // Whoever reads the stanza resolves references, so we must not see another type than they do.
+        let ty = ty.map(|attr| framer::unescape(slice(bytes, &attr.value)));
+        let ty = Type::parse(kind, ty.as_deref());
         Some(Stanza { kind, ty, from, to, bytes: bytes.into(), outline: Rc::new(outline), adds: Vec::new() })
     }
 
@@ -279,7 +289,13 @@ impl Stanza {
 
     /// The whole stanza as a tree, as it came in (before added and with cut children gone).
     pub fn element(&self) -> Option<Element> {
-        Element::parse(&self.bytes, ns::CLIENT).ok()
+        let mut tree = Element::parse(&self.bytes, ns::CLIENT).ok()?;
+        if tree.ns != ns::CLIENT {
+            // A peer's stanza that says xmlns='jabber:server' itself.
+            let server = tree.ns.clone();
+            rescope(&mut tree, &server);
+        }
+        Some(tree)
     }
 
     /// Whether the content holds anything at all.
@@ -401,6 +417,20 @@ impl Stanza {
     }
 }
 
+/// Moves an element and what inherits its namespace to `jabber:client`, RFC 6120 §4.8.3: elements of other
+/// namespaces stay as they are, with all that is in them.
+fn rescope(element: &mut Element, from: &str) {
+    if element.ns != from {
+        return;
+    }
+    element.ns = ns::CLIENT.into();
+    for node in &mut element.nodes {
+        if let Node::Element(child) = node {
+            rescope(child, from);
+        }
+    }
+}
+
 fn range(r: &Range<u32>) -> Range<usize> {
     r.start as usize..r.end as usize
 }
@@ -439,17 +469,19 @@ fn outline_of(element: &Element) -> (Vec<u8>, Outline) {
     outline.content.start = out.len() as u32;
     for node in &element.nodes {
         match node {
-            super::element::Node::Text(text) => build::escape(text, &mut out),
-            super::element::Node::Element(child) => {
+            Node::Text(text) => build::escape(text, &mut out),
+            Node::Element(child) => {
                 let start = out.len() as u32;
                 child.write(ns::CLIENT, &mut out);
                 let name = start + 1..start + 1 + child.name.len() as u32;
                 let ns = if child.ns == ns::CLIENT {
                     NsRef::Content
                 } else {
-                    // `write` puts the declaration first: <name xmlns='…'
+                    // `write` puts the declaration first, <name xmlns='…', and its value holds no quote.
                     let value = name.end + 8;
-                    NsRef::Local(value..value + child.ns.len() as u32)
+                    let rest = out.get(value as usize..).unwrap_or_default();
+                    let len = memchr::memchr(b'\'', rest).unwrap_or_default();
+                    NsRef::Local(value..value + len as u32)
                 };
                 outline.children.push(Child { whole: start..out.len() as u32, name, ns });
             }
@@ -491,5 +523,151 @@ impl Chunk {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.head);
         out.extend_from_slice(&self.body[range(&self.range)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::framer::{Bounds, Frame, Framer};
+
+    /// What the framer makes of one element on a stream with this content namespace.
+    fn framed(content: &str, text: &str) -> (Vec<u8>, Outline) {
+        let stream = format!("<stream:stream xmlns='{content}' xmlns:stream='{}'>{text}", ns::STREAM);
+        let mut framer = Framer::new(Bounds { stanza_bytes_max: 10_000, depth_max: 20 });
+        let (mut input, mut outline) = (stream.as_bytes(), Outline::default());
+        assert!(matches!(framer.next(&mut input, &mut outline), Ok(Some(Frame::Header(_)))));
+        match framer.next(&mut input, &mut outline) {
+            Ok(Some(Frame::Element(bytes))) => (bytes.to_vec(), outline),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn stanza(text: &str) -> Stanza {
+        stanza_of(ns::CLIENT, text).expect("a stanza")
+    }
+
+    fn stanza_of(content: &str, text: &str) -> Option<Stanza> {
+        let (bytes, outline) = framed(content, text);
+        Stanza::read(
+            &bytes,
+            outline,
+            Jid::parse("romeo@example.net/phone").unwrap(),
+            Jid::parse("juliet@example.com").ok(),
+        )
+    }
+
+    fn sent(stanza: &Stanza) -> String {
+        String::from_utf8(stanza.to_vec()).unwrap()
+    }
+
+    const CHAT: &str = "<message from='forged@x' to='y' type='chat' id='1'><body>Hi</body><stanza-id xmlns='urn:xmpp:sid:0' by='a'/><a xmlns='urn:a'/></message>";
+
+    #[test]
+    fn a_framed_stanza_gets_a_fresh_opening_tag_and_keeps_its_body() {
+        let stanza = stanza(CHAT);
+        assert_eq!((stanza.kind, stanza.ty, stanza.id_raw()), (Kind::Message, Type::Chat, Some("1")));
+        assert_eq!(
+            sent(&stanza),
+            "<message from='romeo@example.net/phone' to='juliet@example.com' type='chat' id='1'><body>Hi</body>\
+             <stanza-id xmlns='urn:xmpp:sid:0' by='a'/><a xmlns='urn:a'/></message>"
+        );
+        assert!(stanza.has("body", ns::CLIENT) && stanza.has("stanza-id", ns::SID) && stanza.has("a", "urn:a"));
+    }
+
+    #[test]
+    fn cut_children_are_gone_and_the_others_keep_their_names() {
+        let mut stanza = stanza(CHAT);
+        stanza.cut(|name, uri, _| name == "stanza-id" && uri == ns::SID);
+        assert_eq!(
+            stanza.children().map(|(_, name, uri)| (name, uri)).collect::<Vec<_>>(),
+            [("body", ns::CLIENT), ("a", "urn:a")]
+        );
+        assert_eq!(stanza.child_bytes(1), Some(&b"<a xmlns='urn:a'/>"[..]));
+        assert!(sent(&stanza).ends_with("<body>Hi</body><a xmlns='urn:a'/></message>"));
+        stanza.cut(|_, _, _| true);
+        assert_eq!(
+            sent(&stanza),
+            "<message from='romeo@example.net/phone' to='juliet@example.com' type='chat' id='1'/>"
+        );
+        stanza.add(b"<x/>");
+        assert!(sent(&stanza).ends_with("id='1'><x/></message>"));
+    }
+
+    #[test]
+    fn a_namespace_declared_on_the_stanza_survives_a_cut_before_it() {
+        let mut stanza = stanza("<message xmlns:p='urn:p'><body/><p:a/></message>");
+        stanza.cut(|name, _, _| name == "body");
+        assert_eq!(stanza.children().next(), Some((0, "a", "urn:p")));
+        assert!(stanza.declares_prefixes());
+        assert!(sent(&stanza).contains(" xmlns:p='urn:p'>"));
+        assert_eq!(stanza.find("a", "urn:p").unwrap().name, "a");
+    }
+
+    #[test]
+    fn an_empty_stanza_in_any_spelling_is_forwarded_whole() {
+        for text in
+            ["<presence/>", "<presence></presence>", "<presence ></presence >", "<c:presence xmlns:c='jabber:client'/>"]
+        {
+            let mut stanza = stanza(text);
+            assert!(stanza.is_empty());
+            assert_eq!(sent(&stanza), "<presence from='romeo@example.net/phone' to='juliet@example.com'/>");
+            stanza.add(b"<x/>");
+            assert_eq!(
+                sent(&stanza),
+                "<presence from='romeo@example.net/phone' to='juliet@example.com'><x/></presence>"
+            );
+        }
+    }
+
+    #[test]
+    fn s5_a_type_written_with_references_is_the_type_that_others_read() {
+        assert_eq!(stanza("<message type='gr&#111;upchat'/>").ty, Type::Groupchat);
+        assert_eq!(stanza("<iq type='&#x73;et'/>").ty, Type::Set);
+    }
+
+    #[test]
+    fn a_stanza_of_another_namespace_is_none() {
+        for text in
+            ["<message xmlns='jabber:server'/>", "<message xmlns=''/>", "<p:iq xmlns:p='urn:p'/>", "<stream:iq/>"]
+        {
+            assert!(stanza_of(ns::CLIENT, text).is_none(), "{text}");
+        }
+        assert!(stanza_of(ns::SERVER, "<message xmlns='jabber:client'/>").is_none());
+    }
+
+    #[test]
+    fn stanzas_of_peers_become_those_of_clients() {
+        for text in [
+            "<message><body>x</body><f xmlns='urn:f'/></message>",
+            "<message xmlns='jabber:server'><body>x</body><f xmlns='urn:f'/></message>",
+            "<message><body xmlns='jabber:server'>x</body><f xmlns='urn:f'/></message>",
+            "<s:message xmlns:s='jabber:server'><s:body>x</s:body><f xmlns='urn:f'/></s:message>",
+        ] {
+            let stanza = stanza_of(ns::SERVER, text).expect("a stanza");
+            assert!(!sent(&stanza).contains("jabber:server"), "{text}: {}", sent(&stanza));
+            assert_eq!(stanza.find("body", ns::CLIENT).expect(text).content(), "x");
+            assert!(stanza.find("f", "urn:f").is_some());
+        }
+    }
+
+    #[test]
+    fn a_child_without_namespace_is_not_taken_for_one_of_the_content() {
+        let stanza = stanza("<message><body xmlns=''>x</body></message>");
+        assert!(stanza.has("body", "") && !stanza.has("body", ns::CLIENT));
+        assert_eq!(stanza.find("body", "").unwrap().ns, "");
+    }
+
+    #[test]
+    fn a_built_stanza_has_the_outline_that_the_framer_finds() {
+        let tree = Element::new("message", ns::CLIENT)
+            .attr("type", "chat")
+            .attr("id", "a\n'b")
+            .child(Element::new("body", ns::CLIENT).text("<&>"))
+            .child(Element::new("x", "urn:x").attr("a", "1"))
+            .child(Element::new("y", "urn:a'&b"))
+            .child(Element::new("z", ""));
+        let (bytes, outline) = outline_of(&tree);
+        assert_eq!(framed(ns::CLIENT, std::str::from_utf8(&bytes).unwrap()), (bytes, outline));
     }
 }
