@@ -537,6 +537,15 @@ fn rxml_takes(document: &[u8]) -> bool {
     }
 }
 
+#[test]
+fn the_other_parser_has_an_opinion() {
+    assert!(rxml_takes(format!("{HEADER}{CHAT}</stream:stream>").as_bytes()));
+    for text in ["<p:a/>", "<a></b>", "<a b='1' b='2'/>", "&x;", "\u{FFFE}"] {
+        assert!(!rxml_takes(format!("{HEADER}{text}</stream:stream>").as_bytes()), "{text}");
+    }
+    assert!(!rxml_takes(HEADER.as_bytes()), "unfinished");
+}
+
 const SEEDS: [&str; 6] = [
     CHAT,
     "<iq type='get' id='1'><query xmlns='jabber:iq:roster'><p:x xmlns:p='urn:p' p:a='1' a='2'/></query></iq>",
