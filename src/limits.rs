@@ -49,8 +49,6 @@ pub const VCARD_BYTES_MAX: usize = 192 * 1024;
 pub const PRIVATE_ROWS_MAX: usize = 200;
 /// Bytes of one private element; a list of hundreds of bookmarks fits.
 pub const PRIVATE_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a password before and after preparation; a sentence fits, and hashing it costs nothing more.
-pub const PASSWORD_BYTES_MAX: usize = 1023;
 /// Invitations that are open at once, XEP-0401.
 pub const INVITATIONS_MAX: usize = 1_000;
 /// Bytes of an invitation's token; ours have 32.
@@ -65,8 +63,8 @@ pub const REGISTER_REQUESTS_MAX: u32 = 20;
 pub const COMMANDS_OPEN_MAX: usize = 64;
 /// Milliseconds that a command's form waits.
 pub const COMMAND_MS_MAX: u64 = 15 * 60_000;
-/// Addresses in one list that a command returns, XEP-0133 §4.18.
-pub const COMMAND_LIST_MAX: usize = 5_000;
+/// Addresses in one list that a command returns, XEP-0133 §4.18; readers of forms, ours included, take 2,048 values.
+pub const COMMAND_LIST_MAX: usize = 2_000;
 /// Addresses that one command deals with.
 pub const COMMAND_TARGETS_MAX: usize = 100;
 /// Addresses to which one session sent directed presence.

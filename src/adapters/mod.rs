@@ -10,6 +10,7 @@ pub mod log;
 mod outbound;
 pub mod pool;
 pub mod port;
+pub mod store;
 pub mod system;
 mod table;
 pub mod tls;

@@ -11,7 +11,7 @@ use sd_notify::NotifyState;
 use smol::stream::StreamExt;
 
 use super::{
-    driver::{Driver, ForgetfulStore, House, Mailbox},
+    driver::{Driver, House, Mailbox},
     listen,
     tls::{Certificates, CipherOrder},
 };
@@ -43,7 +43,7 @@ pub fn serve(config: Config, sources: ReloadFn, house: HouseFn) -> Result<(), St
     let signals = Signals::new([Signal::Hup, Signal::Term, Signal::Int]).map_err(|e| format!("no signals: {e}"))?;
     let config = Rc::new(config);
     let (mailbox, answers) = Mailbox::new();
-    let store = Box::new(ForgetfulStore::new(mailbox));
+    let store = Box::new(super::store::open(&config.data, config.limits.cache_bytes, mailbox)?);
     let driver = Driver::new(|env| house(config.clone(), env), store, answers, certificates, config.limits.streams);
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     // The socket file is removed when this goes.

@@ -13,7 +13,7 @@
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |
 //! | `l` account | last logout: seconds since 1970, status (XEP-0012) |
-//! | `t` token | invitation ([`crate::services`]) |
+//! | `t` token | invitation ([`super::invitations`]) |
 
 use super::ids::{AccountId, MessageId};
 

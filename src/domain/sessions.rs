@@ -12,6 +12,7 @@ use super::ids::{AccountId, MessageId, SessionId, StreamId, Time};
 use crate::{
     proto::sm::Sm,
     wire::{
+        error::StreamError,
         jid::Jid,
         stanza::{Chunk, Stanza},
     },
@@ -74,6 +75,8 @@ pub struct Session {
     pub gate: VecDeque<(u64, Chunk, Keep)>,
     /// Messages that wait to be sent to it, in order; `None`: it has caught up.
     pub backlog: Option<Backlog>,
+    /// It ends with this error as soon as its gate is empty.
+    pub ending: Option<StreamError>,
     /// When it is forgotten if nobody resumes it.
     pub expires: Option<Time>,
     /// Seconds that it waits for resumption.

@@ -411,7 +411,12 @@ impl Core {
             while let Some(session) = self.sessions.session_mut(*id) {
                 match session.gate.front() {
                     Some((batch, ..)) if *batch > self.committed => return true,
-                    None => return false,
+                    None => {
+                        if let Some(error) = session.ending.take() {
+                            self.work.push_back(Work::End(*id, error));
+                        }
+                        return false;
+                    }
                     Some(_) => {
                         if let Some((_, chunk, keep)) = session.gate.pop_front() {
                             self.emit(*id, chunk, keep);

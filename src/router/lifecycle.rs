@@ -10,35 +10,31 @@ use super::{
     service::{Leg, Notice},
 };
 use crate::{
+    config::Registration,
     domain::{
         accounts::{self, Account},
-        ids::SessionId,
+        ids::{AccountId, SessionId},
+        invitations::{self, Invitation},
         roster,
     },
     limits,
-    proto::scram::Credentials,
+    proto::scram::{self, Credentials},
     wire::{
         element::Element,
         error::{Condition, StanzaError, StreamCondition, StreamError},
-        jid::{self, Jid},
+        jid::Jid,
         ns,
         stanza::Stanza,
     },
 };
 
-/// Prepares a new password for [`Ctx::derive`], RFC 8265 §4.2.
+/// Prepares a new password for [`Ctx::derive`].
 ///
 /// # Errors
-/// `not-acceptable` if it is empty, longer than [`limits::PASSWORD_BYTES_MAX`] or holds what the profile forbids.
+/// `not-acceptable` if [`scram::prepare_password`] refuses it.
 pub fn prepare_password(text: &str) -> Result<Zeroizing<String>, StanzaError> {
-    let refused = StanzaError::new(Condition::NotAcceptable).text("This password cannot be used.");
-    if text.is_empty() || text.len() > limits::PASSWORD_BYTES_MAX {
-        return Err(refused);
-    }
-    match jid::prepare_opaque(text) {
-        Ok(prepared) if !prepared.is_empty() => Ok(Zeroizing::new(prepared.into_owned())),
-        _ => Err(refused),
-    }
+    scram::prepare_password(text)
+        .map_err(|_| StanzaError::new(Condition::NotAcceptable).text("This password cannot be used."))
 }
 
 /// Makes an account.
@@ -46,9 +42,13 @@ pub fn prepare_password(text: &str) -> Result<Zeroizing<String>, StanzaError> {
 /// # Errors
 /// `conflict` if the address is taken.
 pub fn create(ctx: &mut Ctx<'_>, jid: &Jid, credentials: Credentials, is_admin: bool) -> Result<Account, StanzaError> {
+    let taken = StanzaError::new(Condition::Conflict).text("There is an account of this name.");
+    // A removed account whose last session has not ended yet still has its name.
+    if ctx.sessions().online(jid.bare_str()).is_some() {
+        return Err(taken);
+    }
     let now_s = ctx.wall_s();
-    let account = accounts::create(&mut ctx.store(), jid, credentials, is_admin, now_s)
-        .ok_or(StanzaError::new(Condition::Conflict).text("There is an account of this name."))?;
+    let account = accounts::create(&mut ctx.store(), jid, credentials, is_admin, now_s).ok_or(taken)?;
     ctx.notice(Notice::AccountCreated(jid.bare()));
     Ok(account)
 }
@@ -70,18 +70,28 @@ pub fn change_password(
     Ok(())
 }
 
-/// Removes an account: nobody can sign in from now on, its sessions end, its contacts learn that they share presence
-/// with it no longer, and at last its rows go.
+/// Removes an account: nobody can sign in from now on, and its sessions end. When the last one is gone,
+/// [`Notice::AccountClosed`] leads to [`finish_removal`].
 ///
 /// # Errors
 /// `item-not-found` if there is no such account.
 pub fn remove(ctx: &mut Ctx<'_>, jid: &Jid) -> Result<(), StanzaError> {
     let account = accounts::close(&mut ctx.store(), jid).ok_or(StanzaError::new(Condition::ItemNotFound))?;
-    // In this order: contacts see it go offline before they are unsubscribed, and the roster is there until then.
     end_sessions(ctx, jid, None, "The account was removed.");
-    for (contact, item) in roster::items(&ctx.store(), account.id) {
+    ctx.notice(Notice::AccountClosed(account.id, jid.bare()));
+    Ok(())
+}
+
+/// The second half of a removal: contacts learn that they share presence with the account no longer, RFC 6121 §2.5.2,
+/// and its rows go. Not while it has sessions, whose end contacts shall see; nor if the disk refused the first half and
+/// the account is back.
+pub fn finish_removal(ctx: &mut Ctx<'_>, id: AccountId, jid: &Jid) {
+    if accounts::find(&ctx.store(), jid).is_some_and(|account| account.id == id) {
+        return;
+    }
+    for (contact, item) in roster::items(&ctx.store(), id) {
         let Ok(contact) = Jid::parse(&contact) else { continue };
-        // RFC 6121 §2.5.2. On the recipient's leg: the sender's account is gone.
+        // On the recipient's leg: the sender's account is gone.
         if item.state.to || item.state.pending_out {
             ctx.send(Leg::Inbound, subscription("unsubscribe", jid, &contact));
         }
@@ -89,8 +99,49 @@ pub fn remove(ctx: &mut Ctx<'_>, jid: &Jid) -> Result<(), StanzaError> {
             ctx.send(Leg::Inbound, subscription("unsubscribed", jid, &contact));
         }
     }
-    ctx.notice(Notice::AccountClosed(account.id, jid.bare()));
-    Ok(())
+    accounts::purge(&mut ctx.store(), id);
+    ctx.notice(Notice::AccountRemoved(id, jid.clone()));
+}
+
+/// An invitation as it is handed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invited {
+    /// `xmpp:DOMAIN?register;preauth=TOKEN`, XEP-0445 §2.2.
+    pub uri: String,
+    /// Seconds since 1970.
+    pub expires_s: u64,
+}
+
+/// Makes an invitation to register in this domain, good for [`limits::INVITATION_S`].
+///
+/// # Errors
+/// `not-allowed` if registration is closed, `resource-constraint` if too many invitations are open.
+pub fn invite(ctx: &mut Ctx<'_>, domain: &str, is_admin: bool) -> Result<Invited, StanzaError> {
+    if ctx.config().registration == Registration::Closed {
+        return Err(StanzaError::new(Condition::NotAllowed).text("Registration is closed."));
+    }
+    let (token, created_s) = (ctx.token(), ctx.wall_s());
+    let expires_s = created_s + limits::INVITATION_S;
+    let invitation = Invitation { is_admin, created_s, expires_s, domain: domain.to_owned() };
+    if !invitations::create(&mut ctx.store(), &token, &invitation) {
+        return Err(StanzaError::new(Condition::ResourceConstraint).text("Too many invitations are open."));
+    }
+    Ok(Invited { uri: invitation_uri(domain, &token), expires_s })
+}
+
+/// The link of an invitation. RFC 5122 §2.7: what stands outside ASCII is percent-encoded.
+pub fn invitation_uri(domain: &str, token: &str) -> String {
+    use std::fmt::Write;
+    let mut uri = String::from("xmpp:");
+    for byte in domain.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'[' | b']' | b':' => uri.push(byte as char),
+            _ => {
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri + "?register;preauth=" + token
 }
 
 fn subscription(ty: &'static str, from: &Jid, to: &Jid) -> Stanza {

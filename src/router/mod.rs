@@ -6,3 +6,5 @@ pub mod event;
 pub mod lifecycle;
 pub mod route;
 pub mod service;
+#[cfg(test)]
+pub mod testing;

@@ -193,7 +193,9 @@ impl Router {
             // RFC 6120 §8.2.3.
             return ctx.core.bounce(&stanza, &Condition::BadRequest.into());
         }
-        let own = stanza.to.as_ref().is_none_or(|to| to.is_bare() && to.as_str() == stanza.from.bare_str());
+        // The bare address of the command line is the server's, which it means when it writes it.
+        let is_own = |to: &Jid| to.local().is_some() && to.is_bare() && to.as_str() == stanza.from.bare_str();
+        let own = stanza.to.as_ref().is_none_or(is_own);
         if own {
             if requests {
                 let account = ctx.account(&stanza.from);

@@ -194,12 +194,12 @@ pub enum Notice {
     },
     /// An account was made.
     AccountCreated(Jid),
-    /// An account was closed and its sessions have ended; its rows go next.
+    /// An account was closed: nobody can sign in, and its sessions end. Its rows are still there.
     AccountClosed(AccountId, Jid),
     /// An account is gone; its rows are removed.
     AccountRemoved(AccountId, Jid),
     /// `Ctx::derive` answered.
-    Derived(QueryId, Credentials),
+    Derived(QueryId, Box<Credentials>),
     /// `Ctx::backup` answered.
     BackedUp(QueryId, Result<(), String>),
     /// The settings changed.

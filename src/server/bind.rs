@@ -119,6 +119,7 @@ impl Server {
             directed: Vec::new(),
             sm: None,
             gate: VecDeque::new(),
+            ending: None,
             backlog: None,
             expires: None,
             hold_s: 0,
@@ -292,6 +293,14 @@ impl Server {
 
     /// Ends a session whose stream, if any, is told why.
     pub(super) fn end_with(&mut self, env: &mut Env<'_>, id: SessionId, error: StreamError) {
+        // An answer that waits for the disk is said first; `Core::open_gates` comes back to this.
+        if let Some(session) = self.core.sessions.session_mut(id)
+            && session.stream.is_some()
+            && !session.gate.is_empty()
+        {
+            session.ending.get_or_insert(error);
+            return;
+        }
         match self.core.sessions.session(id).and_then(|session| session.stream) {
             Some(stream) => self.fail(env, stream, error),
             None => self.end_session(env, id),

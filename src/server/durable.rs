@@ -11,7 +11,9 @@ use crate::{
         event::{BatchId, Effect, Env, StoreError},
     },
     wire::{
+        element::Element,
         error::{Condition, ErrorKind, StanzaError},
+        ns,
         stanza::Chunk,
     },
 };
@@ -33,6 +35,8 @@ pub struct Durable {
     pub(super) paused: Vec<StreamId>,
     /// Sessions whose client asked for an acknowledgement that the disk holds back.
     pub(super) owing: Owing,
+    /// Answers to registrations, each with its batch, on streams that have not signed in; one per stream at most.
+    registered: Vec<(u64, StreamId, Element)>,
     refused_before: bool,
 }
 
@@ -92,6 +96,11 @@ impl Server {
         }
     }
 
+    /// Says that an account was made, once it is.
+    pub(super) fn registered(&mut self, stream: StreamId, answer: Element) {
+        self.durable.registered.push((self.core.open_batch, stream, answer));
+    }
+
     pub(super) fn committed(&mut self, env: &mut Env<'_>, batch: BatchId) {
         let _ = env;
         let newly = batch.0.saturating_sub(self.core.committed);
@@ -134,6 +143,12 @@ impl Server {
                 }
             }
         }
+        for (promised, _, answer) in &mut self.durable.registered {
+            if (batch.0..=last).contains(promised) {
+                let iq = Element::new("iq", ns::CLIENT).attr("type", "error").attr_if("from", answer.get("from"));
+                *answer = iq.attr_if("id", answer.get("id")).child(REFUSED.element());
+            }
+        }
         // Nothing waits for these batches any more.
         self.core.committed = self.core.committed.max(last);
         self.settled(env);
@@ -141,6 +156,10 @@ impl Server {
 
     fn settled(&mut self, env: &mut Env<'_>) {
         self.core.open_gates();
+        let committed = self.core.committed;
+        for (_, stream, answer) in self.durable.registered.extract_if(.., |(batch, ..)| *batch <= committed) {
+            self.core.write(stream, Chunk::new(answer.to_vec()));
+        }
         for id in std::mem::take(&mut self.durable.owing) {
             let committed = self.core.committed;
             let Some(session) = self.core.sessions.session_mut(id) else { continue };

@@ -119,8 +119,8 @@ impl Server {
 
     /// An invitation for the first administrator, if nobody has an account yet.
     pub fn first_invitation(&mut self, env: &mut Env<'_>) -> Option<String> {
-        let _ = env;
-        None
+        let invited = services::registration::first_invitation(&mut context(&mut self.core, env))?;
+        Some(invited.uri)
     }
 
     /// Asserts every invariant that spans tables.

@@ -461,12 +461,16 @@ impl Server {
     /// Credentials were derived: for somebody who registers, or for a service.
     pub(super) fn derived(&mut self, env: &mut Env<'_>, query: QueryId, credentials: Credentials) {
         let Some(id) = self.questions.registrations.remove(&query) else {
-            return self.notice(env, &Notice::Derived(query, credentials));
+            return self.notice(env, &Notice::Derived(query, Box::new(credentials)));
         };
         let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) else { return };
+        let before = self.core.overlay.puts();
         let mut ctx = context(&mut self.core, env);
-        if let Some(answer) = registration::preauth_derived(&mut ctx, &mut secured.registering, query, credentials) {
-            self.core.write(id, Chunk::new(answer.to_vec()));
+        let answer = registration::preauth_derived(&mut ctx, &mut secured.registering, query, credentials);
+        match answer {
+            Some(answer) if self.core.overlay.puts() != before => self.registered(id, answer),
+            Some(answer) => self.core.write(id, Chunk::new(answer.to_vec())),
+            None => {}
         }
     }
 

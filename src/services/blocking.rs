@@ -63,9 +63,7 @@ impl Service for Blocking {
         match leg {
             // XEP-0191 §3.3: nothing goes out to a blocked address.
             Leg::Outbound if ctx.blocks(&stanza.from, &to) => Flow::Bounce(
-                StanzaError::new(Condition::NotAcceptable)
-                    .kind(ErrorKind::Cancel)
-                    .app("blocked", ns::BLOCKING_ERRORS),
+                StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel).app("blocked", ns::BLOCKING_ERRORS),
             ),
             Leg::Inbound if ctx.blocks(&to, &stanza.from) => refuse(stanza, to.is_bare()),
             _ => Flow::Continue,
@@ -274,8 +272,12 @@ mod tests {
                          <blocked xmlns='urn:xmpp:blocking:errors'/>";
             assert!(out.len() == 1 && out[0].1.contains(error) && out[0].1.contains("type='cancel'"), "{out:?}");
         }
-        assert_eq!(result_of(&house.send(juliet, "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>")), "");
-        let out = house.send(juliet, "<message to='romeo@capulet.lit/orchard' type='chat'><body>And now?</body></message>");
+        assert_eq!(
+            result_of(&house.send(juliet, "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>")),
+            ""
+        );
+        let out =
+            house.send(juliet, "<message to='romeo@capulet.lit/orchard' type='chat'><body>And now?</body></message>");
         assert!(to_session(&out, romeo)[0].1.contains("And now?"));
     }
 
@@ -294,6 +296,24 @@ mod tests {
         assert_eq!(result_of(&house.send(balcony, ping)), "");
         let out = house.send(romeo, "<message to='juliet@capulet.lit' type='chat'><body>others</body></message>");
         assert_eq!(condition_of(&out), "service-unavailable");
+    }
+
+    #[test]
+    fn presence_hides_and_shows_with_the_list() {
+        // XEP-0191 §3.3 and §3.4.
+        let mut house = House::new();
+        let romeo = house.available("romeo@capulet.lit/orchard");
+        let juliet = house.available("juliet@capulet.lit/balcony");
+        house.subscribe("juliet@capulet.lit", "romeo@capulet.lit");
+        let item = "<item jid='romeo@capulet.lit'/>";
+        let out = set(&mut house, juliet, &format!("<block xmlns='urn:xmpp:blocking'>{item}</block>"));
+        assert!(to_session(&out, romeo)[0].1.contains("type='unavailable'"), "{out:?}");
+        set(&mut house, juliet, "<block xmlns='urn:xmpp:blocking'><item jid='capulet.lit'/></block>");
+        let out = set(&mut house, juliet, &format!("<unblock xmlns='urn:xmpp:blocking'>{item}</unblock>"));
+        assert!(to_session(&out, romeo).is_empty(), "the domain is still blocked: {out:?}");
+        let out = set(&mut house, juliet, "<unblock xmlns='urn:xmpp:blocking'/>");
+        let seen = to_session(&out, romeo);
+        assert!(seen.len() == 1 && !seen[0].1.contains("unavailable"), "{out:?}");
     }
 
     #[test]

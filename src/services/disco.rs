@@ -184,7 +184,8 @@ pub fn verification(children: &[Element]) -> String {
 /// Type and serialised fields of one form; `None` if it has no FORM_TYPE (XEP-0115 §5.4, step 3.6).
 fn form_string(x: &Element) -> Option<(String, String)> {
     let values = |field: &Element| -> Vec<String> {
-        let mut values: Vec<_> = field.children().filter(|value| value.is("value", ns::DATA)).map(Element::content).collect();
+        let mut values: Vec<_> =
+            field.children().filter(|value| value.is("value", ns::DATA)).map(Element::content).collect();
         values.sort_unstable();
         values
     };
@@ -274,7 +275,10 @@ mod tests {
             assert_eq!(out.matches(&format!("<feature var='{var}'/>")).count(), 1, "{var} in {out}");
         }
         assert!(out.contains("<value>http://jabber.org/network/serverinfo</value>"), "{out}");
-        assert!(out.contains("<field var='abuse-addresses' type='list-multi'><value>mailto:abuse@capulet.lit<"), "{out}");
+        assert!(
+            out.contains("<field var='abuse-addresses' type='list-multi'><value>mailto:abuse@capulet.lit<"),
+            "{out}"
+        );
     }
 
     #[test]

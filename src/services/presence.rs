@@ -302,6 +302,10 @@ fn block_changed(account: AccountId, contact: &Jid, blocked: bool, ctx: &mut Ctx
             .collect(),
     };
     for contact in contacts {
+        // Another entry of the list may still stand for the contact.
+        if !blocked && ctx.blocks(&owner, &contact) {
+            continue;
+        }
         if roster::state(&ctx.store(), account, contact.as_str()).from {
             if blocked {
                 ctx.hide_presence(&owner, &contact);

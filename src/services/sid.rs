@@ -54,10 +54,8 @@ fn clean(stanza: &mut Stanza, ctx: &Ctx<'_>) {
         }
         Err(_) => false,
     };
-    let forged: Vec<bool> = tree
-        .children()
-        .map(|child| child.is("stanza-id", ns::SID) && child.get("by").is_some_and(is_forged))
-        .collect();
+    let forged: Vec<bool> =
+        tree.children().map(|child| child.is("stanza-id", ns::SID) && child.get("by").is_some_and(is_forged)).collect();
     // The closure is asked once for each child, in document order.
     let at = Cell::new(0);
     stanza.cut(|_, _, _| forged.get(at.replace(at.get() + 1)).copied().unwrap_or(false));

@@ -45,7 +45,8 @@ mod tests {
         let romeo = house.online("romeo@capulet.lit/orchard");
         let ask = "<iq type='get' to='capulet.lit' id='version_1'><query xmlns='jabber:iq:version'/></iq>";
         let version = env!("CARGO_PKG_VERSION");
-        let expected = format!("<query xmlns='jabber:iq:version'><name>Lampone</name><version>{version}</version></query>");
+        let expected =
+            format!("<query xmlns='jabber:iq:version'><name>Lampone</name><version>{version}</version></query>");
         assert_eq!(result_of(&house.send(romeo, ask)), expected);
     }
 }

@@ -75,7 +75,7 @@ pub const HINTS: &str = "urn:xmpp:hints";
 pub const SID: &str = "urn:xmpp:sid:0";
 /// XEP-0379 and XEP-0445.
 pub const PRE_AUTH: &str = "urn:xmpp:pars:0";
-/// XEP-0401 and XEP-0445 §3.1, stream feature of invitations.
+/// XEP-0401; its older stream feature of invitations.
 pub const INVITE: &str = "urn:xmpp:invite";
 /// XEP-0440.
 pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";

@@ -1,0 +1,162 @@
+//! Commands about the server and its sessions: XEP-0133 §4.5 and §4.23, and our own under `urn:lampone:admin`.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{Call, Command, Done, Then, bad_payload};
+use crate::{
+    domain::{accounts, ids::SessionId},
+    router::{context::Ctx, lifecycle},
+    wire::{
+        element::Element,
+        error::{Condition, StanzaError, StreamCondition, StreamError},
+        form::{Field, FieldType, Form, FormType},
+        jid::Jid,
+        ns, time,
+    },
+};
+
+/// FORM_TYPE of our own commands.
+const OWN: &str = "urn:lampone:admin";
+/// FORM_TYPE of an invitation, XEP-0401 §10.2.
+const INVITATION: &str = "urn:xmpp:invite#invitation";
+
+/// Commands about the server.
+pub(super) static COMMANDS: &[Command] = &[
+    Command {
+        node: "http://jabber.org/protocol/admin#end-user-session",
+        name: "End user session",
+        form: Some(|| {
+            let addresses = Field::new("accountjids", FieldType::JidMulti).label("Addresses, with or without resource");
+            Form::typed(FormType::Form, ns::ADMIN).title("End sessions").field(addresses.required())
+        }),
+        run: end_sessions,
+    },
+    Command {
+        node: "http://jabber.org/protocol/admin#announce",
+        name: "Send announcement to online users",
+        form: Some(|| {
+            let text = Field::new("announcement", FieldType::TextMulti).label("Announcement").required();
+            Form::typed(FormType::Form, ns::ADMIN).title("Make an announcement").field(text)
+        }),
+        run: announce,
+    },
+    Command { node: "urn:lampone:admin#status", name: "Show status", form: None, run: status },
+    Command {
+        node: "urn:lampone:admin#backup",
+        name: "Write a backup",
+        form: Some(|| {
+            let file = Field::new("file", FieldType::TextSingle).label("Name of the new file").required();
+            Form::typed(FormType::Form, OWN).title("Write a backup").field(file)
+        }),
+        run: backup,
+    },
+    Command {
+        node: "urn:lampone:admin#invite",
+        name: "Invite a user",
+        form: Some(|| {
+            let admin = Field::boolean("admin", false).label("The new account may administer the server");
+            Form::typed(FormType::Form, OWN).title("Invite a user").field(admin)
+        }),
+        run: invite,
+    },
+];
+
+/// XEP-0133 §4.5: a bare address means all sessions of the account.
+fn end_sessions(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
+    let jids = call.targets()?;
+    for jid in &jids {
+        if !accounts::exists(&ctx.store(), jid) {
+            return Err(Condition::ItemNotFound.into());
+        }
+    }
+    let is_meant = |session: &Jid| jids.iter().any(|jid| jid == session || jid.as_str() == session.bare_str());
+    let sessions: Vec<SessionId> = ctx
+        .sessions()
+        .all()
+        .filter(|(_, session)| !session.is_local && is_meant(&session.jid))
+        .map(|(id, _)| id)
+        .collect();
+    for id in sessions {
+        // RFC 6120 §4.9.3.16: the client may come back.
+        ctx.end(id, StreamError::new(StreamCondition::Reset).text("An administrator ended the session."));
+    }
+    Ok(Done::Quietly)
+}
+
+/// XEP-0133 §4.23: to all who have a session.
+fn announce(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
+    let text = call.form.text("announcement").filter(|text| !text.trim().is_empty());
+    let text = text.ok_or(bad_payload("The announcement is empty."))?;
+    let from = Jid::from_parts(None, call.iq.domain, None).map_err(|_| StanzaError::new(Condition::JidMalformed))?;
+    let id = ctx.token();
+    let message = Element::new("message", ns::CLIENT).attr("id", id).leaf("subject", "Announcement").leaf("body", text);
+    let sessions: Vec<SessionId> =
+        ctx.sessions().all().filter(|(_, session)| !session.is_local).map(|(id, _)| id).collect();
+    for session in sessions {
+        ctx.push(session, from.clone(), &message);
+    }
+    Ok(Done::Quietly)
+}
+
+/// Figures for `lampone status`.
+fn status(_: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
+    let domains = ctx.core.config.domains.clone();
+    let accounts: usize = domains.iter().map(|domain| accounts::count(&ctx.store(), domain)).sum();
+    let sessions = ctx.sessions().all().filter(|(_, session)| !session.is_local);
+    let (bound, waiting) = sessions.fold((0u64, 0u64), |(bound, waiting), (_, session)| match session.stream {
+        Some(_) => (bound + 1, waiting),
+        None => (bound, waiting + 1),
+    });
+    let counters = ctx.core.counters;
+    let figures = [
+        ("uptime", "Seconds since the start", ctx.wall_s().saturating_sub(ctx.core.started_s)),
+        ("accounts", "Accounts", accounts as u64),
+        ("users-online", "Accounts with a session", ctx.sessions().accounts_online() as u64),
+        ("sessions", "Sessions with a stream", bound),
+        ("sessions-waiting", "Sessions that wait to be resumed", waiting),
+        ("streams", "Streams accepted since the start", counters.streams),
+        ("sign-ins", "Sign-ins since the start", counters.sign_ins),
+        ("failures", "Failed sign-ins since the start", counters.failures),
+        ("stanzas", "Stanzas taken in since the start", counters.stanzas),
+        ("messages", "Messages delivered or kept since the start", counters.messages),
+        ("commits", "Batches written since the start", counters.commits),
+        ("commit-bytes", "Bytes in these batches", counters.commit_bytes),
+        ("panics", "Mistakes of the server since the start", counters.panics),
+    ];
+    let form = Form::typed(FormType::Result, "urn:lampone:admin#status")
+        .title("Status")
+        .field(Field::plain("version", env!("CARGO_PKG_VERSION")).label("Version"))
+        .field(Field::new("domains", FieldType::TextMulti).label("Domains").values(domains));
+    let form = figures
+        .iter()
+        .fold(form, |form, (var, label, figure)| form.field(Field::plain(*var, figure.to_string()).label(*label)));
+    Ok(Done::With(form))
+}
+
+/// The command line may write wherever the server may; from afar a name in the data directory's `backups` has to do.
+fn backup(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
+    let name = call.form.value("file").map(str::trim).filter(|name| !name.is_empty());
+    let name = Path::new(name.ok_or(bad_payload("The name of the file is missing."))?);
+    let is_plain =
+        matches!(name.components().collect::<Vec<_>>().as_slice(), [Component::Normal(part)] if *part == name);
+    let file: PathBuf = match call.iq.from.local() {
+        None if name.is_absolute() => name.to_owned(),
+        _ if is_plain => ctx.config().data.join("backups").join(name),
+        _ => return Err(bad_payload("A plain file name is needed.")),
+    };
+    let query = ctx.backup(file);
+    Ok(Done::Later(query, Then::Report))
+}
+
+/// Makes an invitation to register here; the result is that of XEP-0401 §5.4.
+fn invite(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
+    let invited = lifecycle::invite(ctx, call.iq.domain, call.form.bool("admin").unwrap_or(false))?;
+    let form = Form::typed(FormType::Result, INVITATION)
+        .field(Field::new("uri", FieldType::TextSingle).label("Link").value(invited.uri))
+        .field(
+            Field::new("expire", FieldType::TextSingle)
+                .label("Good until")
+                .value(time::stamp(invited.expires_s * 1_000).as_str().to_owned()),
+        );
+    Ok(Done::With(form))
+}
