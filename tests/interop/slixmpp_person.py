@@ -211,6 +211,15 @@ class Person(slixmpp.ClientXMPP):
         """Returns when everything sent to this person before now has been heard."""
         await self["xep_0199"].send_ping(self.house.domain, timeout=PATIENCE_S)
 
+    async def is_acknowledged(self):
+        """Returns when the server has told that it handled everything sent so far (XEP-0198 §4)."""
+        # What waits in the client is not counted before it is sent; the fence goes behind it.
+        await self.fence()
+        sent = self["xep_0198"].seq
+        while self["xep_0198"].last_ack < sent:
+            self["xep_0198"].request_ack()
+            await self.expect(lambda s: s.name == "a", "an acknowledgement")
+
     async def must_not_hear(self, claim, what, *speakers):
         """Fails if such a stanza was heard once the speakers' and the own stream are drained."""
         for speaker in (*speakers, self):
