@@ -225,6 +225,16 @@ impl Framer {
             // UTF-16 and UTF-32 show themselves in the first two bytes (XML 1.0 appendix F).
             (Some(0 | 0xFE | 0xFF), _) | (Some(b'<'), Some(0)) => return Err(Fault::Encoding),
             (None, _) => return Ok(false),
+            // COMPAT: a keep-alive that crossed our `<success/>`; a stream restarts, the connection does not.
+            (Some(byte), _) if held == 0 && tag::is_space(byte) => {
+                let blank = chars::space_end(input, 0);
+                *input = &input[blank..];
+                self.blank = self.blank.saturating_add(blank.min(usize::from(u16::MAX)) as u16);
+                if usize::from(self.blank) > HEADER_BYTES_MAX {
+                    return Err(Fault::Policy("too much white space before the stream header"));
+                }
+                return if input.is_empty() { Ok(false) } else { self.start(input) };
+            }
             (Some(b'<'), None) => {
                 self.buffer = b"<".to_vec();
                 *input = &[];
