@@ -104,16 +104,19 @@ pub fn decode(mut bytes: &[u8], mut op: impl FnMut(Op<'_>)) -> bool {
     true
 }
 
-/// What a key was before a write, newest layer first; to be put back if the disk refuses.
-type Undo = Vec<(Box<[u8]>, Option<Entry>)>;
+/// What keys were before the writes of a batch, in order; to be put back if the disk refuses.
+#[derive(Debug, Default)]
+struct Undo {
+    before: Vec<(Box<[u8]>, Option<Entry>)>,
+    /// Rows that somebody has received, which stays true whatever the disk says.
+    received: Vec<Box<[u8]>>,
+}
 
 /// All writes that the database does not have.
 #[derive(Debug, Default)]
 pub struct Overlay {
     active: Layer,
     frozen: Option<Arc<Layer>>,
-    /// A frozen layer that the database could not take; it is offered again.
-    stranded: bool,
     open: Vec<u8>,
     open_undo: Undo,
     open_urgent: bool,
@@ -201,6 +204,7 @@ impl Overlay {
     pub fn forget(&mut self, key: &[u8]) {
         if self.entry(key).is_none_or(|entry| entry.value.is_some()) {
             self.write(Op::Remove(key), false, false);
+            self.open_undo.received.push(key.into());
         }
     }
 
@@ -212,7 +216,7 @@ impl Overlay {
             Op::Remove(key) if self.active.rows.get(key).is_some_and(|entry| entry.fresh) => (key, None),
             Op::Remove(key) => (key, Some(Entry { value: None, fresh: false })),
         };
-        self.open_undo.push((key.into(), self.entry(key).cloned()));
+        self.open_undo.before.push((key.into(), self.entry(key).cloned()));
         self.active.set(key, entry);
         if urgent {
             self.puts += 1;
@@ -268,8 +272,8 @@ impl Overlay {
         }
     }
 
-    /// This batch and all later ones, the open one included, are taken back. A layer frozen behind it, which the
-    /// store's thread then has refused as well, is thawed.
+    /// This batch and all later ones, the open one included, are taken back, except that what was received stays
+    /// forgotten. A layer frozen behind it, which the store's thread then has refused as well, is thawed.
     pub fn refused(&mut self, batch: BatchId) {
         if self.in_flight.iter().all(|(id, _)| *id < batch) {
             return;
@@ -277,21 +281,25 @@ impl Overlay {
         self.thaw();
         let mut undo = std::mem::take(&mut self.open_undo);
         (self.open, self.open_urgent) = (Vec::new(), false);
+        let mut received = Vec::new();
         loop {
-            for (key, entry) in undo.into_iter().rev() {
+            for (key, entry) in undo.before.into_iter().rev() {
                 self.active.set(&key, entry);
             }
+            received.append(&mut undo.received);
             match self.in_flight.pop_back_if(|(id, _)| *id >= batch) {
                 Some((_, next)) => undo = next,
                 None => break,
             }
+        }
+        for key in received {
+            self.forget(&key);
         }
     }
 
     /// Puts the frozen layer back under the active one.
     fn thaw(&mut self) {
         let Some(frozen) = self.frozen.take() else { return };
-        self.stranded = false;
         let newer = std::mem::replace(&mut self.active, Arc::unwrap_or_clone(frozen));
         for (key, entry) in newer.rows {
             self.active.set(&key, Some(entry));
@@ -299,10 +307,10 @@ impl Overlay {
     }
 
     /// Freezes what was written for the move into the database; `None` if there is nothing, if a layer is on its way,
-    /// or if the open batch is not closed. A layer that the database could not take is offered again.
+    /// or if the open batch is not closed.
     pub fn freeze(&mut self) -> Option<Arc<Layer>> {
-        if let Some(frozen) = &self.frozen {
-            return std::mem::take(&mut self.stranded).then(|| frozen.clone());
+        if self.frozen.is_some() {
+            return None;
         }
         // An empty layer moves too if the journal is full of what was received since: the move empties the journal.
         let moves = !self.active.is_empty() || self.journal_bytes >= limits::JOURNAL_BYTES_DUE;
@@ -318,13 +326,13 @@ impl Overlay {
         Some(layer)
     }
 
-    /// The frozen layer is in the database, or could not get there.
+    /// The frozen layer is in the database, or could not get there: then it goes with the next one, since the store
+    /// takes a layer to hold everything that the journal holds by then.
     pub fn flushed(&mut self, done: bool) {
         if done {
             self.frozen = None;
-            self.stranded = false;
         } else {
-            self.stranded = self.frozen.is_some();
+            self.thaw();
         }
     }
 }
@@ -377,6 +385,8 @@ mod tests {
             let mut open_before = Model::new();
             let (mut next, mut fresh) = (1u64, 1000u32);
             let mut flushing: Option<(u64, Arc<Layer>)> = None;
+            // What was received, with the batch that was open.
+            let mut received: Vec<(u64, Vec<u8>)> = Vec::new();
             for step in steps {
                 match step {
                     Step::Put(key, value) => {
@@ -397,6 +407,7 @@ mod tests {
                         let key = model.keys().nth(key as usize).cloned().unwrap_or_else(|| vec![key]);
                         overlay.forget(&key);
                         model.remove(&key);
+                        received.push((next, key));
                     }
                     Step::Take => {
                         if overlay.take_batch(BatchId(next)).is_some() {
@@ -414,6 +425,11 @@ mod tests {
                         overlay.refused(BatchId(id));
                         model = old.clone();
                         open_before = old;
+                        received.retain(|(batch, _)| *batch >= id);
+                        for (batch, key) in &mut received {
+                            *batch = next;
+                            model.remove(key);
+                        }
                         // The store's thread refuses a flush that stands behind a refused batch.
                         flushing = None;
                     }

@@ -68,7 +68,8 @@ pub enum Event<'a> {
     Committed(BatchId),
     /// This batch and all after it that were handed over are not durable and will not be.
     Refused(BatchId, StoreError),
-    /// The layer given by `Effect::Flush` is in the database (`Ok`), or not yet: it stays and is offered again.
+    /// The layer given by `Effect::Flush` is in the database (`Ok`), or not: what it held goes with the next one. Every
+    /// flush is answered, also one that was refused along with a batch before it.
     Flushed(Result<(), StoreError>),
     /// Credentials were derived from a password.
     Derived(QueryId, Credentials),

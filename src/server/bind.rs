@@ -190,6 +190,9 @@ impl Server {
             return Next::Go;
         };
         self.leave_old_stream(env, id);
+        if self.awaits_disk(env, stream, id, resume) {
+            return Next::Go;
+        }
         if let Some(slot) = self.streams.slot_mut(stream) {
             slot.state = State::Bound(id);
         }
@@ -222,6 +225,34 @@ impl Server {
         self.core.backlogs.push(id);
         self.notice(env, &Notice::SessionResumed(id));
         Next::Go
+    }
+
+    /// A client that is told less than we have counted sends the rest again, and both count differently from then on: so
+    /// while the disk holds something back, the answer to `<resume/>` waits for it.
+    fn awaits_disk(&mut self, env: &mut Env<'_>, stream: StreamId, id: SessionId, resume: &Element) -> bool {
+        let committed = self.core.committed;
+        let Some(session) = self.core.sessions.session_mut(id) else { return false };
+        if session.sm.as_ref().is_none_or(|sm| sm.is_settled(committed)) {
+            return false;
+        }
+        if session.expires.is_none() {
+            self.expire_later(env, id);
+        }
+        match self.durable.resuming.iter().any(|(waits, _)| *waits == stream) {
+            true => self.core.write(stream, failed(Condition::UnexpectedRequest, None)),
+            false => self.durable.resuming.push((stream, resume.clone())),
+        }
+        true
+    }
+
+    /// What a resumption waited for is durable, or never will be.
+    pub(super) fn resume_waiting(&mut self, env: &mut Env<'_>) {
+        for (stream, resume) in std::mem::take(&mut self.durable.resuming) {
+            if matches!(self.streams.slot(stream), Some(slot) if matches!(slot.state, State::Verified(_))) {
+                // If it fails, its stream is closed already.
+                let _ = self.resume(env, stream, &resume);
+            }
+        }
     }
 
     /// XEP-0198 §5: a session that is resumed leaves a stream that may still be open.
@@ -278,10 +309,8 @@ impl Server {
             return self.end_session(env, id);
         }
         log::debug!("{} waits for resumption", session.jid);
-        let at = env.now.plus_ms(session.hold_s.saturating_mul(1000));
-        session.expires = Some(at);
-        self.timers.set(at, Alarm::Expiry(id));
         let bare = session.jid.bare();
+        self.expire_later(env, id);
         let waiting = self.core.sessions.of(bare.as_str()).filter(|(_, session)| session.stream.is_none());
         let waiting: Vec<_> = waiting.map(|(id, session)| (session.expires, id)).collect();
         if waiting.len() > limits::HIBERNATIONS_PER_ACCOUNT_MAX
@@ -289,6 +318,13 @@ impl Server {
         {
             self.end_session(env, oldest);
         }
+    }
+
+    fn expire_later(&mut self, env: &mut Env<'_>, id: SessionId) {
+        let Some(session) = self.core.sessions.session_mut(id) else { return };
+        let at = env.now.plus_ms(session.hold_s.saturating_mul(1000));
+        session.expires = Some(at);
+        self.timers.set(at, Alarm::Expiry(id));
     }
 
     /// Ends a session whose stream, if any, is told why.

@@ -28,6 +28,8 @@ pub struct Durable {
     /// The overlay is old enough to move.
     pub(super) flush_due: bool,
     flush_armed: bool,
+    /// The database could not take the last layer: the next one waits for its time, however full the overlay is.
+    flush_failed: bool,
     /// Writes that nobody waits for have waited long enough.
     pub(super) commit_lazy: bool,
     lazy_armed: bool,
@@ -37,6 +39,8 @@ pub struct Durable {
     pub(super) owing: Owing,
     /// Answers to registrations, each with its batch, on streams that have not signed in; one per stream at most.
     registered: Vec<(u64, StreamId, Element)>,
+    /// Streams that asked to resume a session of which the disk holds something back, with what they asked.
+    pub(super) resuming: Vec<(StreamId, Element)>,
     refused_before: bool,
 }
 
@@ -52,7 +56,8 @@ impl Server {
         let lazy = self.core.overlay.has_lazy();
         let may = self.durable.in_flight < limits::BATCHES_IN_FLIGHT_MAX;
         // A layer can be frozen only when the open batch is closed.
-        let now = self.durable.commit_lazy || self.durable.flush_due || self.core.overlay.is_full();
+        let full = self.core.overlay.is_full() && !self.durable.flush_failed;
+        let now = self.durable.commit_lazy || self.durable.flush_due || full;
         if may && (urgent || lazy && now) {
             let batch = BatchId(self.core.open_batch);
             if let Some(bytes) = self.core.overlay.take_batch(batch) {
@@ -74,7 +79,8 @@ impl Server {
             self.durable.flush_armed = true;
             self.timers.set(env.now.plus_ms(limits::OVERLAY_MS_MAX), Alarm::Flush);
         }
-        let due = self.durable.flush_due || overlay.is_full() || self.stops;
+        let pressing = !self.durable.flush_failed && (overlay.is_full() || self.stops);
+        let due = self.durable.flush_due || pressing;
         if due
             && !self.durable.flushing
             && let Some(layer) = overlay.freeze()
@@ -124,7 +130,7 @@ impl Server {
             return;
         }
         self.durable.in_flight = 0;
-        self.durable.flushing = false;
+        // A flush under way is refused as well; its own answer says so.
         self.core.overlay.refused(batch);
         // The open batch was written on the strength of the refused ones and goes with them.
         let last = self.core.open_batch;
@@ -180,6 +186,7 @@ impl Server {
             let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
             waiting::forget(&mut store, account, message);
         }
+        self.resume_waiting(env);
         for id in std::mem::take(&mut self.durable.paused) {
             self.core.effects.push(Effect::Resume(id));
         }
@@ -187,6 +194,7 @@ impl Server {
 
     pub(super) fn flushed(&mut self, outcome: Result<(), StoreError>) {
         self.durable.flushing = false;
+        self.durable.flush_failed = outcome.is_err();
         self.core.overlay.flushed(outcome.is_ok());
         if let Err(error) = outcome {
             log::error!("the database cannot grow: {error:?}; the journal holds what is new until it can");

@@ -50,7 +50,7 @@ impl Committer {
     /// One line: no thread could be started.
     pub fn start(database: Database, journal: Journal, mailbox: Mailbox, wear: Arc<Wear>) -> Result<Committer, String> {
         let (sender, jobs) = channel();
-        let writer = Writer { database, journal, mailbox, wear, last: 0, refusing: false };
+        let writer = Writer { database, journal, mailbox, wear, last: 0, refusing: false, flush_is_void: false };
         let thread = thread::Builder::new().name("lampone-store".into()).spawn(move || writer.run(&jobs));
         let thread = thread.map_err(|e| format!("the store's thread cannot be started: {e}"))?;
         Ok(Committer { jobs: Some(sender), thread: Some(thread) })
@@ -83,6 +83,8 @@ struct Writer {
     /// The number of the last batch that came in.
     last: u64,
     refusing: bool,
+    /// The next flush was perhaps made before the main thread knew of a refusal: its layer may hold what was refused.
+    flush_is_void: bool,
 }
 
 impl Writer {
@@ -105,17 +107,19 @@ impl Writer {
     }
 
     fn commit(&mut self, group: &mut Vec<(BatchId, Vec<u8>)>) {
-        let Some((first, _)) = group.first() else { return };
-        let (first, behind_refused) = (*first, self.refusing && first.0 == self.last + 1);
-        self.last = group.last().map_or(self.last, |(batch, _)| batch.0);
-        if behind_refused {
-            // Made before the main thread knew; it will take these back with the first one.
-            return self.refuse(group, StoreError::Io);
+        while self.refusing && group.first().is_some_and(|(batch, _)| batch.0 == self.last + 1) {
+            // Made before the main thread knew; it takes this one back with the first one.
+            let (batch, _) = group.remove(0);
+            self.last = batch.0;
+            self.mailbox.post(Answer::Refused(batch, StoreError::Io));
         }
+        let Some((first, _)) = group.first() else { return };
+        let first = *first;
+        self.last = group.last().map_or(self.last, |(batch, _)| batch.0);
         let written = self.journal.mend().and_then(|()| self.journal.append(group.iter().map(|(_, puts)| &**puts)));
         match written {
             Ok(()) => {
-                self.refusing = false;
+                (self.refusing, self.flush_is_void) = (false, false);
                 self.wear.batches.fetch_add(group.len() as u64, Ordering::Relaxed);
                 self.mailbox.post(Answer::Committed(BatchId(self.last)));
                 group.clear();
@@ -130,7 +134,7 @@ impl Writer {
     }
 
     fn refuse(&mut self, group: &mut Vec<(BatchId, Vec<u8>)>, error: StoreError) {
-        self.refusing = true;
+        (self.refusing, self.flush_is_void) = (true, true);
         if let Some((first, _)) = group.first() {
             self.mailbox.post(Answer::Refused(*first, error));
         }
@@ -139,13 +143,11 @@ impl Writer {
 
     fn perform(&mut self, job: Job) {
         match job {
-            // The layer holds what was refused; the main thread has thawed it.
-            Job::Flush(_) if self.refusing => {}
+            Job::Flush(_) if std::mem::take(&mut self.flush_is_void) => {
+                self.mailbox.post(Answer::Flushed(Err(StoreError::Io)));
+            }
             Job::Flush(layer) => {
-                let outcome = self.database.apply(self.journal.last(), &layer).map_err(|error| {
-                    log::error!("the database cannot be written: {error}");
-                    if database::is_full(&error) { StoreError::Full } else { StoreError::Io }
-                });
+                let outcome = self.flush(&layer);
                 if outcome.is_ok() {
                     self.journal.switch();
                     self.wear.flushes.fetch_add(1, Ordering::Relaxed);
@@ -155,6 +157,18 @@ impl Writer {
             Job::Backup(query, file) => self.backup(query, file),
             Job::Commit(..) => {}
         }
+    }
+
+    fn flush(&mut self, layer: &Layer) -> Result<(), StoreError> {
+        // Else a refused record would stand in the half that is left behind.
+        self.journal.mend().map_err(|error| {
+            log::error!("the journal cannot be mended: {error}");
+            StoreError::Io
+        })?;
+        self.database.apply(self.journal.last(), layer).map_err(|error| {
+            log::error!("the database cannot be written: {error}");
+            if database::is_full(&error) { StoreError::Full } else { StoreError::Io }
+        })
     }
 
     /// The copy is made on a thread of its own, from what is durable now: a snapshot of the database and the records

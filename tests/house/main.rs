@@ -1,0 +1,9 @@
+//! The house from its front door: one file for each file of `src/server`, and every conversation of `tests/scripts`.
+//!
+//! Tests that stand for a line of the security checklist carry its number.
+
+#[path = "../stage/mod.rs"]
+mod stage;
+
+mod negotiate;
+mod scripts;

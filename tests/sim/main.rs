@@ -1,0 +1,43 @@
+//! The house under random weather, from one number.
+//!
+//! A handful of clients do random things while the network cuts bytes anywhere and breaks, the disk is slow, refuses or
+//! loses power, and the clock jumps. What was promised is checked on the way and at the end.
+//!
+//! `LAMPONE_SEED=n cargo test --test sim` plays one seed again; `LAMPONE_SEEDS=1000000` plays many.
+
+#[path = "../stage/mod.rs"]
+mod stage;
+
+mod client;
+mod ledger;
+mod play;
+
+use std::panic::{self, AssertUnwindSafe};
+
+/// Seeds that `cargo test` plays.
+const SEEDS: u64 = 1_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[test]
+fn the_promises_hold_in_any_weather() {
+    let seeds = match number("LAMPONE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LAMPONE_SEEDS").unwrap_or(SEEDS),
+    };
+    for seed in seeds {
+        let mut play = None;
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            let play = play.insert(play::Play::new(seed));
+            play.run();
+        }));
+        if let Err(cause) = outcome {
+            if let Some(play) = &play {
+                eprintln!("--- the last events of LAMPONE_SEED={seed}:\n{}", play.last_events());
+            }
+            panic::resume_unwind(cause);
+        }
+    }
+}
