@@ -312,7 +312,9 @@ impl Overlay {
         if self.frozen.is_some() {
             return None;
         }
-        if self.active.is_empty() || !self.open.is_empty() {
+        // An empty layer moves too if the journal is full of what was received since: the move empties the journal.
+        let moves = !self.active.is_empty() || self.journal_bytes >= limits::JOURNAL_BYTES_DUE;
+        if !moves || !self.open.is_empty() {
             return None;
         }
         let mut layer = std::mem::take(&mut self.active);

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use quick_xml::{
     XmlVersion,
     events::{BytesStart, Event},
-    name::ResolveResult,
+    name::{Namespace, PrefixDeclaration, ResolveResult},
     reader::NsReader,
 };
 
-use super::{build, ns};
+use super::{build, framer, ns};
 
 /// One element with its attributes and content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,12 +136,15 @@ impl Element {
     pub fn parse(bytes: &[u8], default_ns: &str) -> Result<Element, ParseError> {
         let text = std::str::from_utf8(bytes).map_err(|_| ParseError)?;
         let mut reader = NsReader::from_str(text);
+        // Bound rather than assumed, so that xmlns='' inside means no namespace and not this one.
+        let outer = reader.resolver_mut().add(PrefixDeclaration::Default, Namespace(default_ns));
+        outer.map_err(|_| ParseError)?;
         let mut open: Vec<Element> = Vec::new();
         loop {
             match reader.read_event().map_err(|_| ParseError)? {
-                Event::Start(tag) => open.push(start(&reader, &tag, default_ns)?),
+                Event::Start(tag) => open.push(start(&reader, &tag)?),
                 Event::Empty(tag) => {
-                    let element = start(&reader, &tag, default_ns)?;
+                    let element = start(&reader, &tag)?;
                     if let Some(done) = close(&mut open, element) {
                         return Ok(done);
                     }
@@ -201,14 +204,12 @@ impl Element {
     }
 }
 
-fn start(reader: &NsReader<&[u8]>, tag: &BytesStart<'_>, default_ns: &str) -> Result<Element, ParseError> {
+fn start(reader: &NsReader<&[u8]>, tag: &BytesStart<'_>) -> Result<Element, ParseError> {
     let (resolved, local) = reader.resolver().resolve_element(tag.name());
     let namespace = match resolved {
-        // The reader gives the name of a namespace as it was written.
-        ResolveResult::Bound(namespace) => {
-            quick_xml::escape::unescape(namespace.as_ref()).map_err(|_| ParseError)?.into_owned()
-        }
-        ResolveResult::Unbound => default_ns.to_owned(),
+        // quick-xml gives the value as it was sent.
+        ResolveResult::Bound(namespace) => framer::unescape(namespace.as_ref()).into_owned(),
+        ResolveResult::Unbound => String::new(),
         // Bound by every stream header.
         ResolveResult::Unknown(prefix) if AsRef::<str>::as_ref(&prefix) == "stream" => ns::STREAM.to_owned(),
         ResolveResult::Unknown(_) => return Err(ParseError),

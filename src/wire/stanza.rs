@@ -5,7 +5,13 @@
 
 use std::{ops::Range, rc::Rc};
 
-use super::{build, element::Element, jid::Jid, ns};
+use super::{
+    build,
+    element::{Element, Node},
+    framer,
+    jid::Jid,
+    ns,
+};
 
 /// Where the parts of one top-level element stand in its bytes. Filled by the framer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +75,9 @@ pub enum NsRef {
     /// The stream's content namespace, `jabber:client` or `jabber:server`.
     #[default]
     Content,
-    /// Declared inside the element; the range of the declaration's value. Holds no reference (`&…;`).
+    /// Declared inside the element; the range of the declaration's value, empty for no namespace. Holds a reference
+    /// (`&…;`) only if the namespace name itself holds a character that must be escaped; no name known to the server
+    /// does.
     Local(Range<u32>),
     /// The stream namespace (`stream:features`, `stream:error`).
     Stream,
@@ -216,7 +224,9 @@ impl Stanza {
         }
         let kind = Kind::from_name(slice(bytes, &outline.name))?;
         let ty = outline.attrs.iter().find(|attr| attr.name == AttrName::Type);
-        let ty = Type::parse(kind, ty.map(|attr| slice(bytes, &attr.value)));
+        // Whoever reads the stanza resolves references, so we must not see another type than they do.
+        let ty = ty.map(|attr| framer::unescape(slice(bytes, &attr.value)));
+        let ty = Type::parse(kind, ty.as_deref());
         Some(Stanza {
             kind,
             ty,
@@ -290,7 +300,13 @@ impl Stanza {
 
     /// The whole stanza as a tree, as it came in (before added and with cut children gone).
     pub fn element(&self) -> Option<Element> {
-        Element::parse(&self.bytes, ns::CLIENT).ok()
+        let mut tree = Element::parse(&self.bytes, ns::CLIENT).ok()?;
+        if tree.ns != ns::CLIENT {
+            // A peer's stanza that says xmlns='jabber:server' itself.
+            let server = tree.ns.clone();
+            rescope(&mut tree, &server);
+        }
+        Some(tree)
     }
 
     /// Whether the content holds anything at all.
@@ -436,6 +452,20 @@ impl Stanza {
     }
 }
 
+/// Moves an element and what inherits its namespace to `jabber:client`, RFC 6120 §4.8.3: elements of other
+/// namespaces stay as they are, with all that is in them.
+fn rescope(element: &mut Element, from: &str) {
+    if element.ns != from {
+        return;
+    }
+    element.ns = ns::CLIENT.into();
+    for node in &mut element.nodes {
+        if let Node::Element(child) = node {
+            rescope(child, from);
+        }
+    }
+}
+
 fn range(r: &Range<u32>) -> Range<usize> {
     r.start as usize..r.end as usize
 }
@@ -474,17 +504,19 @@ fn outline_of(element: &Element) -> (Vec<u8>, Outline) {
     outline.content.start = out.len() as u32;
     for node in &element.nodes {
         match node {
-            super::element::Node::Text(text) => build::escape(text, &mut out),
-            super::element::Node::Element(child) => {
+            Node::Text(text) => build::escape(text, &mut out),
+            Node::Element(child) => {
                 let start = out.len() as u32;
                 child.write(ns::CLIENT, &mut out);
                 let name = start + 1..start + 1 + child.name.len() as u32;
                 let ns = if child.ns == ns::CLIENT {
                     NsRef::Content
                 } else {
-                    // `write` puts the declaration first: <name xmlns='…'
+                    // `write` puts the declaration first, <name xmlns='…', and its value holds no quote.
                     let value = name.end + 8;
-                    NsRef::Local(value..value + child.ns.len() as u32)
+                    let rest = out.get(value as usize..).unwrap_or_default();
+                    let len = memchr::memchr(b'\'', rest).unwrap_or_default();
+                    NsRef::Local(value..value + len as u32)
                 };
                 outline.children.push(Child { whole: start..out.len() as u32, name, ns });
             }
@@ -528,3 +560,6 @@ impl Chunk {
         out.extend_from_slice(&self.body[range(&self.range)]);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ impl Medium for fs::File {
     fn read_all(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.metadata()?.len() as usize];
         self.read_exact_at(&mut bytes, 0)?;
+        forget_pages(self);
         Ok(bytes)
     }
 
@@ -35,6 +36,12 @@ impl Medium for fs::File {
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// Takes the file out of the page cache. What was read or written in one go stands there in pages of up to 2 MiB, and
+/// the kernel would write such a page whole for every record.
+fn forget_pages(file: &fs::File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
 /// Both halves.
@@ -64,6 +71,7 @@ impl Journal<fs::File> {
                 let have = file.metadata().map_err(fail)?.len();
                 file.write_all_at(&zeros[have as usize..], have).map_err(fail)?;
                 file.sync_all().map_err(fail)?;
+                forget_pages(&file);
             }
             Ok::<_, String>(file)
         };
