@@ -147,11 +147,10 @@ impl Play {
             let client = &mut self.clients[who];
             let text = format!("<message type='chat' to='{address}' id='m{n}'><body>m{n}</body></message>");
             let count = client.send(&mut self.world, &text);
-            let from = client.account;
-            let blocked = (from, to) == (DORA, ANNA) && self.blocks == Blocks::Yes;
+            let blocked = (client.account, to) == (DORA, ANNA) && self.blocks == Blocks::Yes;
             let fate = Fate::Unknown;
             let to_account = !address.contains('/');
-            self.ledger.sent.push(Sent { from, session: client.session, to, count, fate, to_account, blocked });
+            self.ledger.sent.push(Sent { session: client.session, to, count, fate, to_account, blocked });
             let line = format!("{}/{} says m{n} to {address}", client.name, client.resource);
             self.tell(line);
         }
