@@ -32,8 +32,6 @@ pub struct Play {
     blocks: Blocks,
     /// By account: values of its private element that may be stored, the surest first.
     private: BTreeMap<usize, Vec<u64>>,
-    /// The latest time that any clock has shown.
-    latest_us: u64,
     /// Accounts of which some value was confirmed.
     confirmed: BTreeSet<usize>,
     events: Vec<String>,
@@ -73,7 +71,6 @@ impl Play {
             asks: 0,
             blocks: Blocks::No,
             private: BTreeMap::new(),
-            latest_us: 0,
             confirmed: BTreeSet::new(),
             events: Vec::new(),
         }
@@ -338,9 +335,6 @@ impl Play {
             0 | 1 => {
                 let survive = self.dice.below(self.world.disk.waiting() + 1);
                 self.tell(format!("power is cut; {survive} batches survive"));
-                // A machine that starts knows at least that the time has not gone back.
-                self.latest_us = self.latest_us.max(self.world.wall_us) + 1_000_000;
-                self.world.wall_us = self.latest_us;
                 self.world.power_fails(survive);
                 for who in 0..self.clients.len() {
                     self.lose_connection(who);
@@ -362,7 +356,6 @@ impl Play {
             4 => {
                 let back = self.dice.below(4_000_000_000) as u64;
                 self.tell(format!("the clock goes back {back} us"));
-                self.latest_us = self.latest_us.max(self.world.wall_us);
                 self.world.wall_us -= back;
             }
             _ => {

@@ -290,6 +290,7 @@ impl Player {
         let enabled = std::mem::take(&mut self.sm.enabled);
         self.authenticate(stage);
         let id = self.sm.id.clone().unwrap_or_default();
+        self.sm.told = h;
         stage.put(self.conn, format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='{h}'/>").as_bytes());
         let answer = self.element(stage);
         self.sm.enabled = enabled && answer.name == "resumed";
