@@ -134,6 +134,21 @@ impl Certificates {
         Ok(Certificates { by_name, default })
     }
 
+    /// Reads the certificates that the settings name, for `lampone check`; makes none.
+    ///
+    /// # Errors
+    /// One line per file that will not do.
+    pub fn check(config: &Config) -> Result<(), String> {
+        let named = config
+            .domains
+            .iter()
+            .filter_map(|domain| Some((domain, config.certificates.get(domain).or(config.tls.as_ref())?)));
+        let faults =
+            named.filter_map(|(domain, files)| load_identity(files, domain, None, CipherOrder::default()).err());
+        let faults: Vec<_> = faults.collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    }
+
     /// The identity for this server name; the first domain's if the client names none or one that is not served.
     fn choose(&self, name: Option<&str>) -> &Arc<Identity> {
         let found = name.and_then(|name| self.by_name.get(&name.to_ascii_lowercase()));
