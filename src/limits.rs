@@ -86,6 +86,9 @@ pub const JOURNAL_BYTES_DUE: usize = 2 * 1024 * 1024;
 pub const JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of redb's page cache.
 pub const DATABASE_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// Microseconds of message numbers that are reserved at a time: one more row in ten seconds, and no stamp after a restart
+/// is further in the future than this.
+pub const MESSAGE_CEILING_US: u64 = 10_000_000;
 /// Messages of a backlog that are read and sent at a time.
 pub const BACKLOG_PAGE: usize = 64;
 /// Unacknowledged stanzas of a session above which its backlog waits.

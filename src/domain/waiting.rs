@@ -32,6 +32,18 @@ pub fn keep(store: &mut Store<'_>, account: AccountId, id: MessageId, bytes: &[u
     store.put_new(&keys::waiting(account, id), &value);
 }
 
+/// Every message was numbered below this; so numbers grow through a restart also if the clock goes back, as it does on
+/// machines without a clock of their own.
+pub fn ceiling(store: &Store<'_>) -> u64 {
+    let row = store.read(&keys::meta("message-ceiling"));
+    row.and_then(|row| Some(u64::from_be_bytes(row.try_into().ok()?))).unwrap_or(0)
+}
+
+/// Raises the [`ceiling`], along with the message that needs it.
+pub fn raise_ceiling(store: &mut Store<'_>, ceiling: u64) {
+    store.put(&keys::meta("message-ceiling"), &ceiling.to_be_bytes());
+}
+
 /// Forgets a message that was received. Goes to disk along with later writes.
 pub fn forget(store: &mut Store<'_>, account: AccountId, id: MessageId) {
     store.overlay.forget(&keys::waiting(account, id));

@@ -87,6 +87,8 @@ pub struct Core {
     pub started_s: u64,
     features: BTreeMap<Box<str>, Vec<u8>>,
     pub(crate) last_message: u64,
+    /// Message numbers up to this are reserved in the store; 0: unknown.
+    pub(crate) message_ceiling: u64,
     pub(crate) next_query: u64,
 }
 
@@ -326,6 +328,7 @@ impl Core {
             started_s,
             features: BTreeMap::new(),
             last_message: 0,
+            message_ceiling: 0,
             next_query: 0,
         }
     }

@@ -134,6 +134,7 @@ impl Server {
         self.durable.in_flight = 0;
         // A flush under way is refused as well; its own answer says so.
         self.core.overlay.refused(batch);
+        self.core.message_ceiling = 0;
         // The open batch was written on the strength of the refused ones and goes with them.
         let last = self.core.open_batch;
         self.core.open_batch += 1;

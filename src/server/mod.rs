@@ -21,7 +21,7 @@ use std::{collections::VecDeque, rc::Rc, vec::Drain};
 
 use crate::{
     config::Config,
-    domain::{ids::SessionId, keys, store::Store},
+    domain::{ids::SessionId, keys, store::Store, waiting},
     proto::sm::Sm,
     router::{
         context::{Core, Ctx, Work},
@@ -55,6 +55,7 @@ impl Server {
         let mut core = Core::new(config, env.wall_us / 1_000_000);
         core.introduce(router.services());
         let secret = server_secret(&mut core, env);
+        core.last_message = waiting::ceiling(&Store { overlay: &mut core.overlay, view: env.view });
         Server {
             core,
             router,

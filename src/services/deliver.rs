@@ -10,6 +10,7 @@ use crate::{
         sessions::{Backlog, Keep},
         waiting,
     },
+    limits,
     router::{
         context::{Ctx, UNHANDLED},
         service::{Card, Flow, Leg, Notice, Phase, Scope, Service},
@@ -161,6 +162,11 @@ fn keep(stanza: &mut Stanza, to: &Jid, account: AccountId, ctx: &mut Ctx<'_>) ->
     stanza.add(&stanza_id);
     let (bytes, insert_at) = stanza.to_stored();
     waiting::keep(&mut ctx.store(), account, id, &bytes, insert_at);
+    if id.0 >= ctx.core.message_ceiling {
+        ctx.core.message_ceiling = id.0 + limits::MESSAGE_CEILING_US;
+        let ceiling = ctx.core.message_ceiling;
+        waiting::raise_ceiling(&mut ctx.store(), ceiling);
+    }
     id
 }
 

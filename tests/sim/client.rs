@@ -69,9 +69,11 @@ impl Client {
     /// Comes back with its session, having lost what it knew of the last `forgets` stanzas; `false`: the session is gone.
     pub fn resume(&mut self, world: &mut World, forgets: u32, ledger: &mut Ledger) -> bool {
         let Some(player) = &mut self.player else { return false };
-        let h = player.sm.h - forgets.min(player.sm.h);
+        // It does not take back what it has told.
+        let h = player.sm.h - forgets.min(player.sm.h - player.sm.told);
         // The answer may wait for the disk.
         let held = std::mem::take(&mut world.disk.held);
+        player.sm.h = h;
         let answer = player.resume(world, h);
         world.disk.held = held;
         if answer.name != "resumed" {
@@ -80,10 +82,6 @@ impl Client {
             self.up = false;
             return false;
         }
-        player.sm.h = h;
-        // Those read along with the answer were counted from the old number.
-        let pending = player.inbox().iter().filter(|item| matches!(item, Item::Element(e) if e.is_stanza())).count();
-        player.sm.h += pending as u32;
         self.log.truncate(h as usize);
         self.up = true;
         player.sm.sent = player.sm.acked;
@@ -133,6 +131,9 @@ impl Client {
 
     fn note(&mut self, element: &Tree, ledger: &mut Ledger) {
         if !element.is_stanza() {
+            let wrong =
+                element.find("undefined-condition").or(element.find("bad-format")).or(element.find("invalid-xml"));
+            assert!(wrong.is_none(), "{}/{} did nothing wrong: {element}", self.name, self.resource);
             return;
         }
         let ty = element.get("type").unwrap_or_default();
@@ -161,7 +162,7 @@ impl Client {
         }
         if let Some(known) = &known {
             let again = self.log.iter().flatten().any(|before| before == known);
-            assert!(!again, "{}/{} got {known} twice in one session", self.name, self.resource);
+            assert!(!again, "{}/{} got {known} twice in one session: {element}", self.name, self.resource);
         }
         self.log.push(known);
     }

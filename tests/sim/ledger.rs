@@ -19,8 +19,6 @@ pub enum Fate {
 /// A message.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// Account of the sender.
-    pub from: usize,
     /// Session of the sender.
     pub session: SessionNo,
     /// Account of the recipient.

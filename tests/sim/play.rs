@@ -118,10 +118,11 @@ impl Play {
         match self.dice.below(20) {
             0..11 => self.talk(who),
             11..13 => self.ping(who),
-            13..15 => self.keep_private(who),
+            13..15 if who != 1 => self.keep_private(who),
             15 => self.subscribe(who),
             16..18 => self.change_presence(who),
-            _ if self.clients[who].account == ANNA => self.block(who),
+            // One client of hers alone, since nobody knows which of two is heard first.
+            _ if who == ANNA => self.block(who),
             _ => self.talk(who),
         }
     }
@@ -143,11 +144,10 @@ impl Play {
             let client = &mut self.clients[who];
             let text = format!("<message type='chat' to='{address}' id='m{n}'><body>m{n}</body></message>");
             let count = client.send(&mut self.world, &text);
-            let from = client.account;
-            let blocked = (from, to) == (DORA, ANNA) && self.blocks == Blocks::Yes;
+            let blocked = (client.account, to) == (DORA, ANNA) && self.blocks == Blocks::Yes;
             let fate = Fate::Unknown;
             let to_account = !address.contains('/');
-            self.ledger.sent.push(Sent { from, session: client.session, to, count, fate, to_account, blocked });
+            self.ledger.sent.push(Sent { session: client.session, to, count, fate, to_account, blocked });
             let line = format!("{}/{} says m{n} to {address}", client.name, client.resource);
             self.tell(line);
         }
@@ -217,6 +217,9 @@ impl Play {
     }
 
     fn client_comes(&mut self, who: usize) {
+        if self.clients[who].player.is_some() {
+            self.lose_connection(who);
+        }
         let resumes = self.clients[who].manages && self.clients[who].player.is_some() && !self.dice.one_in(4);
         let label = format!("{}/{}", self.clients[who].name, self.clients[who].resource);
         if resumes {
@@ -275,9 +278,7 @@ impl Play {
             0..3 => {
                 self.tell(format!("{label} breaks"));
                 self.world.cut(conn);
-                self.clients[who].up = false;
-                // What had not been read is lost.
-                self.world.take_now(conn);
+                self.lose_connection(who);
             }
             3 => {
                 self.tell(format!("{label} stops reading"));
@@ -297,6 +298,15 @@ impl Play {
                 self.clients[who].player = None;
             }
         }
+    }
+
+    /// What the client had not read is lost.
+    fn lose_connection(&mut self, who: usize) {
+        if let Some(player) = &self.clients[who].player {
+            self.world.take_now(player.conn);
+        }
+        self.client_reads(who);
+        self.clients[who].up = false;
     }
 
     fn disk_works(&mut self) {
@@ -326,8 +336,9 @@ impl Play {
                 let survive = self.dice.below(self.world.disk.waiting() + 1);
                 self.tell(format!("power is cut; {survive} batches survive"));
                 self.world.power_fails(survive);
-                for client in &mut self.clients {
-                    (client.up, client.player) = (false, None);
+                for who in 0..self.clients.len() {
+                    self.lose_connection(who);
+                    self.clients[who].player = None;
                 }
                 if matches!(self.blocks, Blocks::Perhaps(..)) {
                     self.blocks = Blocks::No;

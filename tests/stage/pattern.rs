@@ -2,7 +2,7 @@
 //!
 //! A pattern is an element. Attributes and children must be the same, except: `*` stands for any value, `{name}` for
 //! the value it stood for before or, the first time, for any; `etc='...'` allows more attributes, and the text `...`
-//! allows more children. The order of attributes and white space between children do not matter.
+//! allows more children. The order of attributes and children, and white space between them, do not matter.
 
 use std::collections::BTreeMap;
 
@@ -47,23 +47,24 @@ fn tree(pattern: &Tree, found: &Tree, variables: &mut Variables) -> Result<(), S
 fn content(pattern: &Tree, found: &Tree, variables: &mut Variables) -> Result<(), String> {
     let text = pattern.text();
     let open = text.trim() == "...";
-    let mut children = found.children();
+    let mut left: Vec<&Tree> = found.children().collect();
     for expected in pattern.children() {
-        loop {
-            let Some(child) = children.next() else {
-                return Err(format!("{expected} is missing"));
-            };
-            match (matches(expected, child, variables), open) {
-                (Ok(()), _) => break,
-                (Err(_), true) => {}
-                (Err(why), false) => return Err(why),
+        let mut why = format!("{expected} is missing");
+        let at = left.iter().position(|child| match matches(expected, child, variables) {
+            Ok(()) => true,
+            Err(other) => {
+                if (&child.name, &child.ns) == (&expected.name, &expected.ns) {
+                    why = other;
+                }
+                false
             }
-        }
+        });
+        left.remove(at.ok_or(why)?);
     }
     if open {
         return Ok(());
     }
-    if let Some(extra) = children.next() {
+    if let Some(extra) = left.first() {
         return Err(format!("there is {extra}"));
     }
     if pattern.children().next().is_none() {

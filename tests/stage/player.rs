@@ -23,6 +23,8 @@ pub struct Management {
     pub sent: u32,
     /// The last `h` of the server.
     pub acked: u32,
+    /// The last `h` that it told the server.
+    pub told: u32,
     /// Answers `<r/>` by itself and hides both.
     pub automatic: bool,
 }
@@ -150,6 +152,7 @@ impl Player {
             "r" if self.sm.automatic => {
                 let ack = format!("<a xmlns='urn:xmpp:sm:3' h='{}'/>", self.sm.h);
                 stage.put(self.conn, ack.as_bytes());
+                self.sm.told = self.sm.h;
                 true
             }
             _ => false,
@@ -287,6 +290,7 @@ impl Player {
         let enabled = std::mem::take(&mut self.sm.enabled);
         self.authenticate(stage);
         let id = self.sm.id.clone().unwrap_or_default();
+        self.sm.told = h;
         stage.put(self.conn, format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='{h}'/>").as_bytes());
         let answer = self.element(stage);
         self.sm.enabled = enabled && answer.name == "resumed";
