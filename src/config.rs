@@ -1,6 +1,13 @@
 //! Typed settings. One TOML file holds what differs from the defaults; every key can be given on the command line.
 
+mod keys;
+mod read;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+pub use keys::{KEYS, Key, reference};
 
 use crate::limits;
 
@@ -51,6 +58,10 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
+impl Certificate {
+    const EMPTY: Certificate = Certificate { certificate: PathBuf::new(), key: PathBuf::new() };
+}
+
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
@@ -84,8 +95,8 @@ pub struct Retention {
     pub resume_s: u64,
     /// The same for a client with push.
     pub resume_push_s: u64,
-    /// Days that an undelivered message is kept; 0: for ever.
-    pub offline_days: u64,
+    /// Seconds that an undelivered message is kept; 0: for ever.
+    pub offline_s: u64,
 }
 
 impl Default for Config {
@@ -112,7 +123,7 @@ impl Default for Config {
                 offline_messages: limits::OFFLINE_PER_ACCOUNT_MAX,
                 cache_bytes: limits::DATABASE_CACHE_BYTES,
             },
-            retention: Retention { resume_s: 3_600, resume_push_s: 86_400, offline_days: 0 },
+            retention: Retention { resume_s: 3_600, resume_push_s: 86_400, offline_s: 0 },
         }
     }
 }

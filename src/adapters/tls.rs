@@ -47,7 +47,7 @@ pub enum CipherOrder {
     /// By this processor: `Aes` if it has instructions for AES, else `Chacha`.
     #[default]
     Cpu,
-    /// AES-128-GCM first, and the client's wish counts: it may be the one without AES instructions.
+    /// AES-128-GCM first, unless the client wishes ChaCha20: it may be the one without AES instructions.
     Aes,
     /// ChaCha20-Poly1305 first, whatever the client wishes: AES without instructions is slow and leaks by timing.
     Chacha,
@@ -64,12 +64,35 @@ pub enum Start {
 
 /// One certificate with its key, ready for use.
 struct Identity {
-    direct: Arc<ServerConfig>,
-    upgraded: Arc<ServerConfig>,
+    /// In our order of ciphers.
+    ours: Configs,
+    /// In the client's order.
+    theirs: Configs,
     end_point: Option<heapless::Vec<u8, 64>>,
     /// Digest of the chain: tells whether a reload brought another.
     print: digest::Digest,
     order: CipherOrder,
+}
+
+/// Settings by how the stream began.
+struct Configs {
+    direct: Arc<ServerConfig>,
+    upgraded: Arc<ServerConfig>,
+}
+
+impl Configs {
+    fn new(upgraded: ServerConfig) -> Configs {
+        let mut direct = upgraded.clone();
+        direct.alpn_protocols = vec![ALPN.to_vec()];
+        Configs { direct: Arc::new(direct), upgraded: Arc::new(upgraded) }
+    }
+
+    fn of(&self, start: Start) -> &Arc<ServerConfig> {
+        match start {
+            Start::Direct => &self.direct,
+            Start::Upgraded => &self.upgraded,
+        }
+    }
 }
 
 /// The certificates of all domains; replaced as a whole.
@@ -109,6 +132,21 @@ impl Certificates {
         }
         let default = default.ok_or("there is no domain to serve")?;
         Ok(Certificates { by_name, default })
+    }
+
+    /// Reads the certificates that the settings name, for `lampone check`; makes none.
+    ///
+    /// # Errors
+    /// One line per file that will not do.
+    pub fn check(config: &Config) -> Result<(), String> {
+        let named = config
+            .domains
+            .iter()
+            .filter_map(|domain| Some((domain, config.certificates.get(domain).or(config.tls.as_ref())?)));
+        let faults =
+            named.filter_map(|(domain, files)| load_identity(files, domain, None, CipherOrder::default()).err());
+        let faults: Vec<_> = faults.collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
     }
 
     /// The identity for this server name; the first domain's if the client names none or one that is not served.
@@ -189,10 +227,9 @@ impl Identity {
         upgraded.session_storage = Arc::new(NoServerSessionStorage {});
         upgraded.ticketer = ticketer;
         upgraded.send_tls13_tickets = 1;
-        upgraded.ignore_client_order = order.chacha_first();
-        let mut direct = upgraded.clone();
-        direct.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Identity { direct: Arc::new(direct), upgraded: Arc::new(upgraded), end_point, print, order })
+        let theirs = Configs::new(upgraded.clone());
+        upgraded.ignore_client_order = true;
+        Ok(Identity { ours: Configs::new(upgraded), theirs, end_point, print, order })
     }
 }
 
@@ -225,6 +262,22 @@ fn cpu_has_aes() -> bool {
 #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm")))]
 fn cpu_has_aes() -> bool {
     false
+}
+
+/// Whether a client names ChaCha20 before AES, as those do that have no AES instructions.
+fn prefers_chacha(suites: &[CipherSuite]) -> bool {
+    suites.iter().find_map(|suite| match suite {
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => Some(true),
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS13_AES_256_GCM_SHA384
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => Some(false),
+        _ => None,
+    }) == Some(true)
 }
 
 /// rustls's ring provider with its suites in our order; ECDSA stays before RSA.
@@ -354,10 +407,9 @@ impl Tls {
             Ok(None) => return Ok(()),
             Ok(Some(accepted)) => {
                 let identity = certificates.choose(accepted.client_hello().server_name());
-                let config = match self.start {
-                    Start::Direct => &identity.direct,
-                    Start::Upgraded => &identity.upgraded,
-                };
+                let wishes = !identity.order.chacha_first() && prefers_chacha(accepted.client_hello().cipher_suites());
+                let configs = if wishes { &identity.theirs } else { &identity.ours };
+                let config = configs.of(self.start);
                 self.end_point.clone_from(&identity.end_point);
                 accepted.into_connection(config.clone())
             }

@@ -1,12 +1,30 @@
 //! `lampone serve`: runs the server until a signal ends it.
 
-pub use crate::adapters::system::ReloadFn;
-use crate::{adapters::system, config::Config, server::Server};
+use super::{invitation, settings::Sources};
+use crate::{
+    adapters::{driver::House, system},
+    config::Config,
+    router::event::Env,
+    server::Server,
+};
+use std::rc::Rc;
 
-/// Serves with these settings; `sources` reads them anew at SIGHUP.
+/// Serves with the settings of these sources, which are read anew at SIGHUP.
 ///
 /// # Errors
 /// One line for the admin: why it could not start.
-pub fn run(config: Config, sources: ReloadFn) -> Result<(), String> {
-    system::serve(config, sources, Box::new(|config, env| Box::new(Server::new(config, env))))
+pub fn run(sources: Sources) -> Result<(), String> {
+    let config = sources.read()?;
+    let again = Box::new(move || sources.read());
+    system::serve(config, again, Box::new(house))
+}
+
+fn house(config: Rc<Config>, env: &mut Env<'_>) -> Box<dyn House> {
+    let mut server = Server::new(config, env);
+    if let Some(uri) = server.first_invitation(env) {
+        println!("Nobody has an account yet. The first administrator's invitation:");
+        invitation::print(&uri);
+        println!("Or on this machine: lampone user add NAME");
+    }
+    Box::new(server)
 }

@@ -14,14 +14,28 @@ pub struct Sm<K> {
     pub token: Option<[u8; 16]>,
     /// The client asked for an acknowledgement that must wait for the disk.
     pub owes_ack: bool,
-    /// We asked for an acknowledgement and have none yet.
-    pub asked: bool,
+    /// Whether we have asked for an acknowledgement.
+    pub ask: Ask,
+    /// When we asked last, in milliseconds of the core's clock.
+    pub asked_ms: u64,
     handled: u32,
     /// `h` before the first stanza of a batch, and the batch; in order.
     marks: VecDeque<(u32, u64)>,
     acked: u32,
     queue: VecDeque<(Chunk, K)>,
     queue_bytes: usize,
+}
+
+/// Where we stand with asking for an acknowledgement. A lone stanza is followed by `<r/>` in the same packet; those of
+/// a burst share one, so that neither side wakes for every stanza.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Nothing is asked and nothing is to be asked.
+    Quiet,
+    /// To be asked at this time, in milliseconds.
+    Due(u64),
+    /// Asked at this time and not answered.
+    Out(u64),
 }
 
 /// The other side claims more than we sent, XEP-0198 §4 (`handled-count-too-high`).
@@ -39,7 +53,8 @@ impl<K> Sm<K> {
         Sm {
             token,
             owes_ack: false,
-            asked: false,
+            ask: Ask::Quiet,
+            asked_ms: 0,
             handled: 0,
             marks: VecDeque::new(),
             acked: 0,
@@ -77,6 +92,15 @@ impl<K> Sm<K> {
         self.queue_bytes += chunk.len();
         self.queue.push_back((chunk, keep));
         self.queue.len() <= limits::SM_QUEUE_MAX && self.queue_bytes <= limits::SM_QUEUE_BYTES_MAX
+    }
+
+    /// Whether what was just sent gives reason to ask: it is the first, or the burst has grown large.
+    pub fn wants_to_ask(&self) -> bool {
+        match self.ask {
+            Ask::Quiet => true,
+            Ask::Due(_) => self.queue.len() == limits::ASK_UNACKED,
+            Ask::Out(_) => false,
+        }
     }
 
     /// The other side has handled all stanzas up to `h`; what was kept with them comes back in order.

@@ -438,8 +438,7 @@ impl Core {
         let stream = session.stream;
         if let Some(sm) = &mut session.sm {
             let fits = sm.sent(chunk.clone(), keep);
-            if !sm.asked && stream.is_some() {
-                sm.asked = true;
+            if stream.is_some() && sm.wants_to_ask() {
                 self.ask.push(id);
             }
             if !fits {

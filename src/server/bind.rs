@@ -16,10 +16,10 @@ use crate::{
         waiting,
     },
     limits,
-    proto::sm::Sm,
+    proto::sm::{Ask, Sm},
     router::{
         context::UNHANDLED,
-        event::{Door, Env},
+        event::{Door, Env, Time},
         service::Notice,
     },
     wire::{
@@ -214,7 +214,6 @@ impl Server {
         let Some(sm) = self.core.sessions.session_mut(id).and_then(|session| session.sm.as_mut()) else {
             return Next::Stop;
         };
-        sm.asked = sm.unacked_len() > 0;
         let again: Vec<Chunk> = sm.unacked().map(|(chunk, _)| chunk.clone()).collect();
         if !again.is_empty() {
             self.core.ask.push(id);
@@ -270,7 +269,6 @@ impl Server {
     pub(super) fn acknowledge(&mut self, env: &mut Env<'_>, stream: StreamId, id: SessionId, h: u32) -> bool {
         let Some(session) = self.core.sessions.session_mut(id) else { return false };
         let (account, Some(sm)) = (session.account, &mut session.sm) else { return true };
-        sm.asked = false;
         let before = sm.unacked_len();
         let too_high = match sm.acked(h) {
             Ok(kept) => {
@@ -293,9 +291,12 @@ impl Server {
             self.fail(env, stream, StreamError::new(StreamCondition::UndefinedCondition).app(app));
             return false;
         }
-        // More was sent meanwhile. An ack that moves nothing is not answered by asking again at once: no ping-pong.
-        if (1..before).contains(&sm.unacked_len()) {
-            sm.asked = true;
+        let left = sm.unacked_len();
+        if left == 0 || matches!(sm.ask, Ask::Out(_)) {
+            self.stop_asking(id);
+        }
+        // More was sent meanwhile. An ack that moves nothing is not answered by asking again: no ping-pong.
+        if (1..before).contains(&left) {
             self.core.ask.push(id);
         }
         true
@@ -378,12 +379,47 @@ impl Server {
         self.durable.owing.retain(|owing| *owing != id);
     }
 
-    /// Asks sessions that got something for an acknowledgement, once per round (XEP-0198 §4).
-    pub(super) fn ask_for_acks(&mut self) {
+    /// Asks sessions that got something for an acknowledgement (XEP-0198 §4): at once after a pause or when much is
+    /// unacknowledged, else when the pause is over.
+    pub(super) fn ask_for_acks(&mut self, now: Time) {
         for id in std::mem::take(&mut self.core.ask) {
-            if let Some(stream) = self.core.sessions.session(id).and_then(|session| session.stream) {
-                self.core.write(stream, Chunk::new(&b"<r xmlns='urn:xmpp:sm:3'/>"[..]));
+            let Some(session) = self.core.sessions.session_mut(id) else { continue };
+            let (Some(sm), Some(stream)) = (&mut session.sm, session.stream) else { continue };
+            let due = Time(sm.asked_ms).plus_ms(limits::ASK_PAUSE_MS);
+            let first = sm.asked_ms == 0;
+            match sm.ask {
+                Ask::Out(_) => continue,
+                _ if sm.unacked_len() == 0 => continue,
+                Ask::Quiet if !first && now < due && sm.unacked_len() < limits::ASK_UNACKED => {
+                    sm.ask = Ask::Due(due.0);
+                    self.timers.set(due, Alarm::Ask(id));
+                    continue;
+                }
+                Ask::Due(at) if now.0 < at && sm.unacked_len() < limits::ASK_UNACKED => continue,
+                Ask::Due(at) => self.timers.cancel(Time(at), Alarm::Ask(id)),
+                Ask::Quiet => {}
             }
+            (sm.ask, sm.asked_ms) = (Ask::Out(now.0), now.0);
+            self.timers.set(now.plus_ms(limits::ACK_MS_MAX), Alarm::Unanswered(id));
+            self.core.write(stream, Chunk::new(&b"<r xmlns='urn:xmpp:sm:3'/>"[..]));
+        }
+    }
+
+    /// Nothing is to be asked of this session for now.
+    pub(super) fn stop_asking(&mut self, id: SessionId) {
+        let Some(sm) = self.core.sessions.session_mut(id).and_then(|session| session.sm.as_mut()) else { return };
+        match std::mem::replace(&mut sm.ask, Ask::Quiet) {
+            Ask::Quiet => {}
+            Ask::Due(at) => self.timers.cancel(Time(at), Alarm::Ask(id)),
+            Ask::Out(since) => self.timers.cancel(Time(since).plus_ms(limits::ACK_MS_MAX), Alarm::Unanswered(id)),
+        }
+    }
+
+    /// A client that does not acknowledge is not there any more, whatever its connection says.
+    pub(super) fn unanswered(&mut self, env: &mut Env<'_>, id: SessionId) {
+        if let Some(stream) = self.core.sessions.session(id).and_then(|session| session.stream) {
+            let error = StreamError::new(StreamCondition::ConnectionTimeout).text("No acknowledgement in time.");
+            self.abandon(env, stream, &error);
         }
     }
 }

@@ -103,7 +103,7 @@ impl Server {
     #[must_use]
     pub fn settle(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
         crate::router::backlog::serve(&mut context(&mut self.core, env));
-        self.ask_for_acks();
+        self.ask_for_acks(env.now);
         self.commit(env);
         self.core.effects.drain(..)
     }

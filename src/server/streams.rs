@@ -173,6 +173,17 @@ impl Server {
         }
     }
 
+    /// Closes a stream that seems dead; its session waits for resumption.
+    pub(super) fn abandon(&mut self, env: &mut Env<'_>, id: StreamId, error: &StreamError) {
+        log::info!("{}: {}", self.who(id), error.text.unwrap_or(error.condition.as_str()));
+        let mut out = Vec::with_capacity(256);
+        error.write(&mut out);
+        out.extend_from_slice(b"</stream:stream>");
+        self.core.write(id, Chunk::new(out));
+        self.core.effects.push(Effect::Close(id));
+        self.closed(env, id);
+    }
+
     /// Takes the stream out of every table; the session that was bound on it comes back without it.
     pub(super) fn forget_stream(&mut self, id: StreamId) -> Option<SessionId> {
         let slot = self.streams.remove(id)?;
@@ -186,6 +197,7 @@ impl Server {
             stuck.held.retain(|held| *held != id);
         }
         let session = slot.session()?;
+        self.stop_asking(session);
         if let Some(session) = self.core.sessions.session_mut(session) {
             session.stream = None;
         }
@@ -224,6 +236,8 @@ impl Server {
                     self.fail(env, id, error);
                 }
                 Alarm::HeldBack(id) => self.release_held(id),
+                Alarm::Ask(session) => self.core.ask.push(session),
+                Alarm::Unanswered(session) => self.unanswered(env, session),
                 Alarm::Expiry(session) => self.end_session(env, session),
                 Alarm::LazyCommit => self.durable.commit_lazy = true,
                 Alarm::Flush => self.durable.flush_due = true,

@@ -14,6 +14,10 @@ pub enum Alarm {
     SignIn(StreamId),
     /// Senders were held back long enough for this slow stream.
     HeldBack(StreamId),
+    /// The end of a burst is to be acknowledged.
+    Ask(SessionId),
+    /// The client has not acknowledged in time.
+    Unanswered(SessionId),
     /// Nobody resumed the session.
     Expiry(SessionId),
     /// Writes that nobody waits for go to disk.
