@@ -1,3 +1,5 @@
+//! Settings, good and bad.
+
 use super::*;
 
 fn read(text: &str, sets: &[&str]) -> Result<Config, Vec<String>> {
