@@ -84,3 +84,39 @@ fn sessions_of_one_account_are_bounded() {
     let answer = one_more.element(&mut world);
     assert!(answer.find("error").is_some_and(|error| error.find("resource-constraint").is_some()), "{answer}");
 }
+
+#[test]
+fn large_messages_that_waited_come_in_pieces_that_fit() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    for n in 0..20 {
+        let text = "x".repeat(200_000);
+        romeo.send(&mut world, &format!("<message to='juliet@capulet.lit' id='m{n}'><body>{text}</body></message>"));
+        world.drive();
+    }
+    for resource in ["managed", "simple"] {
+        world.drive();
+        let mut juliet = Player::sign_in(&mut world, "juliet", resource);
+        if resource == "managed" {
+            juliet.manage(&mut world);
+        }
+        juliet.send(&mut world, "<presence/>");
+        // She reads slowly.
+        let mut got = 0;
+        for _ in 0..200 {
+            world.stall(juliet.conn, true);
+            world.drive();
+            world.stall(juliet.conn, false);
+            got += juliet.elements(&mut world).iter().filter(|m| m.find("body").is_some()).count();
+        }
+        assert_eq!(got, 20, "{resource}");
+        juliet.sign_out(&mut world);
+        world.drive();
+        for n in 0..20 {
+            let text = "y".repeat(200_000);
+            romeo
+                .send(&mut world, &format!("<message to='juliet@capulet.lit' id='n{n}'><body>{text}</body></message>"));
+            world.drive();
+        }
+    }
+}

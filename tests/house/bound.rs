@@ -94,7 +94,8 @@ fn s34_every_request_has_exactly_one_answer() {
         "<command xmlns='http://jabber.org/protocol/commands' node='?'/>",
         "<what xmlns='urn:what'/>",
     ];
-    let targets = ["", "capulet.lit", "romeo@capulet.lit", "juliet@capulet.lit", "juliet@capulet.lit/x", "capulet.lit/x"];
+    let targets =
+        ["", "capulet.lit", "romeo@capulet.lit", "juliet@capulet.lit", "juliet@capulet.lit/x", "capulet.lit/x"];
     for ty in ["get", "set"] {
         for payload in payloads {
             for to in targets {

@@ -30,7 +30,14 @@ fn condition(answer: &Tree) -> &str {
 }
 
 /// A SCRAM-SHA-256 handshake; `binding`: the `gs2` header and the data bound. The server's last word.
-fn scram(world: &mut World, player: &mut Player, plus: bool, name: &str, password: &str, binding: (&str, &[u8])) -> Tree {
+fn scram(
+    world: &mut World,
+    player: &mut Player,
+    plus: bool,
+    name: &str,
+    password: &str,
+    binding: (&str, &[u8]),
+) -> Tree {
     let mechanism = if plus { "SCRAM-SHA-256-PLUS" } else { "SCRAM-SHA-256" };
     let bare = format!("n={name},r=clientnonce");
     let first = STANDARD.encode(format!("{}{bare}", binding.0));
@@ -58,7 +65,11 @@ fn scram(world: &mut World, player: &mut Player, plus: bool, name: &str, passwor
     if answer.name == "success" {
         let server_key = sign(&salted, b"Server Key");
         let expected = format!("v={}", STANDARD.encode(sign(server_key.as_ref(), message.as_bytes())));
-        assert_eq!(String::from_utf8(STANDARD.decode(answer.text()).unwrap()).unwrap(), expected, "the server proves itself");
+        assert_eq!(
+            String::from_utf8(STANDARD.decode(answer.text()).unwrap()).unwrap(),
+            expected,
+            "the server proves itself"
+        );
     }
     answer
 }
