@@ -409,11 +409,9 @@ mod tests {
                         model.remove(&key);
                         received.push((next, key));
                     }
-                    Step::Take => {
-                        if overlay.take_batch(BatchId(next)).is_some() {
-                            before.push((next, std::mem::replace(&mut open_before, model.clone())));
-                            next += 1;
-                        }
+                    Step::Take if overlay.take_batch(BatchId(next)).is_some() => {
+                        before.push((next, std::mem::replace(&mut open_before, model.clone())));
+                        next += 1;
                     }
                     Step::Commit if !before.is_empty() => {
                         let (id, _) = before.remove(0);
