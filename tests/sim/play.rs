@@ -211,6 +211,12 @@ impl Play {
         let name = if block { "block" } else { "unblock" };
         self.tell(format!("anna/{} {name}s dora ({id})", self.clients[who].resource));
         self.blocks = Blocks::Perhaps(id.clone(), block);
+        if !block {
+            // What was sent before and is heard only after it passes.
+            for sent in self.ledger.sent.iter_mut().filter(|sent| sent.fate == Fate::Unknown) {
+                sent.blocked = false;
+            }
+        }
         let item = format!("<item jid='dora@{DOMAIN}'/>");
         let text = format!("<iq type='set' id='{id}'><{name} xmlns='urn:xmpp:blocking'>{item}</{name}></iq>");
         self.clients[who].ask(&mut self.world, id, &text);

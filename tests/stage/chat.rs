@@ -241,9 +241,7 @@ impl Play {
     fn nothing(&mut self, stage: &mut dyn Stage, who: &str) -> Outcome {
         if stage.house().is_none() {
             for player in self.players.values_mut().filter(|player| player.bound) {
-                if !stage.is_closed(player.conn) {
-                    player.fence(stage);
-                }
+                player.fence(stage);
             }
         }
         let player = self.players.get_mut(who).ok_or_else(|| format!("who is {who}?"))?;

@@ -311,7 +311,10 @@ impl Player {
             match self.next(stage) {
                 Some(Item::Element(answer)) if answer.get("id") == Some("fence") => break true,
                 Some(item) => others.push(item),
-                None => break false,
+                None => {
+                    self.bound = false;
+                    break false;
+                }
             }
         };
         self.inbox.extend(others);

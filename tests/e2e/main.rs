@@ -1,0 +1,32 @@
+//! The conversations of `tests/scripts` with the real binary, over real sockets and TLS.
+
+#[path = "../stage/mod.rs"]
+mod stage;
+
+mod process;
+
+use std::{fs, path::Path};
+
+use process::Process;
+use stage::chat::Script;
+
+#[test]
+fn conversations_go_as_written_with_the_real_binary() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "chat"));
+    paths.sort();
+    // One of them: `LAMPONE_SCRIPT=rfc6121-8 cargo test --test e2e`.
+    if let Ok(wanted) = std::env::var("LAMPONE_SCRIPT") {
+        paths.retain(|path| path.to_string_lossy().contains(&wanted));
+    }
+    let mut failures = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let script = Script::parse(&name, &fs::read_to_string(&path).unwrap());
+        if script.is_for_both() {
+            failures.extend(script.play(&mut Process::start(&name, &script.accounts)).err());
+        }
+    }
+    assert!(failures.is_empty(), "{} conversations went wrong:\n{}", failures.len(), failures.join("\n"));
+}

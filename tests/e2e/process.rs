@@ -1,0 +1,264 @@
+//! The real binary as a stage: a process with a data directory of its own, and clients on sockets.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+
+use crate::stage::{
+    Conn, Stage,
+    world::{DOMAIN, PASSWORD, World},
+};
+
+/// Milliseconds after which somebody who waits for bytes gives up.
+const PATIENCE_MS: u64 = 5_000;
+
+/// The process and all connections to it.
+pub struct Process {
+    child: Child,
+    data: PathBuf,
+    plain: SocketAddr,
+    direct: SocketAddr,
+    admins: String,
+    lines: Vec<Line>,
+    tls: Arc<ClientConfig>,
+}
+
+struct Line {
+    socket: Option<TcpStream>,
+    tls: Option<Box<ClientConnection>>,
+    ahead: Vec<u8>,
+}
+
+fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
+impl Process {
+    /// Starts the server and makes the accounts.
+    pub fn start(name: &str, accounts: &[String]) -> Process {
+        let data = std::env::temp_dir().join(format!("lampone-e2e-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&data);
+        fs::create_dir_all(&data).expect("a directory");
+        let (plain, direct) = (free_port(), free_port());
+        let admins = accounts.iter().filter_map(|name| name.strip_suffix('!'));
+        let admins = admins.map(|name| format!("{name}@{DOMAIN}")).collect::<Vec<_>>().join(",");
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Trusting(ring::default_provider())))
+            .with_no_client_auth();
+        let child = spawn(&data, plain, direct, &admins);
+        let process = Process { child, data, plain, direct, admins, lines: Vec::new(), tls: Arc::new(tls) };
+        process.add_accounts(accounts);
+        process
+    }
+
+    fn add_accounts(&self, accounts: &[String]) {
+        let lines = accounts.iter().map(|name| format!("{}@{DOMAIN} {PASSWORD}\n", name.trim_end_matches('!')));
+        let file = self.data.join("accounts");
+        fs::write(&file, lines.collect::<String>()).expect("a file");
+        let mut command = lampone();
+        command.args(["user", "add", "--from"]).arg(&file).arg("--data").arg(&self.data);
+        let done = command.output().expect("the command runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Reads until something came, the other side closed, or patience ended.
+    fn read(&mut self, conn: Conn) -> Vec<u8> {
+        let line = &mut self.lines[conn];
+        if !line.ahead.is_empty() {
+            return std::mem::take(&mut line.ahead);
+        }
+        let Some(socket) = &mut line.socket else { return Vec::new() };
+        let mut buffer = vec![0; 64 * 1024];
+        let read = match &mut line.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), socket).read(&mut buffer),
+            None => socket.read(&mut buffer),
+        };
+        match read {
+            Ok(size) if size > 0 => {
+                buffer.truncate(size);
+                buffer
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Vec::new(),
+            _ => {
+                line.socket = None;
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn lampone() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_lampone"))
+}
+
+/// Starts the binary and waits until it says that it is ready, as systemd does.
+fn spawn(data: &Path, plain: SocketAddr, direct: SocketAddr, admins: &str) -> Child {
+    let notices = data.join("notify");
+    let _ = fs::remove_file(&notices);
+    let ready = UnixDatagram::bind(&notices).expect("a socket");
+    ready.set_read_timeout(Some(Duration::from_millis(PATIENCE_MS))).expect("a timeout");
+    let log = fs::File::options().create(true).append(true).open(data.join("log")).expect("a log");
+    let mut command = lampone();
+    command
+        .args(["serve", "--domain", DOMAIN, "--data"])
+        .arg(data)
+        .arg("--set")
+        .arg(format!("listen.c2s={plain}"))
+        .arg("--set")
+        .arg(format!("listen.c2s_tls={direct}"))
+        .env("NOTIFY_SOCKET", &notices)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    if !admins.is_empty() {
+        command.arg("--set").arg(format!("admins={admins}"));
+    }
+    let child = command.spawn().expect("the binary starts");
+    let mut notice = [0; 512];
+    loop {
+        match ready.recv(&mut notice) {
+            Ok(size) if String::from_utf8_lossy(&notice[..size]).contains("READY=1") => return child,
+            Ok(_) => {}
+            Err(e) => panic!("not ready: {e}\n{}", fs::read_to_string(data.join("log")).unwrap_or_default()),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.data);
+    }
+}
+
+impl Stage for Process {
+    fn connect(&mut self, direct: bool) -> Conn {
+        let socket = TcpStream::connect(if direct { self.direct } else { self.plain }).expect("a connection");
+        socket.set_nodelay(true).expect("an option");
+        socket.set_read_timeout(Some(Duration::from_millis(PATIENCE_MS))).expect("a timeout");
+        let conn = self.lines.len();
+        self.lines.push(Line { socket: Some(socket), tls: None, ahead: Vec::new() });
+        if direct {
+            self.secure(conn);
+        }
+        conn
+    }
+
+    fn put(&mut self, conn: Conn, bytes: &[u8]) {
+        let line = &mut self.lines[conn];
+        let Some(socket) = &mut line.socket else { return };
+        // The other side may have closed already; the test learns it when it reads.
+        let _ = match &mut line.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), socket).write_all(bytes),
+            None => socket.write_all(bytes),
+        };
+    }
+
+    fn take(&mut self, conn: Conn) -> Vec<u8> {
+        self.read(conn)
+    }
+
+    fn secure(&mut self, conn: Conn) {
+        let name = ServerName::try_from(DOMAIN).expect("a name");
+        let mut tls = ClientConnection::new(self.tls.clone(), name).expect("TLS");
+        let line = &mut self.lines[conn];
+        let socket = line.socket.as_mut().expect("a connection");
+        while tls.is_handshaking() {
+            tls.complete_io(socket).expect("a handshake");
+        }
+        line.tls = Some(Box::new(tls));
+    }
+
+    fn is_closed(&mut self, conn: Conn) -> bool {
+        if self.lines[conn].ahead.is_empty() {
+            let bytes = self.read(conn);
+            self.lines[conn].ahead = bytes;
+        }
+        self.lines[conn].socket.is_none() && self.lines[conn].ahead.is_empty()
+    }
+
+    fn cut(&mut self, conn: Conn) {
+        let line = &mut self.lines[conn];
+        line.socket = None;
+        line.ahead.clear();
+    }
+
+    fn power_cut(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.lines.iter_mut().for_each(|line| line.socket = None);
+        self.child = spawn(&self.data, self.plain, self.direct, &self.admins);
+    }
+
+    fn house(&mut self) -> Option<&mut World> {
+        None
+    }
+}
+
+/// Trusts the server's self-signed certificate, whose making other tests look at.
+#[derive(Debug)]
+struct Trusting(CryptoProvider);
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
