@@ -204,8 +204,8 @@ impl Overlay {
     pub fn forget(&mut self, key: &[u8]) {
         if self.entry(key).is_none_or(|entry| entry.value.is_some()) {
             self.write(Op::Remove(key), false, false);
-            self.open_undo.received.push(key.into());
         }
+        self.open_undo.received.push(key.into());
     }
 
     fn write(&mut self, op: Op<'_>, fresh: bool, urgent: bool) {
