@@ -1,0 +1,42 @@
+//! The known key nearest to an unknown one.
+//!
+//! Source: Levenshtein's distance, by rows.
+
+use super::keys::KEYS;
+
+/// Characters of a name that are compared; more are no slip.
+const COMPARED_CHARS_MAX: usize = 64;
+
+/// Changes of one character that lead from one text to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(COMPARED_CHARS_MAX).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().take(COMPARED_CHARS_MAX).enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, b) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// The nearest name in the table, with `*` for a domain. A table may be a misspelt section, so those count for it.
+///
+/// A right name in the wrong section is one step away: `stanza_bytes` is `limits.stanza_bytes`.
+pub(super) fn nearest(path: &[&str], is_table: bool) -> &'static str {
+    let unknown = match path {
+        ["certificates", _, rest @ ..] => [&["certificates", "*"], rest].concat().join("."),
+        path => path.join("."),
+    };
+    let names = KEYS.iter().map(|key| key.name);
+    let sections = names.clone().filter_map(|name| name.split_once('.').map(|(section, _)| section));
+    let steps = |name: &str| distance(&unknown, name).min(1 + distance(last(&unknown), last(name)));
+    names.chain(sections.filter(|_| is_table)).min_by_key(|name| steps(name)).unwrap_or_default()
+}
