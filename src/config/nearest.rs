@@ -29,7 +29,8 @@ fn last(name: &str) -> &str {
 
 /// The nearest name in the table, with `*` for a domain. A table may be a misspelt section, so those count for it.
 ///
-/// A right name in the wrong section is one step away: `stanza_bytes` is `limits.stanza_bytes`.
+/// A right name in the wrong section is near, a slip inside the right section nearer: `stanza_bytes` is
+/// `limits.stanza_bytes`, but `admin` is rather `admins` than `listen.admin`.
 pub(super) fn nearest(path: &[&str], is_table: bool) -> &'static str {
     let unknown = match path {
         ["certificates", _, rest @ ..] => [&["certificates", "*"], rest].concat().join("."),
@@ -37,6 +38,12 @@ pub(super) fn nearest(path: &[&str], is_table: bool) -> &'static str {
     };
     let names = KEYS.iter().map(|key| key.name);
     let sections = names.clone().filter_map(|name| name.split_once('.').map(|(section, _)| section));
-    let steps = |name: &str| distance(&unknown, name).min(1 + distance(last(&unknown), last(name)));
+    let steps = |name: &str| {
+        let whole = 2 * distance(&unknown, name);
+        match distance(last(&unknown), last(name)) {
+            same @ 0..=1 => whole.min(2 * same + 3),
+            _ => whole,
+        }
+    };
     names.chain(sections.filter(|_| is_table)).min_by_key(|name| steps(name)).unwrap_or_default()
 }
