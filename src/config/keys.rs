@@ -2,6 +2,8 @@
 //!
 //! Invariant: a default written here, read back, is the default of `Config`; a test holds the two together.
 
+use std::path::PathBuf;
+
 use super::{
     Registration,
     read::{Draft, Half},
@@ -252,7 +254,7 @@ const fn contact(name: &'static str, doc: &'static str) -> Key {
 fn set_half(
     draft: &mut Draft,
     given: &Given<'_>,
-    part: fn(&mut Half) -> &mut Option<std::path::PathBuf>,
+    part: fn(&mut Half) -> &mut Option<PathBuf>,
 ) -> Result<(), Vec<Wrong>> {
     let path = given.path()?;
     *part(draft.certificates.entry(given.domain.to_owned()).or_default()) = Some(path);

@@ -7,6 +7,9 @@ use super::keys::KEYS;
 /// Characters of a name that are compared; more are no slip.
 const COMPARED_CHARS_MAX: usize = 64;
 
+/// Characters from which on the beginning of a name is a shortened name.
+const SHORTENED_MIN: usize = 3;
+
 /// Changes of one character that lead from one text to the other.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(COMPARED_CHARS_MAX).collect();
@@ -21,6 +24,11 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// What stands before the last part, with its dot.
+fn section(name: &str) -> &str {
+    &name[..name.len() - last(name).len()]
 }
 
 fn last(name: &str) -> &str {
@@ -39,10 +47,14 @@ pub(super) fn nearest(path: &[&str], is_table: bool) -> &'static str {
     let names = KEYS.iter().map(|key| key.name);
     let sections = names.clone().filter_map(|name| name.split_once('.').map(|(section, _)| section));
     let steps = |name: &str| {
-        let whole = 2 * distance(&unknown, name);
-        match distance(last(&unknown), last(name)) {
-            same @ 0..=1 => whole.min(2 * same + 3),
-            _ => whole,
+        let (own, other) = (last(&unknown), last(name));
+        let is_home = section(&unknown) == section(name);
+        // A shortened name (`cert`) is as near as one slip.
+        let slips = if own.len() >= SHORTENED_MIN && other.starts_with(own) { 1 } else { distance(own, other) };
+        match slips {
+            _ if is_home => 2 * slips,
+            0..=1 => 2 * slips + 3,
+            _ => 2 * distance(&unknown, name) + 3,
         }
     };
     names.chain(sections.filter(|_| is_table)).min_by_key(|name| steps(name)).unwrap_or_default()

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     path::PathBuf,
 };
 
@@ -189,7 +190,7 @@ impl Reading {
         origin: Origin<'t>,
         path: &mut Vec<&'t str>,
         at: usize,
-        (value, span): (&'t DeValue<'t>, std::ops::Range<usize>),
+        (value, span): (&'t DeValue<'t>, Range<usize>),
         found: &mut Vec<(usize, String)>,
     ) {
         if let Some(key) = KEYS.iter().find(|key| key.is_at(path)) {
@@ -218,7 +219,7 @@ impl Reading {
         path: &[&'t str],
         key: &'static Key,
         at: usize,
-        (value, span): (&'t DeValue<'t>, std::ops::Range<usize>),
+        (value, span): (&'t DeValue<'t>, Range<usize>),
         found: &mut Vec<(usize, String)>,
     ) {
         let mut name = written(path);
@@ -257,7 +258,7 @@ fn shown_name(key: &Key) -> String {
     key.written("\"example.org\"")
 }
 
-fn line_around(text: &str, at: usize) -> std::ops::Range<usize> {
+fn line_around(text: &str, at: usize) -> Range<usize> {
     let bytes = text.as_bytes();
     let at = at.min(bytes.len());
     let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |position| position + 1);

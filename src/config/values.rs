@@ -3,7 +3,7 @@
 //! Invariant: a value is taken whole or not at all; of a list, every wrong item is named.
 
 use std::{
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     ops::Range,
     path::PathBuf,
 };
@@ -276,7 +276,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
         return port.parse().map(any_address).map_err(|_| "a port is at most 65535".to_owned());
     }
-    text.parse().map_err(|_| match text.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+    text.parse().map_err(|_| match text.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(_) => "the port is missing".to_owned(),
         Err(_) => "no address; names are not looked up".to_owned(),
     })
