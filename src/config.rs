@@ -1,13 +1,19 @@
 //! Typed settings. One TOML file holds what differs from the defaults; every key can be given on the command line.
+//!
+//! Source: TOML 1.1 for the file; the keys are our own and stand in one table, `config/keys.rs`.
+//! Invariant: nothing here opens a file or looks at the environment; [`Config::read`] is given text.
 
+mod checks;
 mod keys;
+mod nearest;
 mod read;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-pub use keys::{KEYS, Key, reference};
+pub use keys::reference;
 
 use crate::limits;
 
@@ -58,10 +64,6 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
-impl Certificate {
-    const EMPTY: Certificate = Certificate { certificate: PathBuf::new(), key: PathBuf::new() };
-}
-
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
@@ -95,8 +97,8 @@ pub struct Retention {
     pub resume_s: u64,
     /// The same for a client with push.
     pub resume_push_s: u64,
-    /// Seconds that an undelivered message is kept; 0: for ever.
-    pub offline_s: u64,
+    /// Days that an undelivered message is kept; 0: for ever.
+    pub offline_days: u64,
 }
 
 impl Default for Config {
@@ -123,7 +125,7 @@ impl Default for Config {
                 offline_messages: limits::OFFLINE_PER_ACCOUNT_MAX,
                 cache_bytes: limits::DATABASE_CACHE_BYTES,
             },
-            retention: Retention { resume_s: 3_600, resume_push_s: 86_400, offline_s: 0 },
+            retention: Retention { resume_s: 3_600, resume_push_s: 86_400, offline_days: 0 },
         }
     }
 }

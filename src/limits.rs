@@ -104,7 +104,7 @@ pub const LAZY_COMMIT_MS: u64 = 5_000;
 /// Unacknowledged stanzas at which a recipient is asked for an acknowledgement at once.
 pub const ASK_UNACKED: usize = 16;
 /// Milliseconds between two questions for an acknowledgement while fewer are unacknowledged.
-pub const ASK_PAUSE_MS: u64 = 1_000;
+pub const ASK_PAUSE_MS: u64 = 250;
 /// Milliseconds that a client may take to acknowledge before its connection counts as dead: the session then waits for
 /// resumption, and what was sent is not lost in a socket that nobody reads.
 pub const ACK_MS_MAX: u64 = 60_000;

@@ -539,12 +539,12 @@ fn a_reload_changes_certificates_and_drops_nobody() {
 fn the_cipher_follows_the_processor() {
     let folder = folder("cipher");
     for (order, wanted) in [
-        (CipherOrder::Aes, rustls::CipherSuite::TLS13_AES_256_GCM_SHA384),
+        (CipherOrder::Aes, rustls::CipherSuite::TLS13_AES_128_GCM_SHA256),
         (CipherOrder::Chacha, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
     ] {
         let certificates = Certificates::load(&config(&folder), None, order).expect("certificates");
         let name = ServerName::try_from("one.example").expect("name");
-        // rustls's client wishes AES-256 first.
+        // rustls's client wishes AES-256 first, which costs more and protects a chat no better.
         let mut client = ClientConnection::new(Arc::new(plain13()), name).expect("client");
         let (mut server, mut up, mut down) = (Tls::new(Start::Direct), Vec::new(), Vec::new());
         client.write_tls(&mut up).expect("vector");

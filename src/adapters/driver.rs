@@ -272,7 +272,7 @@ impl Driver {
                 Effect::Backup(query, file) => core.store.backup(query, file),
                 Effect::Derive(query, password) => self.spawn(self.clone().derive(query, password)),
                 Effect::Verify(query, credentials, password) => {
-                    self.spawn(self.clone().verify(query, credentials, password));
+                    self.spawn(self.clone().verify(query, *credentials, password));
                 }
                 Effect::Stop => self.stopping.set(true),
             }

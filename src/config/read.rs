@@ -1,299 +1,296 @@
-//! Reading settings from a TOML file and from the command line.
+//! Reads settings: the file over what is there, the command line over both.
 //!
-//! Invariant: every mistake is one line that names the place, the key, what was found and what would do; all of them are
-//! found in one go.
+//! Invariant: either every setting is right, or none is taken and each mistake has its line.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::PathBuf,
+};
 
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Certificate, Config, Registration,
+    Certificate, Config, checks,
     keys::{KEYS, Key},
+    nearest::nearest,
+    values::{self, Given, Wrong, shown},
 };
-use crate::wire::jid::{self, Jid};
 
-/// A value as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A string, or a bare word on the command line.
-    Text(String),
-    /// An integer.
-    Number(i64),
-    /// A list.
-    List(Vec<Value>),
-    /// Something that no setting takes.
-    Other(&'static str),
+/// Settings while they are read.
+pub(super) struct Draft {
+    /// All but the certificates.
+    pub(super) config: Config,
+    /// The certificate for all domains.
+    pub(super) tls: Half,
+    /// The certificates of single domains.
+    pub(super) certificates: BTreeMap<String, Half>,
 }
 
-impl Value {
-    fn describe(&self) -> String {
-        match self {
-            Value::Text(text) => format!("\"{text}\""),
-            Value::Number(number) => number.to_string(),
-            Value::List(items) => format!("a list of {}", items.len()),
-            Value::Other(what) => (*what).to_owned(),
-        }
-    }
+/// A certificate of which one half may be missing yet.
+#[derive(Default)]
+pub(super) struct Half {
+    /// PEM chain.
+    pub(super) certificate: Option<PathBuf>,
+    /// PEM private key.
+    pub(super) key: Option<PathBuf>,
+}
 
-    /// The text, or why not.
-    pub fn text(&self) -> Result<String, String> {
-        match self {
-            Value::Text(text) => Ok(text.clone()),
-            _ => Err("a string".into()),
-        }
+impl From<Certificate> for Half {
+    fn from(whole: Certificate) -> Half {
+        Half { certificate: Some(whole.certificate), key: Some(whole.key) }
     }
+}
 
-    /// A list of texts; one text alone is a list of one, and commas part a bare one.
-    pub fn texts(&self) -> Result<Vec<String>, String> {
-        match self {
-            Value::List(items) => items.iter().map(Value::text).collect(),
-            Value::Text(text) => {
-                Ok(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect())
+/// What has been read, and what was wrong with it.
+pub(super) struct Reading {
+    /// The settings so far.
+    pub(super) draft: Draft,
+    /// Where each key was given last, as an error begins.
+    places: BTreeMap<String, String>,
+    /// Keys whose value was refused: no check builds on them, or one mistake would be told twice.
+    failed: BTreeSet<String>,
+    /// One line each.
+    errors: Vec<String>,
+}
+
+/// Where the text comes from.
+#[derive(Clone, Copy)]
+struct Origin<'t> {
+    /// The file's name; `None`: the command line.
+    file: Option<&'t str>,
+    /// What spans point into.
+    source: &'t str,
+    /// Whether the value is a text without quotes.
+    bare: bool,
+}
+
+impl Origin<'_> {
+    /// `lampone.toml:7` or `--set`.
+    fn place(&self, at: usize) -> String {
+        match self.file {
+            Some(name) => {
+                let before = self.source.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+                format!("{name}:{}:", before + 1)
             }
-            _ => Err("a string or a list of strings".into()),
+            None => "--set".to_owned(),
         }
     }
-
-    /// A count between bounds.
-    pub fn count(&self, least: u64, most: u64) -> Result<u64, String> {
-        let number = match self {
-            Value::Number(number) => u64::try_from(*number).ok(),
-            Value::Text(text) => text.parse().ok(),
-            _ => None,
-        };
-        number.filter(|n| (least..=most).contains(n)).ok_or_else(|| format!("a number from {least} to {most}"))
-    }
-
-    /// Bytes: a number, or one with `KiB` or `MiB`.
-    pub fn bytes(&self, least: u64, most: u64) -> Result<u64, String> {
-        self.scaled(&[("KiB", 1024), ("MiB", 1024 * 1024)], least, most, "256 KiB")
-    }
-
-    /// Seconds: a number, or one with `s`, `m`, `h` or `d`.
-    pub fn seconds(&self, least: u64, most: u64) -> Result<u64, String> {
-        self.scaled(&[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)], least, most, "1h")
-    }
-
-    fn scaled(&self, units: &[(&str, u64)], least: u64, most: u64, example: &str) -> Result<u64, String> {
-        let number = match self {
-            Value::Number(number) => u64::try_from(*number).ok(),
-            Value::Text(text) => {
-                let unit = units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?.trim(), *scale)));
-                let (digits, scale) = unit.unwrap_or((text, 1));
-                digits.parse::<u64>().ok().and_then(|n| n.checked_mul(scale))
-            }
-            _ => None,
-        };
-        let fits = number.filter(|n| (least..=most).contains(n));
-        fits.ok_or_else(|| format!("{least} to {most}, such as \"{example}\""))
-    }
-
-    /// Addresses to listen on; `none` or an empty list closes the door.
-    pub fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
-        let texts = match self {
-            Value::Number(port) => vec![port.to_string()],
-            other => other.texts()?,
-        };
-        if texts.iter().any(|text| text == "none") && texts.len() == 1 {
-            return Ok(Vec::new());
-        }
-        texts.iter().map(|text| address(text)).collect()
-    }
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let port = |digits: &str| digits.parse::<u16>().ok().map(|port| (IpAddr::from(Ipv6Addr::UNSPECIFIED), port).into());
-    let parsed = text.parse().ok().or_else(|| port(text.strip_prefix(':').unwrap_or(text)));
-    parsed.ok_or_else(|| "\"[::]:5222\", \"192.0.2.1:5222\", \":5222\" or \"none\"".into())
-}
-
-/// One setting and where it stands.
-#[derive(Clone, Debug)]
-struct Setting {
-    place: String,
-    key: String,
-    value: Value,
 }
 
 impl Config {
-    /// Settings of a file (its name and text) over `base`, then those of the command line (`key=value`).
+    /// Reads a file, given as its name and text, over `base`, and then settings of the form `key=value` over that.
+    ///
+    /// The value of a setting is TOML, or else a text without quotes, in which commas part the items of a list.
     ///
     /// # Errors
-    /// One line for each mistake.
+    /// One line for each mistake, in the order of the text: file and line or `--set`, key, what was found and what
+    /// would do.
     pub fn read(file: Option<(&str, &str)>, sets: &[String], base: Config) -> Result<Config, Vec<String>> {
-        let mut faults = Vec::new();
-        let mut settings = Vec::new();
+        let mut reading = Reading::new(base);
         if let Some((name, text)) = file {
-            match DeTable::parse(text) {
-                Ok(table) => flatten(table.get_ref(), "", &|at| format!("{name}:{}", line(text, at)), &mut settings),
-                Err(error) => {
-                    let at = error.span().map_or(1, |span| line(text, span.start));
-                    faults.push(format!("{name}:{at}: {}", error.message().replace('\n', ", ")));
-                }
-            }
+            reading.file(name, text);
         }
         for set in sets {
-            match set.split_once('=') {
-                Some((key, value)) => settings.push(Setting {
-                    place: "--set".into(),
-                    key: key.trim().into(),
-                    value: command_line_value(value.trim()),
-                }),
-                None => faults.push(format!("--set {set}: no \"=\"; --set listen.c2s=:5222 would do")),
+            reading.set(set);
+        }
+        checks::run(&mut reading);
+        if reading.errors.is_empty() { Ok(reading.draft.finished()) } else { Err(reading.errors) }
+    }
+}
+
+impl Draft {
+    /// The settings; halves that are not whole are gone, but the checks have refused those.
+    fn finished(self) -> Config {
+        let whole = |half: Half| Some(Certificate { certificate: half.certificate?, key: half.key? });
+        let certificates = self.certificates.into_iter().filter_map(|(domain, half)| Some((domain, whole(half)?)));
+        Config { tls: whole(self.tls), certificates: certificates.collect(), ..self.config }
+    }
+}
+
+impl Reading {
+    fn new(mut base: Config) -> Reading {
+        let tls = base.tls.take().map(Half::from).unwrap_or_default();
+        let certificates = std::mem::take(&mut base.certificates);
+        let certificates = certificates.into_iter().map(|(domain, whole)| (domain, whole.into())).collect();
+        Reading {
+            draft: Draft { config: base, tls, certificates },
+            places: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Whether no value of these keys was refused.
+    pub(super) fn sound(&self, keys: &[&str]) -> bool {
+        !keys.iter().any(|key| self.failed.contains(*key))
+    }
+
+    /// Records what is wrong with a key that was read.
+    pub(super) fn refuse(&mut self, key: &str, what: &str) {
+        let place = self.places.get(key).map(|place| format!("{place} ")).unwrap_or_default();
+        self.errors.push(format!("{place}{key}: {what}"));
+    }
+
+    fn file(&mut self, name: &str, text: &str) {
+        let origin = Origin { file: Some(name), source: text, bare: false };
+        let (table, broken) = DeTable::parse_recoverable(text);
+        let mut found: Vec<(usize, String)> = Vec::new();
+        if broken.is_empty() {
+            self.table(origin, &mut Vec::new(), table.get_ref(), &mut found);
+        }
+        // What was made of broken text says little: only where it breaks is told.
+        for error in broken {
+            let span = error.span().unwrap_or_default();
+            let line = shown(text, line_around(text, span.start));
+            let what = error.message().replace('\n', ", ");
+            found.push((span.start, format!("{} no TOML: {what}; found {}", origin.place(span.start), line.trim())));
+        }
+        found.sort();
+        self.errors.extend(found.into_iter().map(|(_, line)| line));
+    }
+
+    fn set(&mut self, set: &str) {
+        let Some((name, text)) = set.split_once('=') else {
+            self.errors.push(format!("--set: found {}; give key=value", shown(set, 0..set.len())));
+            return;
+        };
+        let text = text.trim();
+        let (value, bare) = match DeValue::parse(text).map(|value| value.into_inner()) {
+            // No key takes the other kinds: `log=inf` and `data=2026-01-01` are texts.
+            Ok(value @ (DeValue::String(_) | DeValue::Integer(_) | DeValue::Array(_) | DeValue::Table(_))) => {
+                (value, false)
             }
+            _ => (DeValue::String(text.into()), true),
+        };
+        let origin = Origin { file: None, source: text, bare };
+        let mut path = set_path(name.trim());
+        let mut found = Vec::new();
+        self.entry(origin, &mut path, 0, (&value, 0..text.len()), &mut found);
+        self.errors.extend(found.into_iter().map(|(_, line)| line));
+    }
+
+    fn table<'t>(
+        &mut self,
+        origin: Origin<'t>,
+        path: &mut Vec<&'t str>,
+        table: &'t DeTable<'t>,
+        found: &mut Vec<(usize, String)>,
+    ) {
+        for (key, value) in table {
+            path.push(key.get_ref());
+            self.entry(origin, path, key.span().start, (value.get_ref(), value.span()), found);
+            path.pop();
         }
-        let mut config = base;
-        for setting in &settings {
-            if let Err(fault) = apply(&mut config, setting) {
-                faults.push(fault);
+    }
+
+    /// One key and its value, which may be a section with keys of its own.
+    fn entry<'t>(
+        &mut self,
+        origin: Origin<'t>,
+        path: &mut Vec<&'t str>,
+        at: usize,
+        (value, span): (&'t DeValue<'t>, Range<usize>),
+        found: &mut Vec<(usize, String)>,
+    ) {
+        if let Some(key) = KEYS.iter().find(|key| key.is_at(path)) {
+            return self.value(origin, path, key, at, (value, span), found);
+        }
+        let name = written(path);
+        if KEYS.iter().any(|key| key.is_below(path)) {
+            let DeValue::Table(table) = value else {
+                let inside: Vec<_> = KEYS.iter().filter(|key| key.is_below(path)).map(shown_name).collect();
+                let what = shown(origin.source, span);
+                let line = format!("{} {name}: found {what}; give its keys {}", origin.place(at), inside.join(", "));
+                return found.push((at, line));
+            };
+            return self.table(origin, path, table, found);
+        }
+        let near = nearest(path, matches!(value, DeValue::Table(_)));
+        let domain = path.get(1).filter(|_| path.len() > 2 && path[0] == "certificates");
+        let near_written = near.replace('*', &domain.map_or("\"example.org\"".into(), |domain| quoted(domain)));
+        found.push((at, format!("{} {name}: unknown key; the nearest is {near_written}", origin.place(at))));
+        self.failed.insert(near_written);
+    }
+
+    fn value<'t>(
+        &mut self,
+        origin: Origin<'t>,
+        path: &[&'t str],
+        key: &'static Key,
+        at: usize,
+        (value, span): (&'t DeValue<'t>, Range<usize>),
+        found: &mut Vec<(usize, String)>,
+    ) {
+        let mut name = written(path);
+        let mut domain = String::new();
+        if let (true, Some(part)) = (key.name.contains('*'), path.get(1)) {
+            match values::domain(part) {
+                Ok(prepared) => domain = prepared,
+                Err(why) => {
+                    let line = format!(
+                        "{} {name}: found {} ({why}); give a domain that is served",
+                        origin.place(at),
+                        quoted(part)
+                    );
+                    return found.push((at, line));
+                }
             }
+            // However it was spelt: the places and the checks know a domain by its prepared form.
+            name = key.written(&quoted(&domain));
         }
-        check(&mut config, &mut faults);
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
-    }
-}
-
-fn line(text: &str, at: usize) -> usize {
-    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
-}
-
-fn flatten(table: &DeTable<'_>, prefix: &str, place: &dyn Fn(usize) -> String, out: &mut Vec<Setting>) {
-    for (name, value) in table {
-        let quoted = name.get_ref().contains('.');
-        let name = if quoted { format!("\"{}\"", name.get_ref()) } else { name.get_ref().to_string() };
-        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
-        match value.get_ref() {
-            DeValue::Table(inner) => flatten(inner, &key, place, out),
-            other => out.push(Setting { place: place(value.span().start), key, value: convert(other) }),
+        self.places.insert(name.clone(), origin.place(at));
+        let given = Given { key, domain: &domain, value, span, source: origin.source, bare: origin.bare };
+        let Err(wrong) = (key.set)(&mut self.draft, &given) else {
+            // A later value that is right does not mend an earlier wrong one, but checks may build on it.
+            self.failed.remove(&name);
+            return;
+        };
+        for Wrong { at, found: what, why } in wrong {
+            let why = if why.is_empty() { why } else { format!(" ({why})") };
+            found.push((at, format!("{} {name}: found {what}{why}; give {}", origin.place(at), key.takes)));
         }
+        self.failed.insert(name);
     }
 }
 
-fn convert(value: &DeValue<'_>) -> Value {
-    match value {
-        DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Other("a huge number"), Value::Number)
-        }
-        DeValue::Array(items) => Value::List(items.iter().map(|item| convert(item.get_ref())).collect()),
-        DeValue::Boolean(_) => Value::Other("a boolean"),
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
-        DeValue::Datetime(_) => Value::Other("a date"),
-        DeValue::Table(_) => Value::Other("a table"),
-    }
+fn shown_name(key: &Key) -> String {
+    key.written("\"example.org\"")
 }
 
-/// A TOML value if it is one, else the bare word.
-fn command_line_value(text: &str) -> Value {
-    match DeValue::parse(text) {
-        Ok(value) => match convert(value.get_ref()) {
-            Value::Other(_) => Value::Text(text.into()),
-            value => value,
-        },
-        Err(_) => Value::Text(text.into()),
-    }
+fn line_around(text: &str, at: usize) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let at = at.min(bytes.len());
+    let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |position| position + 1);
+    let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |position| at + position);
+    start..end
 }
 
-fn apply(config: &mut Config, setting: &Setting) -> Result<(), String> {
-    let wrong =
-        |wants: String| format!("{}: {} is {}; {wants} would do", setting.place, setting.key, setting.value.describe());
-    if let Some(rest) = setting.key.strip_prefix("certificates.") {
-        return certificate(config, rest, &setting.value).map_err(wrong);
+/// The path of a key on the command line. A domain in it needs no quotes though it has dots: it is all that stands
+/// between the first and the last.
+fn set_path(name: &str) -> Vec<&str> {
+    if let Some((section @ "certificates", rest)) = name.split_once('.') {
+        return match rest.rsplit_once('.').filter(|(_, last)| !last.ends_with(['"', '\''])) {
+            Some((domain, last)) => vec![section, domain.trim_matches(['"', '\'']), last],
+            None => vec![section, rest.trim_matches(['"', '\''])],
+        };
     }
-    match KEYS.iter().find(|key| key.name == setting.key) {
-        Some(key) => (key.set)(config, &setting.value).map_err(wrong),
-        None => Err(format!("{}: there is no key {}; {}", setting.place, setting.key, nearest(&setting.key))),
-    }
+    name.split('.').collect()
 }
 
-/// `"example.org".certificate` and `"example.org".key`.
-fn certificate(config: &mut Config, rest: &str, value: &Value) -> Result<(), String> {
-    let wants = || "[certificates.\"example.org\"] with certificate and key".to_owned();
-    let (domain, part) = rest.rsplit_once('.').ok_or_else(wants)?;
-    let domain = jid::prepare_domain(domain.trim_matches('"')).map_err(|_| wants())?.into_owned();
-    let entry = config.certificates.entry(domain).or_insert_with(|| Certificate::EMPTY);
-    match part {
-        "certificate" => entry.certificate = value.text()?.into(),
-        "key" => entry.key = value.text()?.into(),
-        _ => return Err(wants()),
-    }
-    Ok(())
+/// A part of a name in quotes.
+pub(super) fn quoted(part: &str) -> String {
+    format!("{part:?}")
 }
 
-fn nearest(wrong: &str) -> String {
-    let best = KEYS.iter().min_by_key(|key| distance(wrong, key.name));
-    match best.filter(|key| distance(wrong, key.name) <= wrong.len() / 2) {
-        Some(Key { name, .. }) => format!("did you mean {name}?"),
-        None => "the README lists them all".into(),
-    }
-}
-
-/// How many letters must change (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let change = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// What no single key can tell.
-fn check(config: &mut Config, faults: &mut Vec<String>) {
-    if config.domains.is_empty() {
-        faults.push("domain is empty; domain = \"home.example\" would do".into());
-    }
-    let pairs = config.certificates.iter().map(|(domain, files)| (format!("certificates.\"{domain}\""), files));
-    for (name, files) in pairs.chain(config.tls.iter().map(|files| ("tls".to_owned(), files))) {
-        for (part, file) in [("certificate", &files.certificate), ("key", &files.key)] {
-            if file.as_os_str().is_empty() {
-                faults.push(format!("{name}.{part} is missing; certificate and key belong together"));
-            }
-        }
-    }
-    let served = config.domains.clone();
-    for admin in &config.admins {
-        let domain = Jid::parse(admin).map(|jid| jid.domain().to_owned()).unwrap_or_default();
-        if !served.contains(&domain) {
-            faults.push(format!("admins holds {admin}, whose domain is not served here; {} is", served.join(", ")));
-        }
-    }
-    let mut all: Vec<_> = config.listen.c2s.iter().chain(&config.listen.c2s_tls).collect();
-    all.sort();
-    for pair in all.windows(2).filter(|pair| pair[0] == pair[1] && pair[0].port() != 0) {
-        faults.push(format!("listen: {} stands there twice; each door needs a port of its own", pair[0]));
-    }
-}
-
-/// Prepared domains.
-pub fn domains(value: &Value) -> Result<Vec<String>, String> {
-    let wants = || "a domain such as \"home.example\", or a list of them".to_owned();
-    let texts = value.texts()?;
-    let prepared = texts.iter().map(|text| jid::prepare_domain(text).map(|d| d.into_owned()).map_err(|_| wants()));
-    prepared.collect::<Result<Vec<_>, _>>().and_then(|all| if all.is_empty() { Err(wants()) } else { Ok(all) })
-}
-
-/// Bare addresses of accounts.
-pub fn accounts(value: &Value) -> Result<Vec<String>, String> {
-    let wants = || "addresses such as \"anna@home.example\"".to_owned();
-    let parse = |text: &String| match Jid::parse(text) {
-        Ok(jid) if jid.is_bare() && jid.local().is_some() => Ok(jid.as_str().to_owned()),
-        _ => Err(wants()),
+/// A path as it is written in a file: parts that are no bare keys (TOML, Keys) stand in quotes.
+fn written(path: &[&str]) -> String {
+    let is_bare = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
     };
-    value.texts()?.iter().map(parse).collect()
-}
-
-/// Who may make an account.
-pub fn registration(value: &Value) -> Result<Registration, String> {
-    match value.text()?.as_str() {
-        "closed" => Ok(Registration::Closed),
-        "invited" => Ok(Registration::Invited),
-        _ => Err("\"closed\" or \"invited\"".into()),
-    }
+    let parts: Vec<String> = path
+        .iter()
+        .map(|part| if is_bare(part) { (*part).to_owned() } else { shown(&quoted(part), 0..quoted(part).len()) })
+        .collect();
+    parts.join(".")
 }

@@ -204,8 +204,8 @@ impl Overlay {
     pub fn forget(&mut self, key: &[u8]) {
         if self.entry(key).is_none_or(|entry| entry.value.is_some()) {
             self.write(Op::Remove(key), false, false);
-            self.open_undo.received.push(key.into());
         }
+        self.open_undo.received.push(key.into());
     }
 
     fn write(&mut self, op: Op<'_>, fresh: bool, urgent: bool) {
@@ -409,11 +409,9 @@ mod tests {
                         model.remove(&key);
                         received.push((next, key));
                     }
-                    Step::Take => {
-                        if overlay.take_batch(BatchId(next)).is_some() {
-                            before.push((next, std::mem::replace(&mut open_before, model.clone())));
-                            next += 1;
-                        }
+                    Step::Take if overlay.take_batch(BatchId(next)).is_some() => {
+                        before.push((next, std::mem::replace(&mut open_before, model.clone())));
+                        next += 1;
                     }
                     Step::Commit if !before.is_empty() => {
                         let (id, _) = before.remove(0);

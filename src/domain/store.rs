@@ -9,13 +9,16 @@ use std::{
 
 use super::overlay::{Layer, Overlay};
 
+/// Looks at one row of a scan: its key and value.
+pub type Visitor<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Reads of the database as of the last flush. Every scan is bounded by its caller.
 pub trait View {
     /// The value under `key`.
     fn read(&self, key: &[u8]) -> Option<Vec<u8>>;
 
     /// Visits the rows with `from <= key < to` in ascending order (descending if `back`) until the visitor breaks.
-    fn scan(&self, from: &[u8], to: &[u8], back: bool, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>);
+    fn scan(&self, from: &[u8], to: &[u8], back: bool, visit: Visitor<'_>);
 }
 
 /// The database and, over it, all that was written since.

@@ -40,7 +40,7 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     let under_way = under_way(ctx, id, account, jid.bare_str());
     let (messages, last) = read_page(account, backlog.next, ctx);
     let next = messages.last().map(|message| MessageId(message.id.0 + 1));
-    let kept_s = ctx.config().retention.offline_s;
+    let kept_s = ctx.config().retention.offline_days.saturating_mul(86_400);
     let oldest = if kept_s == 0 { 0 } else { ctx.wall_us.saturating_sub(kept_s.saturating_mul(1_000_000)) };
     let (messages, stale): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| message.id.0 >= oldest);
     for message in stale {

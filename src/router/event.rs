@@ -105,7 +105,7 @@ pub enum Effect {
     /// Derive credentials on a pool thread; answered by `Derived`.
     Derive(QueryId, Zeroizing<String>),
     /// Compare a password on a pool thread, in a time that tells nothing; answered by `Verified`.
-    Verify(QueryId, Credentials, Zeroizing<String>),
+    Verify(QueryId, Box<Credentials>, Zeroizing<String>),
     /// Write a consistent copy of the store to this file; answered by `BackedUp`.
     Backup(QueryId, PathBuf),
     /// All streams are closed and all is durable: end the process.

@@ -50,7 +50,7 @@ impl Router {
             let card = service.card();
             for handles in card.iq {
                 if let Some(other) = iq.insert(*handles, at) {
-                    let other: &Box<dyn Service> = &services[other];
+                    let other: &dyn Service = &*services[other];
                     panic!("{} and {} both claim {handles:?}", other.card().name, card.name);
                 }
             }

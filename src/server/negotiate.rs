@@ -340,7 +340,7 @@ impl Server {
             return self.throttled(env, id);
         };
         let query = self.core.query();
-        self.core.effects.push(Effect::Verify(query, credentials, check.password));
+        self.core.effects.push(Effect::Verify(query, Box::new(credentials), check.password));
         self.questions.verdicts.insert(query, (id, check.verdict));
         if let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) {
             secured.handshake = Handshake::Checking;

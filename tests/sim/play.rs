@@ -467,6 +467,7 @@ impl Play {
     }
 
     /// Both sides of every subscription agree.
+    #[expect(clippy::needless_range_loop, reason = "two accounts are compared, by number")]
     fn check_rosters(&mut self) {
         let mut states: BTreeMap<(usize, usize), String> = BTreeMap::new();
         for who in [0, 2, 3, 4] {

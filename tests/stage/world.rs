@@ -87,7 +87,7 @@ struct Line {
 
 enum Question {
     Derive(QueryId, String),
-    Verify(QueryId, Credentials, String),
+    Verify(QueryId, Box<Credentials>, String),
 }
 
 /// The house and everything around it.

@@ -60,6 +60,8 @@ pub struct Client {
     pub acked: u32,
     /// Stanzas received since `<enabled/>`.
     handled: u32,
+    /// Stream management is on.
+    counts: bool,
     pub socket: TcpStream,
     tls: ClientConnection,
     input: Vec<u8>,
@@ -85,6 +87,7 @@ impl Client {
             sent: 0,
             acked: 0,
             handled: 0,
+            counts: false,
             socket,
             tls,
             input: Vec::new(),
@@ -126,8 +129,13 @@ impl Client {
         Ok(())
     }
 
-    /// Closes the stream politely; what was not yet acknowledged is not waited for.
+    /// Closes the stream politely: what was received is acknowledged first (XEP-0198 §4); what the server has not
+    /// acknowledged is not waited for.
     pub fn close(&mut self) {
+        if self.counts {
+            let handled = self.handled;
+            self.write(&format!("<a xmlns='urn:xmpp:sm:3' h='{handled}'/>"));
+        }
         self.write("</stream:stream>");
         self.tls.send_close_notify();
         let _ = self.flush();
@@ -228,6 +236,7 @@ impl Client {
                 }
                 if setting.sm {
                     self.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+                    self.counts = true;
                     self.stage = Stage::Enabling;
                 } else {
                     self.live(setting, news);

@@ -588,6 +588,8 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
             let at = at.index(bytes.len());
             match what {
                 0 => drop(bytes.splice(at..at, SPICE[spice].iter().copied())),
+                // The other parser refuses a carriage return in the name of a namespace, which XML makes a space.
+                1 if byte == b'\r' => {}
                 1 => bytes[at] = byte,
                 _ => drop(bytes.remove(at)),
             }
