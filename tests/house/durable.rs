@@ -79,3 +79,32 @@ fn one_flush_of_the_disk_serves_all_who_wrote_at_once() {
     world.drive();
     assert_eq!(world.disk.commits - before, 1);
 }
+
+#[test]
+fn an_answer_waits_for_the_writes_of_an_earlier_request_that_it_relies_on() {
+    let mut world = World::new(&["romeo"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    world.disk.held = true;
+    let block = "<block xmlns='urn:xmpp:blocking'><item jid='tybalt@capulet.lit'/></block>";
+    for id in ["first", "again"] {
+        romeo.send(&mut world, &format!("<iq type='set' id='{id}'>{block}</iq>"));
+        world.drive();
+    }
+    assert_eq!(romeo.elements(&mut world), []);
+    world.disk.refuse_in = Some(0);
+    world.disk.held = false;
+    let answers = romeo.elements(&mut world);
+    let errors = answers.iter().filter(|e| e.name == "iq" && e.get("type") == Some("error"));
+    assert_eq!(errors.count(), 2, "{answers:?}");
+}
+
+#[test]
+fn a_subscription_that_the_disk_refuses_comes_back() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    world.drive();
+    world.disk.refuse_in = Some(0);
+    romeo.send(&mut world, "<presence type='subscribe' to='juliet@capulet.lit' id='s'/>");
+    let answers = romeo.elements(&mut world);
+    assert!(answers.iter().any(|p| p.get("id") == Some("s") && p.get("type") == Some("error")), "{answers:?}");
+}
