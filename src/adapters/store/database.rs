@@ -230,19 +230,20 @@ pub fn migrate(
     Ok(())
 }
 
+/// The table as one read transaction sees it.
+type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 /// Reads of the database, on the main thread.
 pub struct DatabaseView {
     database: Arc<redb::Database>,
     generation: Arc<AtomicU64>,
-    table: RefCell<Option<(u64, ReadOnlyTable<&'static [u8], &'static [u8]>)>>,
+    /// With the generation that it shows.
+    table: RefCell<Option<(u64, Table)>>,
 }
 
 impl DatabaseView {
     /// The table as of the last change; kept open between changes, which are a minute apart.
-    fn with<R>(
-        &self,
-        read: impl FnOnce(&ReadOnlyTable<&'static [u8], &'static [u8]>) -> Result<R, redb::Error>,
-    ) -> Option<R> {
+    fn with<R>(&self, read: impl FnOnce(&Table) -> Result<R, redb::Error>) -> Option<R> {
         let generation = self.generation.load(Ordering::Acquire);
         let mut kept = self.table.borrow_mut();
         let outcome = (|| {
@@ -310,21 +311,21 @@ impl StorageBackend for Counting {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        Ok(self.file.read_exact_at(out, offset)?)
+        self.file.read_exact_at(out, offset)
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        Ok(self.file.set_len(len)?)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
         self.wear.synced();
-        Ok(self.file.sync_data()?)
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         self.wear.wrote(data.len());
-        Ok(self.file.write_all_at(data, offset)?)
+        self.file.write_all_at(data, offset)
     }
 }
 
