@@ -11,8 +11,8 @@ use super::settings::Sources;
 #[argh(
     example = "Start a server, with data in ./lampone-data:\n  {command_name} serve --domain home.example",
     example = "Make an account on it; the password is asked for:\n  {command_name} user add anna",
-    note = "All commands but serve, check, plan and version speak to a running server through its administration socket, which root and the server's own user may use. Give them the same --config, --data and --domain.",
-    note = "Settings are read from lampone.toml in the data directory, or from /etc/lampone.toml. `{command_name} COMMAND --help` tells more.",
+    note = "All commands but serve, check, plan and version speak to a running server\n  through its administration socket, which root and the server's own user may\n  use. Name the server by the same --config or --data.",
+    note = "Settings are read from lampone.toml in the data directory, or from\n  /etc/lampone.toml. `{command_name} COMMAND --help` tells more.",
     error_code(0, "It is done."),
     error_code(1, "It is not done; standard error says why."),
     error_code(2, "The command line was not understood.")
@@ -115,7 +115,7 @@ command! {
     #[argh(
         subcommand,
         name = "add",
-        note = "A file has one account a line: the address, a space or tab, the password. Empty lines and lines that begin with # are skipped. Nothing is added if there is a mistake in the file."
+        note = "A file has one account a line: the address, a space or tab, the password.\n  Empty lines and lines that begin with # are skipped. Nothing is added if there\n  is a mistake in the file."
     )]
     Add {
         /// the address, or its part before the @

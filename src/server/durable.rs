@@ -56,6 +56,8 @@ impl Server {
         if may && (urgent || lazy && now) {
             let batch = BatchId(self.core.open_batch);
             if let Some(bytes) = self.core.overlay.take_batch(batch) {
+                self.core.counters.commits += 1;
+                self.core.counters.commit_bytes += bytes.len() as u64;
                 self.core.effects.push(Effect::Commit(batch, bytes));
                 self.core.open_batch += 1;
                 self.durable.in_flight += 1;
