@@ -89,7 +89,7 @@ fn add_all(command: &args::Add, file: &Path) -> Result<(), Mistakes> {
 }
 
 /// Adds them with some requests under way; a line for each that failed.
-fn add_pipelined(client: &mut Client, users: &[(Jid, &str)], is_admin: bool) -> Result<Vec<String>, Mistakes> {
+fn add_pipelined(client: &mut Client, users: &[NewUser<'_>], is_admin: bool) -> Result<Vec<String>, Mistakes> {
     let mut under_way: BTreeMap<u64, &Jid> = BTreeMap::new();
     let mut failed = Vec::new();
     let mut waiting = users.iter();
@@ -123,9 +123,12 @@ fn read_users(file: &Path) -> io::Result<Zeroizing<String>> {
     }
 }
 
+/// An account to make, with its password.
+type NewUser<'a> = (Jid, &'a str);
+
 /// Accounts of a file, or all mistakes with their line numbers: an address, a space or tab, a password, which may have
 /// spaces inside.
-fn parse_users<'a>(text: &'a str, domain: &str) -> Result<Vec<(Jid, &'a str)>, Vec<(usize, String)>> {
+fn parse_users<'a>(text: &'a str, domain: &str) -> Result<Vec<NewUser<'a>>, Vec<(usize, String)>> {
     let mut users = Vec::new();
     let mut seen = BTreeSet::new();
     let mut mistakes = Vec::new();
