@@ -35,7 +35,10 @@ pub fn obtain(from_stdin: bool, whose: &str) -> Result<Zeroizing<String>, String
 
 fn first_line(input: &mut dyn BufRead) -> Result<Zeroizing<String>, String> {
     let mut line = Zeroizing::new(String::with_capacity(BYTES_MAX + 3));
-    let told = |e| format!("standard input: {e}");
+    let told = |e: io::Error| match e.kind() {
+        io::ErrorKind::InvalidData => "the password is not valid UTF-8".to_owned(),
+        _ => format!("standard input: {e}"),
+    };
     input.take(BYTES_MAX as u64 + 2).read_line(&mut line).map_err(told)?;
     let length = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(length);

@@ -178,12 +178,20 @@ pub fn remove(command: &args::Remove) -> Result<(), Mistakes> {
 /// # Errors
 /// No server runs, or it refused.
 pub fn list(sources: &Sources) -> Result<(), Mistakes> {
-    let done = Client::connect(sources)?.command(LIST, Vec::new()).map_err(|line| vec![line])?;
-    for note in &done.notes {
-        eprintln!("lampone: {}", print::shown(note));
+    let mut client = Client::connect(sources)?;
+    let mut after: Option<String> = None;
+    loop {
+        let from_there = after.take().map(|jid| Field::plain("{urn:lampone:admin}after", jid));
+        let done = client.command(LIST, from_there.into_iter().collect()).map_err(|line| vec![line])?;
+        let form = done.form.as_ref();
+        let users: Vec<&str> = form.map(|form| form.values("registereduserjids").collect()).unwrap_or_default();
+        print::out(&users.iter().map(|jid| format!("{}\n", print::shown(jid))).collect::<String>())?;
+        // A note says that the list was cut; the next page begins behind its last address.
+        match users.last() {
+            Some(last) if !done.notes.is_empty() => after = Some((*last).to_owned()),
+            _ => return Ok(()),
+        }
     }
-    let form = done.form.unwrap_or_else(|| Form::new(crate::wire::form::FormType::Result));
-    print::out(&form.values("registereduserjids").map(|jid| format!("{}\n", print::shown(jid))).collect::<String>())
 }
 
 /// `lampone user show`.

@@ -19,6 +19,9 @@ use crate::{
 /// field can have.
 const IS_ADMIN: &str = "{urn:lampone:admin}admin";
 
+/// Address after which a list of users goes on: our addition to the form of XEP-0133 §4.18.
+const AFTER: &str = "{urn:lampone:admin}after";
+
 /// Commands about accounts.
 pub(super) static COMMANDS: &[Command] = &[
     Command { node: "http://jabber.org/protocol/admin#add-user", name: "Add user", form: Some(add_form), run: add },
@@ -211,7 +214,9 @@ fn most(call: &Call<'_>) -> Result<usize, StanzaError> {
 fn registered_list(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     let most = most(call)?;
     let domain = call.iq.domain;
-    let users = accounts::list(&ctx.store(), domain, None, most + 1);
+    let after = call.form.value(AFTER).map(Jid::parse).transpose();
+    let after = after.map_err(|_| StanzaError::new(Condition::JidMalformed))?;
+    let users = accounts::list(&ctx.store(), domain, after.as_ref().and_then(Jid::local), most + 1);
     let users = users.into_iter().map(|(local, _)| format!("{local}@{domain}")).collect();
     Ok(listed("registereduserjids", users, most))
 }

@@ -317,6 +317,9 @@ fn users_are_counted_and_listed() {
         house.send(bard, &execute(&format!("{ADMIN}get-registered-users-list"), "", &submit(&[("max_items", &["2"])])));
     assert!(result_of(&cut).contains("<note type='warn'>"), "{cut:?}");
     assert_eq!(form_of(&cut).values("registereduserjids").count(), 2);
+    let rest =
+        ask(&mut house, "get-registered-users-list", &submit(&[("{urn:lampone:admin}after", &["juliet@capulet.lit"])]));
+    assert_eq!(rest.values("registereduserjids").collect::<Vec<_>>(), ["romeo@capulet.lit"]);
 }
 
 #[test]
