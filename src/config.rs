@@ -1,6 +1,19 @@
 //! Typed settings. One TOML file holds what differs from the defaults; every key can be given on the command line.
+//!
+//! Source: TOML 1.1 for the file; the keys are our own and stand in one table, `config/keys.rs`.
+//! Invariant: nothing here opens a file or looks at the environment; [`Config::read`] is given text.
+
+mod checks;
+mod keys;
+mod nearest;
+mod read;
+#[cfg(test)]
+mod tests;
+mod values;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+pub use keys::reference;
 
 use crate::limits;
 

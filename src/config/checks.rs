@@ -1,0 +1,97 @@
+//! Checks of settings against each other, when all are read.
+//!
+//! Invariant: what passes here can be served; a key whose value was refused is not blamed a second time.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::read::{Half, Reading, quoted};
+
+/// Runs all checks.
+pub(super) fn run(reading: &mut Reading) {
+    domains(reading);
+    certificates(reading);
+    addresses(reading);
+}
+
+fn served(reading: &Reading, domain: &str) -> bool {
+    reading.draft.config.serves(domain)
+}
+
+/// There is a domain, and the admins live on one of ours.
+fn domains(reading: &mut Reading) {
+    if !reading.sound(&["domain"]) {
+        return;
+    }
+    if reading.draft.config.domains.is_empty() {
+        return reading.refuse("domain", "found none; give at least one domain such as \"example.org\"");
+    }
+    for admin in reading.draft.config.admins.clone() {
+        let domain = admin.split_once('@').map_or(admin.as_str(), |(_, domain)| domain);
+        if reading.sound(&["admins"]) && !served(reading, domain) {
+            let ours = reading.draft.config.domains.join(", ");
+            let what =
+                format!("found \"{admin}\", whose domain is not served; give accounts of {ours}, or add it to domain");
+            reading.refuse("admins", &what);
+        }
+    }
+}
+
+/// Certificates have their keys, and their domains are served.
+fn certificates(reading: &mut Reading) {
+    let mut names = vec![("tls".to_owned(), None)];
+    names.extend(
+        reading
+            .draft
+            .certificates
+            .keys()
+            .map(|domain| (format!("certificates.{}", quoted(domain)), Some(domain.clone()))),
+    );
+    for (name, domain) in names {
+        let (certificate, key) = (format!("{name}.certificate"), format!("{name}.key"));
+        if !reading.sound(&[&certificate, &key]) {
+            continue;
+        }
+        let half = match &domain {
+            None => &reading.draft.tls,
+            Some(domain) => &reading.draft.certificates[domain],
+        };
+        match half {
+            Half { certificate: Some(_), key: None } => {
+                reading.refuse(&certificate, &format!("found a certificate without its key; give {key} as well"));
+            }
+            Half { certificate: None, key: Some(_) } => {
+                reading.refuse(&key, &format!("found a key without its certificate; give {certificate} as well"));
+            }
+            _ => {}
+        }
+        if let Some(domain) = domain.filter(|domain| reading.sound(&["domain"]) && !served(reading, domain)) {
+            let part = if reading.draft.certificates[&domain].certificate.is_some() { certificate } else { key };
+            let ours = reading.draft.config.domains.join(", ");
+            let what = format!("found a domain that is not served; give one of {ours}, or add it to domain");
+            reading.refuse(&part, &what);
+        }
+    }
+}
+
+/// No address is asked for twice: the second listener would not get it.
+fn addresses(reading: &mut Reading) {
+    let listen = reading.draft.config.listen.clone();
+    let all: Vec<(&str, SocketAddr)> = (listen.c2s.iter().map(|address| ("listen.c2s", *address)))
+        .chain(listen.c2s_tls.iter().map(|address| ("listen.c2s_tls", *address)))
+        .collect();
+    for (i, (key, address)) in all.iter().enumerate() {
+        let clash = all[..i].iter().find(|(_, other)| overlap(*address, *other));
+        if let Some((other_key, other)) = clash.filter(|(other, _)| reading.sound(&[key, other])) {
+            let what = format!("found {address}, which {other_key} takes with {other}; give another address or port");
+            reading.refuse(key, &what);
+        }
+    }
+}
+
+/// Whether two listeners would want the same: `[::]` takes every address of its port, `0.0.0.0` all of IPv4.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let takes = |a: IpAddr, b: IpAddr| a == b || (a.is_unspecified() && (a.is_ipv6() || b.is_ipv4()));
+    let (one, other) = (a.ip().to_canonical(), b.ip().to_canonical());
+    // Port 0 is whichever is free.
+    a.port() == b.port() && a.port() != 0 && (takes(one, other) || takes(other, one))
+}

@@ -1,0 +1,291 @@
+//! Every key of the settings, once: the reader, the suggestions and the README's reference all come from this table.
+//!
+//! Invariant: a default written here, read back, is the default of `Config`; a test holds the two together.
+
+use std::path::PathBuf;
+
+use super::{
+    Registration,
+    read::{Draft, Half},
+    values::{Given, Wrong},
+};
+use crate::limits;
+
+/// One setting.
+pub(super) struct Key {
+    /// Dotted name; `*` stands for a domain.
+    pub(super) name: &'static str,
+    /// What it takes, as the end of a sentence that begins with "give".
+    pub(super) takes: &'static str,
+    /// Its default as TOML; empty where there is none.
+    pub(super) default: &'static str,
+    /// What it means, for the reference.
+    pub(super) doc: &'static str,
+    /// Puts a value in its place.
+    pub(super) set: fn(&mut Draft, &Given<'_>) -> Result<(), Vec<Wrong>>,
+}
+
+/// What a domain is called in the reference.
+const SAMPLE_DOMAIN: &str = "\"example.org\"";
+/// The smallest bound of a stanza that a server may set, RFC 6120 §13.12.
+const STANZA_BYTES_MIN: u64 = 10_000;
+/// The largest: what one batch to the store holds, so that every stanza that may be sent can be kept.
+const STANZA_BYTES_CAP: u64 = limits::BATCH_BYTES_MAX as u64;
+/// Connections, failures or messages: more is a slip of the keyboard.
+const COUNT_MAX: u64 = 1_000_000;
+/// The smallest cache that the database can work with.
+const CACHE_BYTES_MIN: u64 = 64 * 1024;
+/// 1 GiB: the whole database of a house fits.
+const CACHE_BYTES_CAP: u64 = 1024 * 1024 * 1024;
+/// Longest wait for a resumption: 30 days.
+const RESUME_S_MAX: u64 = 30 * 86_400;
+/// A hundred years.
+const DAYS_MAX: u64 = 36_500;
+
+const PATH: &str = "a path in quotes";
+const ADDRESSES: &str = "an address such as \"127.0.0.1:5222\", \"[::]:5222\" or \":5222\", a port, a list of those, \
+                         or \"none\"";
+const URIS: &str = "a URI such as \"mailto:admin@example.org\" or a list of them";
+const COUNT: &str = "a whole number from 1 to 1000000";
+const DURATION: &str = "seconds, or a time such as \"30m\", \"1h\" or \"2d\", up to 30 days";
+
+/// All keys, in the order of the reference.
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        name: "domain",
+        takes: "a domain such as \"example.org\" or a list of them",
+        default: "\"localhost\"",
+        doc: "The domains that are served; the first is the default one.",
+        set: |draft, given| given.domains().map(|domains| draft.config.domains = domains),
+    },
+    Key {
+        name: "data",
+        takes: PATH,
+        default: "\"lampone-data\"",
+        doc: "The folder that everything is kept in.",
+        set: |draft, given| given.path().map(|path| draft.config.data = path),
+    },
+    Key {
+        name: "listen.c2s",
+        takes: ADDRESSES,
+        default: "\"[::]:5222\"",
+        doc: "Where clients connect that begin TLS with STARTTLS. `[::]` serves IPv4 as well.",
+        set: |draft, given| given.addresses().map(|addresses| draft.config.listen.c2s = addresses),
+    },
+    Key {
+        name: "listen.c2s_tls",
+        takes: ADDRESSES,
+        default: "\"[::]:5223\"",
+        doc: "Where clients connect that begin with TLS.",
+        set: |draft, given| given.addresses().map(|addresses| draft.config.listen.c2s_tls = addresses),
+    },
+    Key {
+        name: "listen.admin",
+        takes: PATH,
+        default: "",
+        doc: "The socket of the administration commands; without it, `admin.sock` in the data folder.",
+        set: |draft, given| given.path().map(|path| draft.config.listen.admin = Some(path)),
+    },
+    Key {
+        name: "tls.certificate",
+        takes: PATH,
+        default: "",
+        doc: "The PEM file of the certificate and its chain, for every domain that has none of its own; without it, \
+              a self-signed one is made.",
+        set: |draft, given| given.path().map(|path| draft.tls.certificate = Some(path)),
+    },
+    Key {
+        name: "tls.key",
+        takes: PATH,
+        default: "",
+        doc: "The PEM file of its private key.",
+        set: |draft, given| given.path().map(|path| draft.tls.key = Some(path)),
+    },
+    Key {
+        name: "certificates.*.certificate",
+        takes: PATH,
+        default: "",
+        doc: "The certificate of one domain.",
+        set: |draft, given| set_half(draft, given, |half| &mut half.certificate),
+    },
+    Key {
+        name: "certificates.*.key",
+        takes: PATH,
+        default: "",
+        doc: "The private key of one domain.",
+        set: |draft, given| set_half(draft, given, |half| &mut half.key),
+    },
+    Key {
+        name: "admins",
+        takes: "an address such as \"anna@example.org\" or a list of them",
+        default: "[]",
+        doc: "Accounts that may give administration commands.",
+        set: |draft, given| given.accounts().map(|accounts| draft.config.admins = accounts),
+    },
+    contact("contact.abuse", "Where abuse is reported (XEP-0157, as all contacts)."),
+    contact("contact.admin", "Who runs the server."),
+    contact("contact.feedback", "Where opinions are welcome."),
+    contact("contact.sales", "Where the server's services are sold."),
+    contact("contact.security", "Where weaknesses are reported."),
+    contact("contact.status", "Where outages are announced."),
+    contact("contact.support", "Where help is given."),
+    Key {
+        name: "log",
+        takes: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        default: "\"info\"",
+        doc: "How much is logged.",
+        set: |draft, given| {
+            use log::LevelFilter::{Debug, Error, Info, Trace, Warn};
+            let levels = [("error", Error), ("warn", Warn), ("info", Info), ("debug", Debug), ("trace", Trace)];
+            given.choice(&levels).map(|level| draft.config.log = level)
+        },
+    },
+    Key {
+        name: "registration.policy",
+        takes: "\"closed\" or \"invited\"",
+        default: "\"invited\"",
+        doc: "Who may make an account: only the admin, or whoever holds an invitation.",
+        set: |draft, given| {
+            let policies = [("closed", Registration::Closed), ("invited", Registration::Invited)];
+            given.choice(&policies).map(|policy| draft.config.registration = policy)
+        },
+    },
+    Key {
+        name: "limits.stanza_bytes",
+        takes: "bytes, or a size such as \"256 KiB\", from 10000 (RFC 6120 §13.12) to 1 MiB",
+        default: "\"256 KiB\"",
+        doc: "The largest stanza.",
+        set: |draft, given| {
+            let bytes = given.size(STANZA_BYTES_MIN, STANZA_BYTES_CAP)?;
+            draft.config.limits.stanza_bytes = bytes;
+            Ok(())
+        },
+    },
+    Key {
+        name: "limits.streams",
+        takes: COUNT,
+        default: "8192",
+        doc: "Connections at once.",
+        set: |draft, given| given.count(1, COUNT_MAX).map(|count| draft.config.limits.streams = count as usize),
+    },
+    Key {
+        name: "limits.failures_per_address",
+        takes: COUNT,
+        default: "20",
+        doc: "Failed sign-ins in a row from one address before it is delayed.",
+        set: |draft, given| {
+            given.count(1, COUNT_MAX).map(|count| draft.config.limits.failures_per_address = count as u32)
+        },
+    },
+    Key {
+        name: "limits.failures_per_account",
+        takes: COUNT,
+        default: "10",
+        doc: "Failed sign-ins in a row for one account before it is delayed.",
+        set: |draft, given| {
+            given.count(1, COUNT_MAX).map(|count| draft.config.limits.failures_per_account = count as u32)
+        },
+    },
+    Key {
+        name: "limits.offline_messages",
+        takes: "a whole number from 0 to 1000000",
+        default: "2000",
+        doc: "Messages kept for one account that is absent.",
+        set: |draft, given| {
+            given.count(0, COUNT_MAX).map(|count| draft.config.limits.offline_messages = count as usize)
+        },
+    },
+    Key {
+        name: "limits.cache_bytes",
+        takes: "bytes, or a size such as \"2 MiB\", from 64 KiB to 1 GiB",
+        default: "\"2 MiB\"",
+        doc: "Memory that the database keeps pages in.",
+        set: |draft, given| {
+            let bytes = given.size(CACHE_BYTES_MIN, CACHE_BYTES_CAP)?;
+            draft.config.limits.cache_bytes = bytes;
+            Ok(())
+        },
+    },
+    Key {
+        name: "retention.resume",
+        takes: DURATION,
+        default: "\"1h\"",
+        doc: "How long a session waits for its client to come back (XEP-0198).",
+        set: |draft, given| given.seconds(RESUME_S_MAX).map(|seconds| draft.config.retention.resume_s = seconds),
+    },
+    Key {
+        name: "retention.resume_push",
+        takes: DURATION,
+        default: "\"1d\"",
+        doc: "The same for a client that is woken by push.",
+        set: |draft, given| given.seconds(RESUME_S_MAX).map(|seconds| draft.config.retention.resume_push_s = seconds),
+    },
+    Key {
+        name: "retention.offline_days",
+        takes: "a whole number of days from 0 (for ever) to 36500",
+        default: "0",
+        doc: "How long an undelivered message is kept; 0: for ever.",
+        set: |draft, given| given.count(0, DAYS_MAX).map(|days| draft.config.retention.offline_days = days),
+    },
+];
+
+/// One role of XEP-0157 §3; its field is the role with `-addresses` behind it.
+const fn contact(name: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        takes: URIS,
+        default: "[]",
+        doc,
+        set: |draft, given| {
+            let role = given.key.name.trim_start_matches("contact.");
+            let addresses = given.uris()?;
+            let field = format!("{role}-addresses");
+            // A form field without a value would promise a contact that is not there.
+            if addresses.is_empty() {
+                draft.config.contact.remove(&field);
+            } else {
+                draft.config.contact.insert(field, addresses);
+            }
+            Ok(())
+        },
+    }
+}
+
+fn set_half(
+    draft: &mut Draft,
+    given: &Given<'_>,
+    part: fn(&mut Half) -> &mut Option<PathBuf>,
+) -> Result<(), Vec<Wrong>> {
+    let path = given.path()?;
+    *part(draft.certificates.entry(given.domain.to_owned()).or_default()) = Some(path);
+    Ok(())
+}
+
+impl Key {
+    /// Whether a path of keys leads here.
+    pub(super) fn is_at(&self, path: &[&str]) -> bool {
+        self.name.split('.').count() == path.len() && self.is_below(path)
+    }
+
+    /// Whether a path of keys is the beginning of this name, or all of it.
+    pub(super) fn is_below(&self, path: &[&str]) -> bool {
+        let mut own = self.name.split('.');
+        path.iter().all(|part| own.next().is_some_and(|own| own == *part || own == "*"))
+    }
+
+    /// The name as it is written in a file, with a domain of the reader's choice.
+    pub(super) fn written(&self, domain: &str) -> String {
+        self.name.replace('*', domain)
+    }
+}
+
+/// The reference of all settings, a table in Markdown: what the README prints.
+pub fn reference() -> String {
+    let mut out = String::from("| key | default | value | meaning |\n|---|---|---|---|\n");
+    for key in KEYS {
+        let default = if key.default.is_empty() { "–".to_owned() } else { format!("`{}`", key.default) };
+        let name = key.written(SAMPLE_DOMAIN);
+        out.push_str(&format!("| `{name}` | {default} | {} | {} |\n", key.takes, key.doc));
+    }
+    out
+}

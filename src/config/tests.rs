@@ -1,0 +1,432 @@
+//! Tests of reading settings: every key, every kind of mistake, and the example that is shipped.
+
+use std::path::PathBuf;
+
+use super::{Certificate, Config, Registration, keys::KEYS, reference};
+
+const EXAMPLE: &str = include_str!("../../systemd/lampone.toml");
+
+fn file(text: &str) -> Result<Config, Vec<String>> {
+    Config::read(Some(("a.toml", text)), &[], Config::default())
+}
+
+fn sets(sets: &[&str]) -> Result<Config, Vec<String>> {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    Config::read(None, &sets, Config::default())
+}
+
+/// The mistakes of a file, one a line.
+fn mistakes(text: &str) -> String {
+    file(text).expect_err(text).join("\n")
+}
+
+/// The mistakes of settings on the command line.
+fn set_mistakes(given: &[&str]) -> String {
+    sets(given).expect_err(given[0]).join("\n")
+}
+
+fn sockets(list: &[&str]) -> Vec<std::net::SocketAddr> {
+    list.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// Settings of which no value is the default.
+fn all_different() -> Config {
+    file(
+        r#"
+        domain = ["Capulet.lit", "xn--mnchen-3ya.example"]
+        data = "/srv/lampone"
+        admins = ["Juliet@capulet.lit"]
+        log = "trace"
+        registration.policy = "closed"
+        [listen]
+        c2s = ["127.0.0.1:1", 2, ":3", "[::1]:4"]
+        c2s_tls = []
+        admin = "/run/lampone.sock"
+        [tls]
+        certificate = "chain.pem"
+        key = "key.pem"
+        [certificates."MÜNCHEN.example"]
+        certificate = "m.pem"
+        key = "m.key"
+        [contact]
+        abuse = ["mailto:a@capulet.lit", "xmpp:b@capulet.lit"]
+        admin = "mailto:c@capulet.lit"
+        feedback = "mailto:d@capulet.lit"
+        sales = "mailto:e@capulet.lit"
+        security = "mailto:f@capulet.lit"
+        status = "https://capulet.lit/"
+        support = "mailto:g@capulet.lit"
+        [limits]
+        stanza_bytes = "64 KiB"
+        streams = 10
+        failures_per_address = 11
+        failures_per_account = 12
+        offline_messages = 13
+        cache_bytes = "4MiB"
+        [retention]
+        resume = "30m"
+        resume_push = "2d"
+        offline_days = 14
+        "#,
+    )
+    .unwrap()
+}
+
+#[test]
+fn every_key_reaches_its_place() {
+    let config = all_different();
+    assert_eq!(config.domains, ["capulet.lit", "münchen.example"]);
+    assert_eq!(config.data, PathBuf::from("/srv/lampone"));
+    assert_eq!(config.admins, ["juliet@capulet.lit"]);
+    assert_eq!(config.log, log::LevelFilter::Trace);
+    assert_eq!(config.registration, Registration::Closed);
+    assert_eq!(config.listen.c2s, sockets(&["127.0.0.1:1", "[::]:2", "[::]:3", "[::1]:4"]));
+    assert_eq!(config.listen.c2s_tls, []);
+    assert_eq!(config.listen.admin, Some("/run/lampone.sock".into()));
+    assert_eq!(config.tls, Some(Certificate { certificate: "chain.pem".into(), key: "key.pem".into() }));
+    let munich = Certificate { certificate: "m.pem".into(), key: "m.key".into() };
+    assert_eq!(config.certificates, [("münchen.example".to_owned(), munich)].into());
+    assert_eq!(config.contact["abuse-addresses"], ["mailto:a@capulet.lit", "xmpp:b@capulet.lit"]);
+    assert_eq!(config.contact["status-addresses"], ["https://capulet.lit/"]);
+    let roles: Vec<_> = config.contact.keys().map(|role| role.trim_end_matches("-addresses")).collect();
+    assert_eq!(roles, ["abuse", "admin", "feedback", "sales", "security", "status", "support"]);
+    let limits = &config.limits;
+    assert_eq!((limits.stanza_bytes, limits.cache_bytes, limits.streams), (64 << 10, 4 << 20, 10));
+    assert_eq!((limits.failures_per_address, limits.failures_per_account, limits.offline_messages), (11, 12, 13));
+    let kept = &config.retention;
+    assert_eq!((kept.resume_s, kept.resume_push_s, kept.offline_days), (1_800, 172_800, 14));
+}
+
+#[test]
+fn the_defaults_in_the_table_are_the_defaults() {
+    assert_eq!(file(""), Ok(Config::default()));
+    let all: String = (KEYS.iter().filter(|key| !key.default.is_empty()))
+        .map(|key| format!("{} = {}\n", key.name, key.default))
+        .collect();
+    let changed = all_different();
+    // What has no default cannot be taken back by a file.
+    let kept = Config {
+        listen: super::Listen { admin: changed.listen.admin.clone(), ..Config::default().listen },
+        tls: changed.tls.clone(),
+        ..Config::default()
+    };
+    let base = Config { certificates: Default::default(), ..changed };
+    assert_eq!(Config::read(Some(("a.toml", &all)), &[], base), Ok(kept));
+}
+
+#[test]
+fn every_key_refuses_what_it_does_not_take_and_says_what_it_takes() {
+    for key in KEYS {
+        let name = key.written("\"localhost\"");
+        for value in ["true", "-1", "1.5", "{}", "2026-01-01", "[[ ]]", "\"\\u0000 \"", "99999999999999999999"] {
+            let line = mistakes(&format!("# first\n{name} = {value}\n"));
+            assert!(line.starts_with(&format!("a.toml:2: {name}: found ")), "{line}");
+            // Of a list, the item is shown.
+            assert!(line.contains(value.trim_start_matches('[').trim_end_matches(']')), "{line}");
+            assert!(line.ends_with(&format!("give {}", key.takes)), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+        }
+    }
+}
+
+#[test]
+fn every_key_can_be_given_on_the_command_line() {
+    let given = [
+        "domain=capulet.lit, montague.lit",
+        "data=/srv/lampone",
+        "listen.c2s=127.0.0.1:1,:2",
+        "listen.c2s_tls=none",
+        "listen.admin=/run/l.sock",
+        "tls.certificate=chain.pem",
+        "tls.key=key.pem",
+        "certificates.montague.lit.certificate=m.pem",
+        "certificates.\"montague.lit\".key = \"m.key\"",
+        "admins=juliet@capulet.lit,romeo@montague.lit",
+        "contact.abuse=mailto:a@capulet.lit,mailto:b@capulet.lit",
+        "contact.admin=[\"mailto:c@capulet.lit\"]",
+        "contact.feedback=mailto:d@capulet.lit",
+        "contact.sales=mailto:e@capulet.lit",
+        "contact.security=mailto:f@capulet.lit",
+        "contact.status=https://capulet.lit/",
+        "contact.support=mailto:g@capulet.lit",
+        "log=debug",
+        "registration.policy=closed",
+        "limits.stanza_bytes=10000",
+        "limits.streams=10",
+        "limits.failures_per_address=11",
+        "limits.failures_per_account=12",
+        "limits.offline_messages=0",
+        "limits.cache_bytes=64 KiB",
+        "retention.resume=90s",
+        "retention.resume_push=0",
+        "retention.offline_days=14",
+    ];
+    assert_eq!(given.len(), KEYS.len());
+    let config = sets(&given).unwrap();
+    assert_eq!(config.domains, ["capulet.lit", "montague.lit"]);
+    assert_eq!(config.listen.c2s, sockets(&["127.0.0.1:1", "[::]:2"]));
+    assert_eq!(config.listen.c2s_tls, []);
+    assert_eq!(config.certificates["montague.lit"].key, PathBuf::from("m.key"));
+    assert_eq!(config.admins, ["juliet@capulet.lit", "romeo@montague.lit"]);
+    assert_eq!(config.contact["abuse-addresses"], ["mailto:a@capulet.lit", "mailto:b@capulet.lit"]);
+    assert_eq!(config.log, log::LevelFilter::Debug);
+    assert_eq!((config.limits.stanza_bytes, config.limits.cache_bytes), (10_000, 65_536));
+    assert_eq!((config.retention.resume_s, config.retention.resume_push_s), (90, 0));
+}
+
+#[test]
+fn the_command_line_beats_the_file_and_the_file_beats_the_base() {
+    let base = Config { domains: vec!["host.example".into()], data: "/base".into(), ..Config::default() };
+    let text = "data = \"/file\"\nlimits.streams = 5\ntls.certificate = \"file.pem\"\ntls.key = \"file.key\"";
+    let sets = ["limits.streams=6".to_owned(), "limits.streams=7".to_owned(), "tls.key=set.key".to_owned()];
+    let config = Config::read(Some(("a.toml", text)), &sets, base).unwrap();
+    assert_eq!(config.domains, ["host.example"]);
+    assert_eq!(config.data, PathBuf::from("/file"));
+    assert_eq!(config.limits.streams, 7);
+    assert_eq!(config.tls, Some(Certificate { certificate: "file.pem".into(), key: "set.key".into() }));
+}
+
+#[test]
+fn a_whole_table_can_be_given_on_the_command_line() {
+    let config = sets(&["tls={certificate=\"a\", key=\"b\"}", "admins="]).unwrap();
+    assert_eq!(config.tls, Some(Certificate { certificate: "a".into(), key: "b".into() }));
+}
+
+#[test]
+fn unknown_keys_name_the_nearest() {
+    let nearest = |text: &str| mistakes(text);
+    assert_eq!(
+        nearest("\n[limits]\nstanza_byte = 1"),
+        "a.toml:3: limits.stanza_byte: unknown key; the nearest is limits.stanza_bytes"
+    );
+    for (text, near) in [
+        ("domian = 'a.example'", "domain"),
+        ("admin = 'a@localhost'", "admins"),
+        ("stanza_bytes = 20000", "limits.stanza_bytes"),
+        ("[limit]\nstreams = 1", "limits"),
+        ("[listen]\nc2s-tls = 1", "listen.c2s_tls"),
+        ("[certificates.'a.example']\ncert = 'x'", "certificates.\"a.example\".certificate"),
+        ("\"\" = 1", "log"),
+    ] {
+        let line = nearest(text);
+        assert!(line.ends_with(&format!("the nearest is {near}")), "{line}");
+    }
+    assert!(mistakes("domain.first = 'a'").starts_with("a.toml:1: domain: found "), "a value is no section");
+    assert_eq!(set_mistakes(&["log_level=info"]), "--set log_level: unknown key; the nearest is log");
+}
+
+#[test]
+fn sections_are_tables() {
+    assert_eq!(
+        mistakes("listen = 5222"),
+        "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.admin"
+    );
+    assert_eq!(
+        set_mistakes(&["certificates.localhost=x.pem"]),
+        "--set certificates.localhost: found x.pem; give its keys certificates.\"example.org\".certificate, \
+         certificates.\"example.org\".key"
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_in_the_order_of_the_text() {
+    let text = "retention.resume = \"1y\"\nlog = \"loud\"\n[limits]\nstreams = 0\nfish = 1\n";
+    let sets = ["log".to_owned(), "data=".to_owned()];
+    let lines = Config::read(Some(("a.toml", text)), &sets, Config::default()).unwrap_err();
+    let starts = [
+        "a.toml:1: retention.resume: found \"1y\" (unknown unit); give seconds, or a time",
+        "a.toml:2: log: found \"loud\"; give \"error\", \"warn\"",
+        "a.toml:4: limits.streams: found 0 (too small); give a whole number from 1 to 1000000",
+        "a.toml:5: limits.fish: unknown key; the nearest is limits.",
+        "--set: found log; give key=value",
+        "--set data: found nothing (empty); give a path in quotes",
+    ];
+    assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}");
+    }
+}
+
+#[test]
+fn broken_toml_names_its_line() {
+    let line = mistakes("log = \"info\"\ndomain = [\"a\"\nx\n");
+    assert!(line.starts_with("a.toml:"), "{line}");
+    assert!(line.contains("no TOML: "), "{line}");
+    assert!(mistakes("log = 'info'\nlog = 'warn'").starts_with("a.toml:2: no TOML: duplicate key"));
+    assert!(mistakes("log = \"info").starts_with("a.toml:1: no TOML: "));
+    assert!(mistakes(&"[".repeat(100_000)).starts_with("a.toml:1: no TOML: "));
+}
+
+#[test]
+fn items_of_a_list_are_blamed_one_by_one_on_their_lines() {
+    let text =
+        "admins = [\n  'anna@localhost',\n  'localhost',\n  'anna@localhost/phone',\n  '@@',\n  'Anna@localhost',\n]";
+    let takes = "give an address such as \"anna@example.org\" or a list of them";
+    assert_eq!(
+        mistakes(text),
+        format!(
+            "a.toml:3: admins: found 'localhost' (names no account); {takes}\n\
+             a.toml:4: admins: found 'anna@localhost/phone' (names a device; leave out what begins with the slash); \
+             {takes}\n\
+             a.toml:5: admins: found '@@' (no valid address); {takes}\n\
+             a.toml:6: admins: found 'Anna@localhost' (stands there twice); {takes}"
+        )
+    );
+    let line = set_mistakes(&["domain=a.example, b c"]);
+    assert!(line.starts_with("--set domain: found b c (no valid domain); give a domain"), "{line}");
+}
+
+#[test]
+fn addresses_are_numbers() {
+    for (value, why) in [
+        ("\"127.0.0.1\"", "the port is missing"),
+        ("\"::1\"", "the port is missing"),
+        ("\"localhost:5222\"", "no address; names are not looked up"),
+        ("\":70000\"", "a port is at most 65535"),
+        ("65536", "a port is at most 65535"),
+        ("\":\"", "no address; names are not looked up"),
+        ("[\"none\"]", "no address; names are not looked up"),
+    ] {
+        let line = mistakes(&format!("listen.c2s = {value}"));
+        assert!(line.contains(&format!("({why}); give an address such as")), "{line}");
+    }
+    assert_eq!(file("listen.c2s = 'none'\nlisten.c2s_tls = '5222'").unwrap().listen.c2s_tls, sockets(&["[::]:5222"]));
+}
+
+#[test]
+fn one_address_serves_one_door() {
+    assert_eq!(
+        mistakes("listen.c2s_tls = 5222"),
+        "a.toml:1: listen.c2s_tls: found [::]:5222, which listen.c2s takes with [::]:5222; give another address or port"
+    );
+    assert!(file("listen.c2s = ['0.0.0.0:1', '[::]:1']").is_err(), "[::] serves IPv4 as well");
+    assert!(file("listen.c2s = ['0.0.0.0:1', '127.0.0.1:1']").is_err());
+    assert!(file("listen.c2s = ['0.0.0.0:1', '[::1]:1', '127.0.0.1:2']").is_ok());
+    assert!(file("listen.c2s = ['127.0.0.1:0']\nlisten.c2s_tls = '127.0.0.1:0'").is_ok(), "0 is whichever is free");
+}
+
+#[test]
+fn sizes_and_times_have_units_and_bounds() {
+    let stanza = |value: &str| file(&format!("limits.stanza_bytes = {value}")).map(|config| config.limits.stanza_bytes);
+    assert_eq!(stanza("10_000"), Ok(10_000));
+    assert_eq!(stanza("0x10000"), Ok(65_536));
+    assert_eq!(stanza("'1mib'"), Ok(1 << 20));
+    assert_eq!(stanza("'20000 B'"), Ok(20_000));
+    for (value, why) in [
+        ("9999", "too small"),
+        ("'9 KiB'", "too small"),
+        ("1048577", "too large"),
+        ("'99999999999999999999'", "too large"),
+        ("'99999999999 GiB'", "too large"),
+        ("'1 MB'", "unknown unit"),
+    ] {
+        let line = stanza(value).unwrap_err().join("\n");
+        assert!(line.contains(&format!("found {value} ({why}); give bytes")), "{line}");
+        assert!(line.contains("RFC 6120 §13.12"), "{line}");
+    }
+    assert!(stanza("'KiB'").is_err());
+    for (value, seconds) in [("0", Some(0)), ("'90'", Some(90)), ("'30d'", Some(2_592_000)), ("'31d'", None)] {
+        let read = file(&format!("retention.resume = {value}")).ok().map(|config| config.retention.resume_s);
+        assert_eq!(read, seconds, "{value}");
+    }
+}
+
+#[test]
+fn contacts_are_uris_and_an_empty_list_is_no_contact() {
+    let line = mistakes("contact.abuse = 'abuse@example.org'");
+    assert!(line.contains("found 'abuse@example.org' (no URI; put mailto: or xmpp: in front); give a URI"), "{line}");
+    for value in ["mailto:", ":x", "1a:x", "mailto:a b", "é:x"] {
+        assert!(mistakes(&format!("contact.abuse = '{value}'")).contains("(no URI)"), "{value}");
+    }
+    let base = all_different();
+    let config = Config::read(Some(("a.toml", "contact.abuse = []")), &[], base).unwrap();
+    assert!(!config.contact.contains_key("abuse-addresses"));
+}
+
+#[test]
+fn a_server_has_a_domain() {
+    let what = "domain: found none; give at least one domain such as \"example.org\"";
+    assert_eq!(mistakes("domain = []"), format!("a.toml:1: {what}"));
+    assert_eq!(set_mistakes(&["domain="]), format!("--set {what}"));
+    let base = Config { domains: Vec::new(), ..Config::default() };
+    assert_eq!(Config::read(None, &[], base), Err(vec![what.to_owned()]));
+}
+
+#[test]
+fn admins_and_certificates_belong_to_served_domains() {
+    assert_eq!(
+        mistakes("log = 'info'\nadmins = 'anna@example.org'"),
+        "a.toml:2: admins: found \"anna@example.org\", whose domain is not served; give accounts of localhost, \
+         or add it to domain"
+    );
+    assert_eq!(
+        mistakes("[certificates.'a.example']\ncertificate = 'a'\nkey = 'b'"),
+        "a.toml:2: certificates.\"a.example\".certificate: found a domain that is not served; give one of localhost, \
+         or add it to domain"
+    );
+    let line = mistakes("[certificates.'a b']\nkey = 'b'");
+    assert_eq!(
+        line,
+        "a.toml:2: certificates.\"a b\".key: found \"a b\" (no valid domain); give a domain that is served"
+    );
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_a_key_its_certificate() {
+    assert_eq!(
+        mistakes("[tls]\ncertificate = 'a'"),
+        "a.toml:2: tls.certificate: found a certificate without its key; give tls.key as well"
+    );
+    assert_eq!(
+        set_mistakes(&["certificates.localhost.key=a"]),
+        "--set certificates.\"localhost\".key: found a key without its certificate; give \
+         certificates.\"localhost\".certificate as well"
+    );
+}
+
+#[test]
+fn one_mistake_is_told_once() {
+    // Neither the admin nor the certificate is blamed for a domain that could not be read.
+    for text in ["domain = 'b c'", "domian = 'example.org'"] {
+        let more = "admins = 'a@example.org'\n[certificates.'example.org']\ncertificate = 'a'\nkey = 'b'";
+        assert_eq!(mistakes(&format!("{text}\n{more}")).lines().count(), 1);
+    }
+    assert_eq!(mistakes("[tls]\ncertificate = 1\nkey = 'a'").lines().count(), 1);
+    assert_eq!(mistakes("[tls]\ncertificate = 'a'\nkay = 'a'").lines().count(), 1);
+}
+
+#[test]
+fn long_and_odd_values_stay_on_one_short_line() {
+    let text = format!("log = '''\n{}\n'''\n\"a\\nb\" = 1", "x\n".repeat(500));
+    for line in file(&text).unwrap_err() {
+        assert!(line.chars().count() < 200 && !line.contains('\n'), "{line}");
+    }
+}
+
+#[test]
+fn the_example_changes_nothing_and_is_right_when_uncommented() {
+    assert_eq!(file(EXAMPLE), Ok(Config::default()));
+    let is_setting =
+        |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| !c.is_whitespace()));
+    let lines: Vec<&str> = EXAMPLE.lines().filter(|line| is_setting(line)).map(|line| &line[1..]).collect();
+    let config = file(&lines.join("\n")).unwrap();
+    assert_eq!((config.domains[0].as_str(), config.admins[0].as_str()), ("example.org", "anna@example.org"));
+    for key in KEYS {
+        let name = key.written("\"example.org\"");
+        let own: Vec<_> = lines.iter().filter(|line| line.starts_with(&format!("{name} = "))).collect();
+        assert_eq!(own.len(), 1, "{name} stands once in the example");
+        // Where the example does not speak of example.org, it shows the default.
+        if !key.default.is_empty() && !own[0].contains("example.org") {
+            assert_eq!(*own[0], format!("{name} = {}", key.default));
+        }
+    }
+    assert_eq!(lines.len(), KEYS.len());
+}
+
+#[test]
+fn the_reference_has_a_row_for_every_key() {
+    let rows: Vec<String> = reference().lines().map(str::to_owned).collect();
+    assert_eq!(rows.len(), KEYS.len() + 2);
+    assert!(rows.iter().all(|row| row.matches('|').count() == 5 && row.ends_with(" |") || row.starts_with("|---")));
+    assert!(rows.iter().any(|row| row.starts_with("| `certificates.\"example.org\".key` | – | a path in quotes |")));
+}
