@@ -52,10 +52,12 @@ impl Sources {
         let mut sets = self.sets.clone();
         if let Some(data) = &self.data {
             let data = data.to_str().ok_or_else(|| vec!["--data is not valid UTF-8".to_owned()])?;
-            sets.push(format!("data={data}"));
+            // Quoted, so that a directory named `5` is text.
+            let quote = if data.contains(['\'', '\n']) { "" } else { "'" };
+            sets.push(format!("data={quote}{data}{quote}"));
         }
         sets.extend(self.domain.iter().map(|domain| format!("domain={domain}")));
-        stub::read(file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), &sets, base)
+        Config::read(file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), &sets, base)
     }
 }
 
@@ -82,59 +84,6 @@ fn host_name() -> String {
     }
 }
 
-/// Stands in for `Config::read`, with the settings that are needed to run.
-mod stub {
-    use crate::config::{Certificate, Config};
-
-    pub fn read(file: Option<(&str, &str)>, sets: &[String], mut base: Config) -> Result<Config, Vec<String>> {
-        let mut mistakes = Vec::new();
-        let mut section = String::new();
-        for (index, line) in file.map_or("", |(_, text)| text).lines().enumerate() {
-            let line = line.trim();
-            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-                section = format!("{name}.");
-            } else if !line.is_empty() && !line.starts_with('#') {
-                let (key, value) = line.split_once('=').unwrap_or((line, ""));
-                let value = value.trim().trim_matches(['[', ']']).replace(['"', '\''], "");
-                let name = file.map_or("", |(name, _)| name);
-                if let Err(why) = apply(&mut base, &format!("{section}{}", key.trim()), &value) {
-                    mistakes.push(format!("{name}:{}: {why}", index + 1));
-                }
-            }
-        }
-        for set in sets {
-            let (key, value) = set.split_once('=').unwrap_or((set, ""));
-            if let Err(why) = apply(&mut base, key, value) {
-                mistakes.push(format!("--set {why}"));
-            }
-        }
-        if mistakes.is_empty() { Ok(base) } else { Err(mistakes) }
-    }
-
-    fn apply(config: &mut Config, key: &str, value: &str) -> Result<(), String> {
-        let addresses = || {
-            let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
-            texts.map(|text| text.parse().map_err(|e| format!("{key}: {text}: {e}"))).collect::<Result<Vec<_>, _>>()
-        };
-        let empty = || Certificate { certificate: "".into(), key: "".into() };
-        match key {
-            "domain" => {
-                let domain =
-                    crate::wire::jid::prepare_domain(value).map_err(|_| format!("{key}: {value}: no domain"))?;
-                config.domains = vec![domain.into_owned()];
-            }
-            "data" => config.data = value.into(),
-            "listen.c2s" => config.listen.c2s = addresses()?,
-            "listen.c2s_tls" => config.listen.c2s_tls = addresses()?,
-            "tls.certificate" => config.tls.get_or_insert_with(empty).certificate = value.into(),
-            "tls.key" => config.tls.get_or_insert_with(empty).key = value.into(),
-            "log" => config.log = value.parse().map_err(|_| format!("{key}: {value}: no level"))?,
-            _ => return Err(format!("{key}: no such setting")),
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +98,14 @@ mod tests {
         };
         let config = sources.read().unwrap();
         assert_eq!((config.domains, config.data), (vec!["b.example".to_owned()], "/nowhere/b".into()));
+    }
+
+    #[test]
+    fn any_directory_can_hold_the_data() {
+        for data in ["5", "a, b", "it's", "true"] {
+            let sources = Sources { data: Some(data.into()), ..Sources::default() };
+            assert_eq!(sources.read().unwrap().data, PathBuf::from(data));
+        }
     }
 
     #[test]
