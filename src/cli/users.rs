@@ -1,135 +1,222 @@
-//! `lampone user …` and `lampone invite`: the admin commands of XEP-0133, from the command line.
+//! Commands about accounts.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 use zeroize::Zeroizing;
 
 use super::{
-    client::{Answer, Client},
-    invitation, password,
+    Mistakes, args,
+    client::{Client, account},
+    password, print,
+    settings::Sources,
+};
+use crate::wire::{
+    form::{Field, Form},
+    jid::Jid,
 };
 
-const ADMIN: &str = "http://jabber.org/protocol/admin";
-/// Requests under way at once when a file is worked through.
-const WINDOW: usize = 16;
+const ADD: &str = "http://jabber.org/protocol/admin#add-user";
+const REMOVE: &str = "http://jabber.org/protocol/admin#delete-user";
+const CHANGE_PASSWORD: &str = "http://jabber.org/protocol/admin#change-user-password";
+const LIST: &str = "http://jabber.org/protocol/admin#get-registered-users-list";
+const STATISTICS: &str = "http://jabber.org/protocol/admin#user-stats";
+const LAST_LOGIN: &str = "http://jabber.org/protocol/admin#get-user-lastlogin";
 
-fn node(name: &str) -> String {
-    format!("{ADMIN}#{name}")
-}
+/// Requests under way at once: half of what the server derives for all its admins (`limits::DERIVING_MAX`).
+const WINDOW: usize = 8;
+/// Bytes of a file with accounts.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Mistakes in a file that are told.
+const MISTAKES_MAX: usize = 20;
 
-/// `lampone user add`
-pub fn add(client: &mut Client, account: Option<String>, stdin: bool, from: Option<String>) -> Result<(), String> {
-    match (account, from) {
-        (Some(account), None) => {
-            let account = client.address(&account);
-            let password = password::read(&account, stdin)?;
-            let fields = [("accountjid", &*account), ("password", &password), ("password-verify", &password)];
-            client.run(&node("add-user"), &fields)?.print();
-            println!("{account} added");
-            Ok(())
-        }
-        (None, Some(file)) => add_all(client, &file),
-        _ => Err("`lampone user add` takes an address, or --from with a file".into()),
+/// `lampone user add`.
+///
+/// # Errors
+/// The account exists, its name or password cannot be used, or no server runs.
+pub fn add(command: &args::Add) -> Result<(), Mistakes> {
+    match (&command.name, &command.from) {
+        (Some(name), None) => add_one(command, name),
+        (None, Some(_)) if command.password_stdin => Err(vec!["--from brings the passwords itself".to_owned()]),
+        (None, Some(file)) => add_all(command, file),
+        (Some(_), Some(_)) => Err(vec!["give either an address or --from, not both".to_owned()]),
+        (None, None) => Err(vec!["whom? Give an address, or a file with --from".to_owned()]),
     }
 }
 
-/// One account of a file.
-struct Line {
-    account: String,
-    password: Zeroizing<String>,
+fn add_one(command: &args::Add, name: &str) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let told = |line| vec![line];
+    let jid = client.account(name).map_err(told)?;
+    let password = password::obtain(command.password_stdin, jid.as_str()).map_err(told)?;
+    client.command(ADD, new_account(&jid, &password, command.admin)).map_err(|why| vec![format!("{jid}: {why}")])?;
+    print::out(&format!("{jid} is added.\n"))
 }
 
-/// Reads a file of accounts: address, white space, password; empty lines and those that begin with `#` are skipped.
-fn read_accounts(name: &str, text: &str) -> Result<Vec<Line>, String> {
-    let mut accounts = Vec::new();
-    let mut faults = Vec::new();
-    for (at, line) in text.lines().enumerate() {
+fn new_account(jid: &Jid, password: &str, is_admin: bool) -> Vec<Field> {
+    let mut fields = credentials(jid, password);
+    if is_admin {
+        fields.push(Field::boolean("{urn:lampone:admin}admin", true));
+    }
+    fields
+}
+
+fn credentials(jid: &Jid, password: &str) -> Vec<Field> {
+    vec![address(jid), Field::plain("password", password.to_owned())]
+}
+
+fn address(jid: &Jid) -> Field {
+    Field::plain("accountjid", jid.as_str().to_owned())
+}
+
+fn add_all(command: &args::Add, file: &Path) -> Result<(), Mistakes> {
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    let text = read_users(file).map_err(|e| vec![format!("{name}: {e}")])?;
+    let mut client = Client::connect(&command.sources())?;
+    let domain = client.domain().to_owned();
+    let users = parse_users(&text, &domain).map_err(|mistakes| {
+        let more = mistakes.len().saturating_sub(MISTAKES_MAX);
+        let lines = mistakes.into_iter().take(MISTAKES_MAX).map(|(line, what)| format!("{name}:{line}: {what}"));
+        lines.chain((more > 0).then(|| format!("{name}: and {more} mistakes more"))).collect::<Vec<_>>()
+    })?;
+    let failed = add_pipelined(&mut client, &users, command.admin)?;
+    print::out(&format!("{} added, {} not.\n", users.len() - failed.len(), failed.len()))?;
+    if failed.is_empty() { Ok(()) } else { Err(failed) }
+}
+
+/// Adds them with some requests under way; a line for each that failed.
+fn add_pipelined(client: &mut Client, users: &[NewUser<'_>], is_admin: bool) -> Result<Vec<String>, Mistakes> {
+    let mut under_way: BTreeMap<u64, &Jid> = BTreeMap::new();
+    let mut failed = Vec::new();
+    let mut waiting = users.iter();
+    loop {
+        while under_way.len() < WINDOW
+            && let Some((jid, password)) = waiting.next()
+        {
+            let id = client.ask(ADD, new_account(jid, password, is_admin)).map_err(|line| vec![line])?;
+            under_way.insert(id, jid);
+        }
+        if under_way.is_empty() {
+            return Ok(failed);
+        }
+        let (id, outcome) = client.answer().map_err(|line| vec![line])?;
+        if let (Some(jid), Err(why)) = (under_way.remove(&id), outcome) {
+            failed.push(format!("{jid}: {why}"));
+        }
+    }
+}
+
+fn read_users(file: &Path) -> io::Result<Zeroizing<String>> {
+    let input: Box<dyn Read> = match file == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(fs::File::open(file)?),
+    };
+    let mut text = Zeroizing::new(String::new());
+    input.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > FILE_BYTES_MAX {
+        true => Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))),
+        false => Ok(text),
+    }
+}
+
+/// An account to make, with its password.
+type NewUser<'a> = (Jid, &'a str);
+
+/// Accounts of a file, or all mistakes with their line numbers: an address, a space or tab, a password, which may have
+/// spaces inside.
+fn parse_users<'a>(text: &'a str, domain: &str) -> Result<Vec<NewUser<'a>>, Vec<(usize, String)>> {
+    let mut users = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut mistakes = Vec::new();
+    for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match line.split_once([' ', '\t']) {
-            Some((account, password)) => accounts
-                .push(Line { account: account.to_owned(), password: Zeroizing::new(password.trim().to_owned()) }),
-            None => faults.push(format!("{name}:{}: no password; \"anna@home.example secret\" would do", at + 1)),
+        let (name, password) = line.split_once([' ', '\t']).map_or((line, ""), |(name, rest)| (name, rest.trim()));
+        match account(name, domain) {
+            Err(why) => mistakes.push((index + 1, why)),
+            Ok(jid) if password.is_empty() => mistakes.push((index + 1, format!("{jid} has no password"))),
+            Ok(jid) if !seen.insert(jid.clone()) => mistakes.push((index + 1, format!("{jid} is there twice"))),
+            Ok(jid) => users.push((jid, password)),
         }
     }
-    if faults.is_empty() { Ok(accounts) } else { Err(faults.join("\n")) }
+    if mistakes.is_empty() { Ok(users) } else { Err(mistakes) }
 }
 
-fn add_all(client: &mut Client, file: &str) -> Result<(), String> {
-    let text = Zeroizing::new(fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?);
-    let accounts = read_accounts(file, &text)?;
-    let mut waiting: BTreeMap<u64, String> = BTreeMap::new();
-    let mut faults = Vec::new();
-    let mut added = 0;
-    let mut hear = |client: &mut Client, waiting: &mut BTreeMap<u64, String>| -> Result<(), String> {
-        let (id, answer) = client.answer()?;
-        match (waiting.remove(&id), answer) {
-            (Some(_), Ok(_)) => added += 1,
-            (Some(account), Err(why)) => faults.push(format!("{account}: {why}")),
-            (None, _) => {}
+/// `lampone user passwd`.
+///
+/// # Errors
+/// There is no such account, the password cannot be used, or no server runs.
+pub fn change_password(command: &args::Passwd) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let told = |line| vec![line];
+    let jid = client.account(&command.name).map_err(told)?;
+    let password = password::obtain(command.password_stdin, jid.as_str()).map_err(told)?;
+    client.command(CHANGE_PASSWORD, credentials(&jid, &password)).map_err(|why| vec![format!("{jid}: {why}")])?;
+    print::out(&format!("{jid} has a new password.\n"))
+}
+
+/// `lampone user remove`.
+///
+/// # Errors
+/// There is no such account, or no server runs.
+pub fn remove(command: &args::Remove) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    let whom = Field::plain("accountjids", jid.as_str().to_owned());
+    client.command(REMOVE, vec![whom]).map_err(|why| vec![format!("{jid}: {why}")])?;
+    print::out(&format!("{jid} is removed.\n"))
+}
+
+/// `lampone user list`.
+///
+/// # Errors
+/// No server runs, or it refused.
+pub fn list(sources: &Sources) -> Result<(), Mistakes> {
+    let mut client = Client::connect(sources)?;
+    let mut after: Option<String> = None;
+    loop {
+        let from_there = after.take().map(|jid| Field::plain("{urn:lampone:admin}after", jid));
+        let done = client.command(LIST, from_there.into_iter().collect()).map_err(|line| vec![line])?;
+        let form = done.form.as_ref();
+        let users: Vec<&str> = form.map(|form| form.values("registereduserjids").collect()).unwrap_or_default();
+        print::out(&users.iter().map(|jid| format!("{}\n", print::shown(jid))).collect::<String>())?;
+        // A note says that the list was cut; the next page begins behind its last address.
+        match users.last() {
+            Some(last) if !done.notes.is_empty() => after = Some((*last).to_owned()),
+            _ => return Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// `lampone user show`.
+///
+/// # Errors
+/// There is no such account, or no server runs.
+pub fn show(command: &args::Show) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    let told = |why| vec![format!("{jid}: {why}")];
+    let statistics = client.command(STATISTICS, vec![address(&jid)]).map_err(told)?.form;
+    let whom = Field::plain("accountjids", jid.as_str().to_owned());
+    let last = client.command(LAST_LOGIN, vec![whom]).map_err(told)?.form;
+    let values = |form: &Option<Form>, var: &str| -> Vec<String> {
+        form.iter().flat_map(|form| form.values(var)).map(str::to_owned).collect()
     };
-    for Line { account, password } in accounts {
-        let account = client.address(&account);
-        let fields = [("accountjid", &*account), ("password", &password), ("password-verify", &password)];
-        let id = client.ask(&node("add-user"), &fields)?;
-        waiting.insert(id, account);
-        while waiting.len() >= WINDOW {
-            hear(client, &mut waiting)?;
-        }
-    }
-    while !waiting.is_empty() {
-        hear(client, &mut waiting)?;
-    }
-    println!("{added} added");
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
-}
-
-/// `lampone user passwd`
-pub fn passwd(client: &mut Client, account: &str, stdin: bool) -> Result<(), String> {
-    let account = client.address(account);
-    let password = password::read(&account, stdin)?;
-    client.run(&node("change-user-password"), &[("accountjid", &account), ("password", &password)])?.print();
-    println!("{account} has a new password");
-    Ok(())
-}
-
-/// `lampone user remove`
-pub fn remove(client: &mut Client, account: &str) -> Result<(), String> {
-    let account = client.address(account);
-    client.run(&node("delete-user"), &[("accountjids", &account)])?.print();
-    println!("{account} removed");
-    Ok(())
-}
-
-/// `lampone user list`
-pub fn list(client: &mut Client) -> Result<(), String> {
-    let answer = client.run(&node("get-registered-users-list"), &[("max_items", "none")])?;
-    let form = answer.form.as_ref();
-    let users = form.map(|form| form.values("registereduserjids").map(str::to_owned).collect::<Vec<_>>());
-    users.unwrap_or_default().iter().for_each(|user| println!("{user}"));
-    Answer { form: None, ..answer }.print();
-    Ok(())
-}
-
-/// `lampone user show`
-pub fn show(client: &mut Client, account: &str) -> Result<(), String> {
-    let account = client.address(account);
-    client.run(&node("user-stats"), &[("accountjid", &account)])?.print();
-    Ok(())
-}
-
-/// `lampone invite`
-pub fn invite(client: &mut Client, admin: bool) -> Result<(), String> {
-    let answer = client.run("urn:lampone:admin#invite", &[("admin", if admin { "1" } else { "0" })])?;
-    match answer.form.as_ref().and_then(|form| form.value("uri")) {
-        Some(uri) => invitation::print(uri),
-        None => answer.print(),
-    }
-    Ok(())
+    let sessions = values(&statistics, "onlineresources");
+    let here = if sessions.is_empty() { "Last here" } else { "Here since" };
+    print::out(&print::aligned(&[
+        ("Address", vec![jid.to_string()]),
+        (here, values(&last, "lastlogin")),
+        ("Sessions", sessions),
+        ("From", values(&statistics, "ipaddresses")),
+        ("Contacts", values(&statistics, "rostersize")),
+    ]))
 }
 
 #[cfg(test)]
@@ -137,12 +224,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_accounts_is_checked_before_anything_is_sent() {
-        let good = read_accounts("f", "# family\n\nanna@home.example  secret word\nben\tx\n").unwrap();
-        let seen: Vec<_> = good.iter().map(|line| (line.account.as_str(), line.password.as_str())).collect();
-        assert_eq!(seen, [("anna@home.example", "secret word"), ("ben", "x")]);
-        let bad = read_accounts("f", "anna\nben x\ncleo\n").err().unwrap();
-        assert_eq!(bad.lines().count(), 2);
-        assert!(bad.starts_with("f:1: no password"), "{bad}");
+    fn a_file_of_accounts_is_read_line_by_line() {
+        let text = "# family\n\nanna  s3cret word\r\nBob@home.example\tpa#ss\n   # end\n";
+        let users = parse_users(text, "home.example").unwrap();
+        let users: Vec<_> = users.iter().map(|(jid, password)| (jid.as_str(), *password)).collect();
+        assert_eq!(users, [("anna@home.example", "s3cret word"), ("bob@home.example", "pa#ss")]);
+    }
+
+    #[test]
+    fn all_mistakes_of_a_file_are_told_with_their_lines() {
+        let text = "anna x\n\nbob\na/b x\nANNA@home.example y\n";
+        let mistakes = parse_users(text, "home.example").unwrap_err();
+        let lines: Vec<usize> = mistakes.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [3, 4, 5]);
+        assert_eq!(mistakes[2].1, "anna@home.example is there twice");
     }
 }

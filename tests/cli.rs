@@ -1,0 +1,243 @@
+//! The program as an admin uses it: a real server in a folder of its own, and the commands that speak to it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lampone");
+
+/// A folder that goes when the test ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("lampone-cli-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn data(&self) -> String {
+        self.0.join("data").to_str().unwrap().to_owned()
+    }
+
+    /// Runs a command against the server of this folder; what it wrote to standard output and error, and its exit code.
+    fn run(&self, words: &[&str], input: &str) -> (String, String, i32) {
+        let mut command = program(&self.0);
+        command.args(words).args(["--data", &self.data()]).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Who reads nothing closes the pipe.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        told(child.wait_with_output().unwrap())
+    }
+
+    /// The same where it must succeed.
+    fn done(&self, words: &[&str], input: &str) -> String {
+        let (out, err, code) = self.run(words, input);
+        assert_eq!((err.as_str(), code), ("", 0), "{words:?}");
+        out
+    }
+
+    /// The same where it must fail with one line.
+    fn refused(&self, words: &[&str], input: &str) -> String {
+        let (out, err, code) = self.run(words, input);
+        assert_eq!((out.as_str(), code), ("", 1), "{words:?}: {err}");
+        assert_eq!(err.lines().count(), 1, "{words:?}: {err}");
+        err
+    }
+
+    /// Starts a server and returns when it serves.
+    fn serve(&self) -> Served {
+        let mut command = program(&self.0);
+        command.args(["serve", "--domain", "home.example", "--data", &self.data()]);
+        command.args(["--set", "listen.c2s=127.0.0.1:0", "--set", "listen.c2s_tls=127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut seen = String::new();
+        while !seen.contains("serving home.example") {
+            let line = log.next().unwrap_or_else(|| panic!("it ended: {seen}")).unwrap();
+            seen.push_str(&line);
+        }
+        // The pipe is read to its end, or the server would stand still some day.
+        let log = std::thread::spawn(move || log.map_while(Result::ok).collect());
+        Served { child, log: Some(log) }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running server.
+struct Served {
+    child: Child,
+    log: Option<std::thread::JoinHandle<Vec<String>>>,
+}
+
+impl Served {
+    /// Ends it as systemd would; what it wrote to standard output.
+    fn end(mut self) -> String {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let begun = std::time::Instant::now();
+        // SAFETY: `kill` takes two integers; the process is our child and not yet waited for.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        assert!(self.child.wait().unwrap().success());
+        assert!(begun.elapsed().as_secs() < 5);
+        self.log.take().unwrap().join().unwrap();
+        std::io::read_to_string(self.child.stdout.take().unwrap()).unwrap()
+    }
+
+    /// Ends it as a power failure would.
+    fn break_off(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn program(folder: &std::path::Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(folder).env_remove("STATE_DIRECTORY").env_remove("JOURNAL_STREAM");
+    command
+}
+
+fn told(output: Output) -> (String, String, i32) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
+#[test]
+fn accounts_are_made_listed_changed_removed_and_outlive_the_server() {
+    let folder = Folder::new("accounts");
+    let server = folder.serve();
+    assert_eq!(
+        folder.done(&["user", "add", "anna", "--admin", "--password-stdin"], "pw\n"),
+        "anna@home.example is added.\n"
+    );
+    let again = folder.refused(&["user", "add", "anna", "--password-stdin"], "pw\n");
+    assert_eq!(again, "lampone: anna@home.example: there is an account of this name\n");
+    let elsewhere = folder.refused(&["user", "add", "anna@other.example", "--password-stdin"], "pw\n");
+    assert!(elsewhere.contains("That domain is not served here."), "{elsewhere}");
+    let unasked = folder.refused(&["user", "add", "bert"], "");
+    assert!(unasked.contains("--password-stdin"), "{unasked}");
+    folder.done(&["user", "add", "bob", "--password-stdin"], "a b\n");
+    folder.done(&["user", "passwd", "bob", "--password-stdin"], "c\n");
+    assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\nbob@home.example\n");
+    let shown = folder.done(&["user", "show", "bob"], "");
+    assert!(shown.contains("Address    bob@home.example\n") && shown.contains("Contacts   0\n"), "{shown}");
+    folder.done(&["user", "add", "carl", "--password-stdin"], "x\n");
+    assert_eq!(folder.done(&["user", "remove", "carl@home.example"], ""), "carl@home.example is removed.\n");
+    assert!(folder.refused(&["user", "remove", "carl"], "").ends_with("there is no such account\n"));
+    assert!(folder.refused(&["user", "show", "carl"], "").ends_with("there is no such account\n"));
+    server.end();
+    let server = folder.serve();
+    assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\nbob@home.example\n");
+    folder.done(&["user", "add", "dora", "--password-stdin"], "x\n");
+    server.break_off();
+    let server = folder.serve();
+    assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\nbob@home.example\ndora@home.example\n");
+    assert_eq!(server.end(), "", "nobody is invited where accounts are");
+}
+
+#[test]
+fn many_accounts_come_from_a_file_and_those_that_fail_are_named() {
+    let folder = Folder::new("many");
+    let server = folder.serve();
+    let lines: String = (0..60).map(|n| format!("u{n:02} password{n}\n")).collect();
+    let file = folder.0.join("users");
+    fs::write(&file, format!("# family\n\nanna\tx y\n{lines}bad/address x\nanna z\nbob\n")).unwrap();
+    let (out, err, code) = folder.run(&["user", "add", "--from", "users"], "");
+    assert_eq!((out.as_str(), code), ("", 1));
+    let places: Vec<&str> = err.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(places, ["users:64:", "users:65:", "users:66:"], "{err}");
+    assert_eq!(folder.done(&["user", "list"], ""), "", "none is added if the file has mistakes");
+    let good = format!("anna\tx y\n{lines}");
+    assert_eq!(folder.done(&["user", "add", "--from", "-"], &good), "61 added, 0 not.\n");
+    assert_eq!(folder.done(&["user", "list"], "").lines().count(), 61);
+    let (out, err, code) = folder.run(&["user", "add", "--from", "-"], "anna x\nbob y\n");
+    assert_eq!((out.as_str(), code), ("1 added, 1 not.\n", 1));
+    assert_eq!(err, "lampone: anna@home.example: there is an account of this name\n");
+    server.end();
+}
+
+#[test]
+fn the_server_tells_its_state_writes_backups_and_invites() {
+    let folder = Folder::new("house");
+    let server = folder.serve();
+    folder.done(&["user", "add", "anna", "--password-stdin"], "pw\n");
+    let status = folder.done(&["status"], "");
+    let value = |label: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{label} ")));
+        line.unwrap_or_else(|| panic!("{label}: {status}")).trim().to_owned()
+    };
+    assert_eq!((value("Domains"), value("Accounts")), ("home.example".into(), "1".into()));
+    assert!(value("Batches written since the start").parse::<u64>().unwrap() > 0, "{status}");
+    let file = folder.0.join("copy.db");
+    assert_eq!(folder.done(&["backup", "copy.db"], ""), format!("{} is written.\n", file.display()));
+    assert!(fs::metadata(&file).unwrap().len() > 0);
+    assert!(folder.refused(&["backup", "copy.db"], "").contains("exists already"));
+    let link = folder.done(&["invite"], "");
+    assert!(link.starts_with("xmpp:home.example?register;preauth=") && link.lines().count() == 1, "{link}");
+    let welcome = server.end();
+    assert!(welcome.contains("xmpp:home.example?register;preauth="), "{welcome}");
+    assert!(welcome.contains("lampone user add NAME --admin"), "{welcome}");
+    assert!(!welcome.contains('█'), "a QR code is for terminals");
+}
+
+#[test]
+fn without_a_server_commands_say_where_they_looked() {
+    let folder = Folder::new("nobody");
+    for words in [&["user", "list"][..], &["status"], &["backup", "x"], &["user", "add", "a", "--password-stdin"]] {
+        let line = folder.refused(words, "x\n");
+        assert!(line.contains(&format!("{}/admin.sock", folder.data())), "{line}");
+        assert!(line.contains("lampone serve"), "{line}");
+    }
+}
+
+#[test]
+fn settings_are_checked_without_a_server() {
+    let folder = Folder::new("check");
+    let seen = folder.done(&["check", "--domain", "home.example"], "");
+    assert!(seen.contains("home.example") && seen.contains("self-signed"), "{seen}");
+    assert!(!PathBuf::from(folder.data()).exists(), "it only looks");
+    let (_, err, code) = folder.run(&["check", "--set", "nonsense=1", "--set", "rubbish=2"], "");
+    assert_eq!((err.lines().count(), code), (2, 1), "{err}");
+    let pem = ["--set", "tls.certificate=/nowhere/a.crt", "--set", "tls.key=/nowhere/a.key"];
+    let line = folder.refused(&[&["check"], &pem[..]].concat(), "");
+    assert!(line.contains("/nowhere/a.crt: the certificate cannot be read"), "{line}");
+    fs::create_dir(folder.data()).unwrap();
+    fs::write(folder.0.join("data/lampone.toml"), "domain = \"file.example\"\n").unwrap();
+    let seen = folder.done(&["check"], "");
+    assert!(seen.contains("data/lampone.toml") && seen.contains("file.example"), "{seen}");
+}
+
+#[test]
+fn a_line_that_is_not_understood_is_code_two_and_help_is_none() {
+    let run = |words: &[&str]| told(program(&std::env::temp_dir()).args(words).output().unwrap());
+    for words in [&["nonsense"][..], &["serve", "--nonsense"], &["user"], &["user", "show"], &["backup"]] {
+        let (out, err, code) = run(words);
+        assert_eq!((out.as_str(), code), ("", 2), "{words:?}");
+        assert!(!err.is_empty());
+    }
+    let (help, err, code) = run(&["--help"]);
+    assert_eq!((err.as_str(), code), ("", 0));
+    for command in ["serve", "check", "user", "status", "backup", "invite", "plan", "version"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
+    }
+    assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+    assert_eq!(run(&[]), (help, String::new(), 0));
+    assert_eq!(run(&["version"]).0, concat!("lampone ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(run(&["--version"]).0, run(&["version"]).0);
+    assert!(run(&["plan"]).0.contains("roster"));
+}
