@@ -201,6 +201,7 @@ impl<F: JournalFile> Journal<F> {
     }
 
     /// Whether no refused record is waiting to be overwritten.
+    #[cfg(test)]
     pub fn is_clean(&self) -> bool {
         self.unclean.is_none()
     }
