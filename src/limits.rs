@@ -77,7 +77,7 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
 /// Bytes of writes held in memory before they move from the journal into the database.
 pub const OVERLAY_BYTES_MAX: usize = 768 * 1024;
-/// Milliseconds before a smaller layer moves as well.
+/// Milliseconds after which a smaller layer moves as well, with whatever happens next: nobody is woken for it.
 pub const OVERLAY_MS_MAX: u64 = 60_000;
 /// Bytes in the journal half that is in use at which the overlay moves, however small it is: rows that were received
 /// take room in the journal and none in the overlay.

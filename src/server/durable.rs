@@ -8,7 +8,7 @@ use crate::{
     limits,
     router::{
         context::Promise,
-        event::{BatchId, Effect, Env, StoreError},
+        event::{BatchId, Effect, Env, StoreError, Time},
     },
     wire::{
         element::Element,
@@ -25,9 +25,8 @@ pub struct Durable {
     in_flight: usize,
     /// A layer is on its way into the database.
     flushing: bool,
-    /// The overlay is old enough to move.
-    pub(super) flush_due: bool,
-    flush_armed: bool,
+    /// When the overlay is old enough to move.
+    flush_by: Option<Time>,
     /// The database could not take the last layer: the next one waits for its time, however full the overlay is.
     flush_failed: bool,
     /// Writes that nobody waits for have waited long enough.
@@ -49,6 +48,12 @@ const REFUSED: StanzaError = StanzaError::new(Condition::ResourceConstraint)
     .kind(ErrorKind::Wait)
     .text("The server could not write this to its disk.");
 
+impl Durable {
+    fn is_old(&self, now: Time) -> bool {
+        self.flush_by.is_some_and(|by| by <= now)
+    }
+}
+
 impl Server {
     /// Hands the open batch to the committer, and a layer that is large or old enough to the database.
     pub(super) fn commit(&mut self, env: &mut Env<'_>) {
@@ -57,7 +62,7 @@ impl Server {
         let may = self.durable.in_flight < limits::BATCHES_IN_FLIGHT_MAX;
         // A layer can be frozen only when the open batch is closed.
         let full = self.core.overlay.is_full() && !self.durable.flush_failed;
-        let now = self.durable.commit_lazy || self.durable.flush_due || full;
+        let now = self.durable.commit_lazy || self.durable.is_old(env.now) || full;
         if may && (urgent || lazy && now) {
             let batch = BatchId(self.core.open_batch);
             if let Some(bytes) = self.core.overlay.take_batch(batch) {
@@ -77,18 +82,18 @@ impl Server {
 
     fn flush(&mut self, env: &mut Env<'_>) {
         let overlay = &mut self.core.overlay;
-        if !self.durable.flush_armed && !overlay.is_empty() {
-            self.durable.flush_armed = true;
-            self.timers.set(env.now.plus_ms(limits::OVERLAY_MS_MAX), Alarm::Flush);
+        if self.durable.flush_by.is_none() && !overlay.is_empty() {
+            self.durable.flush_by = Some(env.now.plus_ms(limits::OVERLAY_MS_MAX));
         }
         let pressing = !self.durable.flush_failed && (overlay.is_full() || self.stops);
-        let due = self.durable.flush_due || pressing;
+        // Nobody is woken for it: what is old moves when something happens anyway; until then the journal keeps it.
+        let due = self.durable.is_old(env.now) || pressing;
         if due
             && !self.durable.flushing
             && let Some(layer) = overlay.freeze()
         {
             self.durable.flushing = true;
-            (self.durable.flush_due, self.durable.flush_armed) = (false, false);
+            self.durable.flush_by = None;
             self.core.effects.push(Effect::Flush(layer));
         }
         self.stop_if_done();
@@ -201,7 +206,7 @@ impl Server {
         self.core.overlay.flushed(outcome.is_ok());
         if let Err(error) = outcome {
             log::error!("the database cannot grow: {error:?}; the journal holds what is new until it can");
-            self.durable.flush_due = false;
+            self.durable.flush_by = None;
         }
     }
 

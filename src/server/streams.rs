@@ -268,7 +268,6 @@ impl Server {
                 Alarm::Unanswered(session) => self.unanswered(env, session),
                 Alarm::Expiry(session) => self.end_session(env, session),
                 Alarm::LazyCommit => self.durable.commit_lazy = true,
-                Alarm::Flush => self.durable.flush_due = true,
             }
             self.work(env);
         }

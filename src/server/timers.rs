@@ -22,8 +22,6 @@ pub enum Alarm {
     Expiry(SessionId),
     /// Writes that nobody waits for go to disk.
     LazyCommit,
-    /// The overlay moves into the database.
-    Flush,
 }
 
 /// All deadlines.

@@ -22,6 +22,8 @@ fn nothing_is_lost_when_the_database_refuses_a_layer_and_takes_the_next() {
     world.advance(limits::OVERLAY_MS_MAX);
     talk(&mut world, &mut romeo, "juliet", "2");
     world.advance(2 * limits::OVERLAY_MS_MAX);
+    romeo.send(&mut world, "<presence/>");
+    world.drive();
     world.power_cut();
     let mut juliet = Player::online(&mut world, "juliet", "balcony");
     assert_eq!(bodies(&mut world, &mut juliet), ["1", "2"]);
@@ -35,6 +37,8 @@ fn the_database_is_tried_again_after_a_write_was_refused() {
     world.disk.refuse_in = Some(0);
     talk(&mut world, &mut romeo, "juliet", "2");
     world.advance(5 * limits::OVERLAY_MS_MAX);
+    // Nobody is woken for the move; whatever happens next takes it along.
+    talk(&mut world, &mut romeo, "juliet", "3");
     let kept = world.disk.view.rows.values().filter(|row| row.windows(14).any(|w| w == b"<body>1</body>"));
     assert_eq!(kept.count(), 1, "the layer reached the database");
 }
