@@ -359,7 +359,7 @@ impl Driver {
     async fn derive(self: Rc<Self>, query: QueryId, password: Zeroizing<String>) {
         let workers = self.workers.clone();
         let _permit = workers.acquire().await;
-        if let Some(credentials) = smol::unblock(move || pool::derive(&password)).await {
+        if let Some(credentials) = pool::run(move || pool::derive(&password)).await.flatten() {
             self.post(Event::Derived(query, credentials));
         }
     }
@@ -367,7 +367,7 @@ impl Driver {
     async fn verify(self: Rc<Self>, query: QueryId, credentials: Credentials, password: Zeroizing<String>) {
         let workers = self.workers.clone();
         let _permit = workers.acquire().await;
-        let verdict = smol::unblock(move || pool::verify(&credentials, &password)).await;
+        let verdict = pool::run(move || pool::verify(&credentials, &password)).await.unwrap_or(false);
         self.post(Event::Verified(query, verdict));
     }
 }

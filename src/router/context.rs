@@ -433,7 +433,8 @@ impl Core {
     }
 
     fn emit(&mut self, id: SessionId, chunk: Chunk, keep: Keep) {
-        let batch = self.open_batch;
+        // The batch that holds the row: with nothing open, the last one that was closed.
+        let batch = if self.overlay.has_open() { self.open_batch } else { self.open_batch - 1 };
         let Some(session) = self.sessions.session_mut(id) else { return };
         let stream = session.stream;
         if let Some(sm) = &mut session.sm {

@@ -80,7 +80,12 @@ impl Server {
         let blocks = blocks::any(&store, owner);
         if let Some((old, _)) = self.core.sessions.full(&jid) {
             // RFC 6120 §7.7.2.2: the newer one wins, since the older is most often the same client's dead stream.
-            self.end_with(env, old, StreamError::new(StreamCondition::Conflict).text("Replaced by a new session."));
+            // At once, whatever still waits for the disk: two sessions never share an address.
+            let conflict = StreamError::new(StreamCondition::Conflict).text("Replaced by a new session.");
+            match self.core.sessions.session(old).and_then(|session| session.stream) {
+                Some(stream) => self.fail(env, stream, conflict),
+                None => self.end_session(env, old),
+            }
             self.work(env);
         }
         if self.core.sessions.of(account.as_str()).count() >= limits::SESSIONS_PER_ACCOUNT_MAX {

@@ -62,7 +62,7 @@ impl Server {
         let may = self.durable.in_flight < limits::BATCHES_IN_FLIGHT_MAX;
         // A layer can be frozen only when the open batch is closed.
         let full = self.core.overlay.is_full() && !self.durable.flush_failed;
-        let now = self.durable.commit_lazy || self.durable.is_old(env.now) || full;
+        let now = self.durable.commit_lazy || self.stops || self.durable.is_old(env.now) || full;
         if may && (urgent || lazy && now) {
             let batch = BatchId(self.core.open_batch);
             if let Some(bytes) = self.core.overlay.take_batch(batch) {
@@ -186,6 +186,15 @@ impl Server {
                 self.durable.owing.push_back(id);
             }
         }
+        self.forget_handed_over(env);
+        self.resume_waiting(env);
+        for id in std::mem::take(&mut self.durable.paused) {
+            self.core.effects.push(Effect::Resume(id));
+        }
+    }
+
+    /// What was given to streams without stream management counts as received once it is durable.
+    pub(super) fn forget_handed_over(&mut self, env: &Env<'_>) {
         while let Some((batch, account, message)) = self.core.handed_over.front().copied() {
             if batch > self.core.committed {
                 break;
@@ -193,10 +202,6 @@ impl Server {
             self.core.handed_over.pop_front();
             let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
             waiting::forget(&mut store, account, message);
-        }
-        self.resume_waiting(env);
-        for id in std::mem::take(&mut self.durable.paused) {
-            self.core.effects.push(Effect::Resume(id));
         }
     }
 
@@ -221,7 +226,7 @@ impl Server {
     }
 
     fn stop_if_done(&mut self) {
-        let quiet = self.durable.in_flight == 0 && !self.durable.flushing && !self.core.overlay.has_open();
+        let quiet = self.durable.in_flight == 0 && !self.durable.flushing && self.core.overlay.open_bytes() == 0;
         if self.stops && quiet {
             self.core.effects.push(Effect::Stop);
         }

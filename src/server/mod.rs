@@ -105,6 +105,7 @@ impl Server {
     pub fn settle(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
         crate::router::backlog::serve(&mut context(&mut self.core, env));
         self.ask_for_acks(env.now);
+        self.forget_handed_over(env);
         self.commit(env);
         self.core.effects.drain(..)
     }

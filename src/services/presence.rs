@@ -104,7 +104,8 @@ fn priority(stanza: &Stanza) -> Option<i8> {
         Some(element) => {
             let text = element.content();
             let text = text.trim();
-            text.strip_prefix('+').unwrap_or(text).parse().ok()
+            let digits = text.strip_prefix('+').filter(|rest| !rest.starts_with(['+', '-']));
+            digits.unwrap_or(text).parse().ok()
         }
     }
 }
@@ -241,6 +242,10 @@ fn probe(stanza: &Stanza, to: &Jid, ctx: &mut Ctx<'_>) -> Flow {
     let viewer = stanza.from.clone();
     let state = roster::state(&ctx.store(), account, viewer.bare_str());
     let own = viewer.bare_str() == to.bare_str();
+    if state.pending_in && !own {
+        // An answer of `unsubscribed` would cancel the request on the asker's side alone.
+        return Flow::Taken("probe of somebody whose request waits");
+    }
     if !state.from && !own {
         return probe_of_stranger(stanza, to, ctx);
     }
