@@ -4,14 +4,10 @@ use std::io::{IsTerminal, stdout};
 
 use qrcodegen::{QrCode, QrCodeEcc};
 
-/// Prints the link, and the code if somebody looks.
-pub fn print(uri: &str) {
-    println!("{uri}");
-    if stdout().is_terminal()
-        && let Ok(code) = QrCode::encode_text(uri, QrCodeEcc::Medium)
-    {
-        print!("{}", draw(&code));
-    }
+/// The link, and the code if somebody looks.
+pub fn text(uri: &str) -> String {
+    let code = stdout().is_terminal().then(|| QrCode::encode_text(uri, QrCodeEcc::Medium).ok()).flatten();
+    format!("{uri}\n{}", code.map(|code| draw(&code)).unwrap_or_default())
 }
 
 /// Two rows of modules in one row of half blocks, dark on light with a quiet border.

@@ -1,6 +1,6 @@
 //! `lampone serve`: runs the server until a signal ends it.
 
-use super::{invitation, settings::Sources};
+use super::{invitation, output::say, settings::Sources};
 use crate::{
     adapters::{driver::House, system},
     config::Config,
@@ -22,9 +22,14 @@ pub fn run(sources: Sources) -> Result<(), String> {
 fn house(config: Rc<Config>, env: &mut Env<'_>) -> Box<dyn House> {
     let mut server = Server::new(config, env);
     if let Some(uri) = server.first_invitation(env) {
-        println!("Nobody has an account yet. The first administrator's invitation:");
-        invitation::print(&uri);
-        println!("Or on this machine: lampone user add NAME");
+        let told = say(format!(
+            "Nobody has an account yet. The first administrator's invitation:\n{}Or on this machine: lampone user add NAME",
+            invitation::text(&uri)
+        ));
+        // The server can do without; `lampone invite --admin` makes another.
+        if let Err(why) = told {
+            log::warn!("the invitation could not be shown: {why}");
+        }
     }
     Box::new(server)
 }

@@ -1,4 +1,6 @@
 //! Where settings come from: the command line, a file, the environment, the host.
+//!
+//! Invariant: the later beats the earlier: host's name and systemd's folder, file, `--domain` and `--data`, `--set`.
 
 use std::{
     fs,
@@ -26,18 +28,26 @@ impl Sources {
     /// # Errors
     /// A line for each mistake.
     pub fn read(&self) -> Result<Config, String> {
+        self.read_named().map(|(config, _)| config)
+    }
+
+    /// The same, with the name of the file that was read.
+    ///
+    /// # Errors
+    /// A line for each mistake.
+    pub fn read_named(&self) -> Result<(Config, Option<String>), String> {
         let mut base = Config { domains: vec![host_name()], data: default_data(), ..Config::default() };
         if let Some(data) = &self.data {
             base.data = data.into();
         }
         let file = self.file(&base.data)?;
         let mut sets = Vec::new();
-        // As strings of TOML, so that a path or name is never taken for something else.
-        sets.extend(self.domain.iter().map(|domain| format!("domain={domain}")));
-        sets.extend(self.data.iter().map(|data| format!("data={data}")));
+        sets.extend(self.domain.iter().map(|domain| format!("--domain={domain}")));
+        sets.extend(self.data.iter().map(|data| format!("--data={data}")));
         sets.extend(self.set.iter().cloned());
-        let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Config::read(file, &sets, base).map_err(|faults| faults.join("\n"))
+        let given = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        let config = Config::read(given, &sets, base).map_err(|faults| faults.join("\n"))?;
+        Ok((config, file.map(|(name, _)| name)))
     }
 
     /// The file of settings and its text, if there is one.

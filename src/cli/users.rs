@@ -1,148 +1,224 @@
-//! `lampone user …` and `lampone invite`: the admin commands of XEP-0133, from the command line.
+//! `lampone user …` and `lampone invite`: the commands of XEP-0133 v1.3.1 and our own, from the command line.
+//!
+//! Invariant: what was not done is told with its reason, and the exit code says so.
 
 use std::{collections::BTreeMap, fs};
 
 use zeroize::Zeroizing;
 
 use super::{
-    client::{Answer, Client},
-    invitation, password,
+    accounts,
+    answer::{Answer, Refusal, plain},
+    client::Client,
+    invitation,
+    output::say,
+    password,
 };
+use crate::wire::ns;
 
-const ADMIN: &str = "http://jabber.org/protocol/admin";
-/// Requests under way at once when a file is worked through.
-const WINDOW: usize = 16;
+/// Requests under way at once when a file is worked through: more than a small machine has cores, and few enough to
+/// leave room below `limits::DERIVING_MAX` for an admin elsewhere.
+const WINDOW: usize = 8;
 
 fn node(name: &str) -> String {
-    format!("{ADMIN}#{name}")
+    format!("{}#{name}", ns::ADMIN)
+}
+
+/// Why nothing was done with this account.
+fn refused(account: &str, refusal: &Refusal) -> String {
+    match refusal.condition.as_str() {
+        "conflict" => format!("{account} exists already"),
+        "item-not-found" => format!("there is no account {account}; `lampone user list` shows all"),
+        _ => format!("{account}: {refusal}"),
+    }
 }
 
 /// `lampone user add`
 pub fn add(client: &mut Client, account: Option<String>, stdin: bool, from: Option<String>) -> Result<(), String> {
     match (account, from) {
         (Some(account), None) => {
-            let account = client.address(&account);
+            let account = client.address(&account)?;
             let password = password::read(&account, stdin)?;
-            let fields = [("accountjid", &*account), ("password", &password), ("password-verify", &password)];
-            client.run(&node("add-user"), &fields)?.print();
-            println!("{account} added");
-            Ok(())
+            let fields = to_add(&account, &password);
+            let text = about(client, "add-user", &account, &fields)?;
+            say(format!("{text}{account} added"))
         }
-        (None, Some(file)) => add_all(client, &file),
-        _ => Err("`lampone user add` takes an address, or --from with a file".into()),
+        (None, Some(file)) => {
+            let text = Zeroizing::new(fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?);
+            add_all(client, &file, accounts::read(&file, &text, &client.domain)?)
+        }
+        // The command line was refused before.
+        _ => Err("name an account, or a file with --from".into()),
     }
 }
 
-/// One account of a file.
-struct Line {
-    account: String,
-    password: Zeroizing<String>,
+/// XEP-0133 §4.1.
+fn to_add<'a>(account: &'a str, password: &'a str) -> [(&'static str, &'a str); 3] {
+    [("accountjid", account), ("password", password), ("password-verify", password)]
 }
 
-/// Reads a file of accounts: address, white space, password; empty lines and those that begin with `#` are skipped.
-fn read_accounts(name: &str, text: &str) -> Result<Vec<Line>, String> {
-    let mut accounts = Vec::new();
-    let mut faults = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match line.split_once([' ', '\t']) {
-            Some((account, password)) => accounts
-                .push(Line { account: account.to_owned(), password: Zeroizing::new(password.trim().to_owned()) }),
-            None => faults.push(format!("{name}:{}: no password; \"anna@home.example secret\" would do", at + 1)),
-        }
-    }
-    if faults.is_empty() { Ok(accounts) } else { Err(faults.join("\n")) }
+/// How far a file of accounts has come.
+#[derive(Default)]
+struct Progress {
+    /// Asked for and not answered, by question: what an error about it begins with.
+    waiting: BTreeMap<u64, (String, String)>,
+    added: usize,
+    faults: Vec<String>,
 }
 
-fn add_all(client: &mut Client, file: &str) -> Result<(), String> {
-    let text = Zeroizing::new(fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?);
-    let accounts = read_accounts(file, &text)?;
-    let mut waiting: BTreeMap<u64, String> = BTreeMap::new();
-    let mut faults = Vec::new();
-    let mut added = 0;
-    let mut hear = |client: &mut Client, waiting: &mut BTreeMap<u64, String>| -> Result<(), String> {
-        let (id, answer) = client.answer()?;
-        match (waiting.remove(&id), answer) {
-            (Some(_), Ok(_)) => added += 1,
-            (Some(account), Err(why)) => faults.push(format!("{account}: {why}")),
-            (None, _) => {}
+impl Progress {
+    fn hear(&mut self, client: &mut Client) -> Result<(), String> {
+        let (asked, answer) = client.answer()?;
+        let Some((place, account)) = self.waiting.remove(&asked) else { return Ok(()) };
+        match answer {
+            Ok(_) => self.added += 1,
+            Err(refusal) => self.faults.push(format!("{place}: {}", refused(&account, &refusal))),
         }
         Ok(())
-    };
-    for Line { account, password } in accounts {
-        let account = client.address(&account);
-        let fields = [("accountjid", &*account), ("password", &password), ("password-verify", &password)];
-        let id = client.ask(&node("add-user"), &fields)?;
-        waiting.insert(id, account);
-        while waiting.len() >= WINDOW {
-            hear(client, &mut waiting)?;
+    }
+}
+
+fn add_all(client: &mut Client, file: &str, lines: Vec<accounts::Line>) -> Result<(), String> {
+    let (summary, faults) = attempt_all(client, file, lines);
+    say(summary)?;
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+}
+
+/// How many were added, and one line for each that was not.
+fn attempt_all(client: &mut Client, file: &str, lines: Vec<accounts::Line>) -> (String, Vec<String>) {
+    let total = lines.len();
+    let mut progress = Progress::default();
+    let end = work_through(client, file, lines, &mut progress);
+    let Progress { waiting, added, mut faults } = progress;
+    let failed = faults.len();
+    if let Err(why) = end {
+        let unknown = waiting.len();
+        let left = total - added - failed - unknown;
+        faults.push(format!("{why}; of {unknown} it is not known whether they were added, {left} were not asked for"));
+    }
+    let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+    (format!("{added} of {total} added{failures}"), faults)
+}
+
+fn work_through(
+    client: &mut Client,
+    file: &str,
+    lines: Vec<accounts::Line>,
+    progress: &mut Progress,
+) -> Result<(), String> {
+    for accounts::Line { number, account, password } in lines {
+        let asked = client.ask(&node("add-user"), &to_add(&account, &password))?;
+        progress.waiting.insert(asked, (format!("{file}:{number}"), account));
+        while progress.waiting.len() >= WINDOW {
+            progress.hear(client)?;
         }
     }
-    while !waiting.is_empty() {
-        hear(client, &mut waiting)?;
+    while !progress.waiting.is_empty() {
+        progress.hear(client)?;
     }
-    println!("{added} added");
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    Ok(())
+}
+
+/// Runs a command about one account; what it answers, as text.
+fn about(client: &mut Client, name: &str, account: &str, fields: &[(&str, &str)]) -> Result<String, String> {
+    let answer = client.run(&node(name), fields);
+    answer.map(|answer| answer.text()).map_err(|refusal| refused(account, &refusal))
 }
 
 /// `lampone user passwd`
 pub fn passwd(client: &mut Client, account: &str, stdin: bool) -> Result<(), String> {
-    let account = client.address(account);
+    let account = client.address(account)?;
     let password = password::read(&account, stdin)?;
-    client.run(&node("change-user-password"), &[("accountjid", &account), ("password", &password)])?.print();
-    println!("{account} has a new password");
-    Ok(())
+    let fields = [("accountjid", &*account), ("password", &password)];
+    let text = about(client, "change-user-password", &account, &fields)?;
+    say(format!("{text}{account} has a new password"))
 }
 
 /// `lampone user remove`
 pub fn remove(client: &mut Client, account: &str) -> Result<(), String> {
-    let account = client.address(account);
-    client.run(&node("delete-user"), &[("accountjids", &account)])?.print();
-    println!("{account} removed");
-    Ok(())
+    let account = client.address(account)?;
+    let text = about(client, "delete-user", &account, &[("accountjids", &account)])?;
+    say(format!("{text}{account} removed"))
 }
 
-/// `lampone user list`
+/// `lampone user list`: one address a line, fit for other programs; remarks go to standard error.
 pub fn list(client: &mut Client) -> Result<(), String> {
     let answer = client.run(&node("get-registered-users-list"), &[("max_items", "none")])?;
-    let form = answer.form.as_ref();
-    let users = form.map(|form| form.values("registereduserjids").map(str::to_owned).collect::<Vec<_>>());
-    users.unwrap_or_default().iter().for_each(|user| println!("{user}"));
-    Answer { form: None, ..answer }.print();
+    let users = answer.form.iter().flat_map(|form| form.values("registereduserjids"));
+    say(users.map(|user| plain(user) + "\n").collect::<String>())?;
+    Answer { form: None, ..answer }.text().lines().for_each(|note| eprintln!("lampone: {note}"));
     Ok(())
 }
 
 /// `lampone user show`
 pub fn show(client: &mut Client, account: &str) -> Result<(), String> {
-    let account = client.address(account);
-    client.run(&node("user-stats"), &[("accountjid", &account)])?.print();
-    Ok(())
+    let account = client.address(account)?;
+    say(about(client, "user-stats", &account, &[("accountjid", &account)])?)
 }
 
 /// `lampone invite`
 pub fn invite(client: &mut Client, admin: bool) -> Result<(), String> {
     let answer = client.run("urn:lampone:admin#invite", &[("admin", if admin { "1" } else { "0" })])?;
     match answer.form.as_ref().and_then(|form| form.value("uri")) {
-        Some(uri) => invitation::print(uri),
-        None => answer.print(),
+        Some(uri) => say(invitation::text(&plain(uri))),
+        None => say(answer.text()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::client::tests::{error, fake, result},
+        *,
+    };
 
     #[test]
-    fn a_file_of_accounts_is_checked_before_anything_is_sent() {
-        let good = read_accounts("f", "# family\n\nanna@home.example  secret word\nben\tx\n").unwrap();
-        let seen: Vec<_> = good.iter().map(|line| (line.account.as_str(), line.password.as_str())).collect();
-        assert_eq!(seen, [("anna@home.example", "secret word"), ("ben", "x")]);
-        let bad = read_accounts("f", "anna\nben x\ncleo\n").err().unwrap();
-        assert_eq!(bad.lines().count(), 2);
-        assert!(bad.starts_with("f:1: no password"), "{bad}");
+    fn common_refusals_are_told_in_words() {
+        let refusal = |condition: &str| Refusal { condition: condition.into(), text: Some("No.".into()) };
+        assert_eq!(refused("a@b", &refusal("conflict")), "a@b exists already");
+        assert_eq!(
+            refused("a@b", &refusal("item-not-found")),
+            "there is no account a@b; `lampone user list` shows all"
+        );
+        assert_eq!(refused("a@b", &refusal("forbidden")), "a@b: No.");
+    }
+
+    fn three() -> Vec<accounts::Line> {
+        accounts::read("f", "# family\nanna x\nben y\ncleo z\n", "home.example").unwrap()
+    }
+
+    #[test]
+    fn requests_go_out_before_answers_come_and_answers_come_in_any_order() {
+        let script = vec![(
+            // All three are asked for before the first is answered.
+            "cleo@home.example",
+            [result(3, ""), error(1, "conflict"), result(2, "")].concat(),
+        )];
+        let (mut client, server) = fake(script);
+        let (summary, faults) = attempt_all(&mut client, "f", three());
+        assert_eq!(summary, "2 of 3 added, 1 failed");
+        assert_eq!(faults, ["f:2: anna@home.example exists already"]);
+        drop(client);
+        let heard = server.join().unwrap();
+        assert_eq!(heard.matches("http://jabber.org/protocol/admin#add-user").count(), 3, "{heard}");
+        for field in ["accountjid", "password", "password-verify"] {
+            assert_eq!(heard.matches(&format!("var='{field}'")).count(), 3, "{heard}");
+        }
+    }
+
+    #[test]
+    fn no_more_are_asked_for_than_the_window_holds() {
+        let text: String = (0..=WINDOW).map(|n| format!("u{n} x\n")).collect();
+        let lines = accounts::read("f", &text, "home.example").unwrap();
+        // When the last of the window is there, nobody is left to answer.
+        let last = format!("u{}@", WINDOW - 1);
+        let (mut client, server) = fake(vec![(last.leak(), "</stream:stream>".into())]);
+        let (summary, faults) = attempt_all(&mut client, "f", lines);
+        assert_eq!(summary, format!("0 of {} added", WINDOW + 1));
+        assert_eq!(faults.len(), 1);
+        let told = format!("of {WINDOW} it is not known whether they were added, 1 were not asked for");
+        assert!(faults[0].ends_with(&told), "{faults:?}");
+        drop(client);
+        assert!(!server.join().unwrap().contains(&format!("u{WINDOW}@")));
     }
 }
