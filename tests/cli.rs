@@ -6,7 +6,11 @@ use std::{
     io::{Read, Write},
     os::{
         fd::OwnedFd,
-        unix::{ffi::OsStrExt, net::UnixDatagram, process::ExitStatusExt},
+        unix::{
+            ffi::OsStrExt,
+            net::{UnixDatagram, UnixStream},
+            process::ExitStatusExt,
+        },
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -214,8 +218,11 @@ fn invitations_status_and_backups_come_from_the_running_server() {
 
 #[test]
 fn a_reader_who_has_seen_enough_is_no_mistake_and_a_full_disk_is() {
-    let mut child = lampone().args(["check", "--keys"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
+    // Nobody reads from the beginning, so that the first write is refused however little it is.
+    let (theirs, ours) = UnixStream::pair().unwrap();
+    drop(ours);
+    let stdout = Stdio::from(OwnedFd::from(theirs));
+    let child = lampone().args(["check", "--keys"]).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
     let (code, _, err) = told(child.wait_with_output().unwrap());
     assert_eq!((code, err.as_str()), (0, ""));
     let full = fs::File::options().write(true).open("/dev/full").unwrap();

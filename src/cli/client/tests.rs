@@ -60,7 +60,10 @@ pub fn fake(mut script: Script) -> (Client, JoinHandle<String>) {
     let (here, there) = UnixStream::pair().unwrap();
     script.insert(0, ("version='1.0'>", HEADER.to_owned()));
     let server = std::thread::spawn(move || play(there, script));
-    (Client::greet(here, "asked.example").unwrap(), server)
+    let client = Client::greet(here, "asked.example").unwrap();
+    // A client that asks what the script does not answer fails soon.
+    client.wait_at_most(Duration::from_secs(5)).unwrap();
+    (client, server)
 }
 
 fn ended(client: Client, server: JoinHandle<String>) -> String {
