@@ -91,8 +91,12 @@ pub const DATABASE_CACHE_BYTES: usize = 2 * 1024 * 1024;
 pub const MESSAGE_CEILING_US: u64 = 10_000_000;
 /// Messages of a backlog that are read and sent at a time.
 pub const BACKLOG_PAGE: usize = 64;
+/// Bytes of a backlog after which the rest of a page waits: as many as an outbox takes before it is full.
+pub const BACKLOG_PAGE_BYTES: usize = 256 * 1024;
 /// Unacknowledged stanzas of a session above which its backlog waits.
 pub const BACKLOG_UNACKED_MAX: usize = 128;
+/// The same in bytes: with a page of the largest stanzas behind it, still below [`SM_QUEUE_BYTES_MAX`].
+pub const BACKLOG_UNACKED_BYTES_MAX: usize = 512 * 1024;
 /// Milliseconds that a sender is held back because a recipient's outbox is full.
 pub const HELD_BACK_MS_MAX: u64 = 1_000;
 /// Milliseconds before writes that nobody waits for (a message was received) are committed by themselves.

@@ -1,314 +1,243 @@
-//! The command line of the real binary: exit codes, a terminal that is asked for a password, and a running server.
+//! The program as an admin uses it: a real server in a folder of its own, and the commands that speak to it.
 
 use std::{
-    ffi::OsStr,
     fs,
-    io::{Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::{
-            ffi::OsStrExt,
-            net::{UnixDatagram, UnixStream},
-            process::ExitStatusExt,
-        },
-    },
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
-    time::Duration,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
 };
 
-use rustix::{
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{LocalModes, tcgetattr},
-};
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lampone");
 
-const DOMAIN: &str = "home.example";
+/// A folder that goes when the test ends.
+struct Folder(PathBuf);
 
-fn lampone() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lampone"));
-    command.env_remove("STATE_DIRECTORY").env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
-    command
-}
-
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("lampone-cli-{}-{name}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-/// A server on loopback that ends with the test.
-struct Server {
-    child: Child,
-    data: PathBuf,
-}
-
-impl Server {
-    fn start(name: &str) -> Server {
-        let data = folder(name);
-        let notices = data.join("notify");
-        let ready = UnixDatagram::bind(&notices).unwrap();
-        ready.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let child = lampone()
-            .args(["serve", "--domain", DOMAIN, "--set", "listen.c2s=127.0.0.1:0", "--set", "listen.c2s_tls=none"])
-            .arg("--data")
-            .arg(&data)
-            .env("NOTIFY_SOCKET", &notices)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut server = Server { child, data };
-        let mut notice = [0; 512];
-        loop {
-            let size = ready.recv(&mut notice).unwrap_or_else(|e| {
-                let _ = server.child.kill();
-                panic!("the server is not ready: {e}")
-            });
-            if String::from_utf8_lossy(&notice[..size]).contains("READY=1") {
-                return server;
-            }
-        }
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("lampone-cli-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
     }
 
-    /// A command to this server, with the data directory at its end.
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = lampone();
-        command.args(words).arg("--data").arg(&self.data);
-        command
+    fn data(&self) -> String {
+        self.0.join("data").to_str().unwrap().to_owned()
     }
 
-    /// Runs a command with this standard input: exit code, standard output, standard error.
-    fn run(&self, words: &[&str], input: &str) -> (i32, String, String) {
-        let mut command = self.command(words);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // A command that does not ask may be gone before it is told.
+    /// Runs a command against the server of this folder; what it wrote to standard output and error, and its exit code.
+    fn run(&self, words: &[&str], input: &str) -> (String, String, i32) {
+        let mut command = program(&self.0);
+        command.args(words).args(["--data", &self.data()]).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Who reads nothing closes the pipe.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         told(child.wait_with_output().unwrap())
     }
+
+    /// The same where it must succeed.
+    fn done(&self, words: &[&str], input: &str) -> String {
+        let (out, err, code) = self.run(words, input);
+        assert_eq!((err.as_str(), code), ("", 0), "{words:?}");
+        out
+    }
+
+    /// The same where it must fail with one line.
+    fn refused(&self, words: &[&str], input: &str) -> String {
+        let (out, err, code) = self.run(words, input);
+        assert_eq!((out.as_str(), code), ("", 1), "{words:?}: {err}");
+        assert_eq!(err.lines().count(), 1, "{words:?}: {err}");
+        err
+    }
+
+    /// Starts a server and returns when it serves.
+    fn serve(&self) -> Served {
+        let mut command = program(&self.0);
+        command.args(["serve", "--domain", "home.example", "--data", &self.data()]);
+        command.args(["--set", "listen.c2s=127.0.0.1:0", "--set", "listen.c2s_tls=127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut seen = String::new();
+        while !seen.contains("serving home.example") {
+            let line = log.next().unwrap_or_else(|| panic!("it ended: {seen}")).unwrap();
+            seen.push_str(&line);
+        }
+        // The pipe is read to its end, or the server would stand still some day.
+        let log = std::thread::spawn(move || log.map_while(Result::ok).collect());
+        Served { child, log: Some(log) }
+    }
 }
 
-impl Drop for Server {
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running server.
+struct Served {
+    child: Child,
+    log: Option<std::thread::JoinHandle<Vec<String>>>,
+}
+
+impl Served {
+    /// Ends it as systemd would; what it wrote to standard output.
+    fn end(mut self) -> String {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let begun = std::time::Instant::now();
+        // SAFETY: `kill` takes two integers; the process is our child and not yet waited for.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        assert!(self.child.wait().unwrap().success());
+        assert!(begun.elapsed().as_secs() < 5);
+        self.log.take().unwrap().join().unwrap();
+        std::io::read_to_string(self.child.stdout.take().unwrap()).unwrap()
+    }
+
+    /// Ends it as a power failure would.
+    fn break_off(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.data);
     }
 }
 
-fn told(output: Output) -> (i32, String, String) {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+fn program(folder: &std::path::Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(folder).env_remove("STATE_DIRECTORY").env_remove("JOURNAL_STREAM");
+    command
 }
 
-fn alone(words: &[&OsStr], here: &Path) -> (i32, String, String) {
-    told(lampone().args(words).current_dir(here).output().unwrap())
-}
-
-#[test]
-fn mistakes_on_the_command_line_are_one_line_and_exit_code_2() {
-    let here = folder("mistakes");
-    for words in [&["frob"][..], &["serve", "--frob"], &["user"], &["user", "add"], &["backup"]] {
-        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
-        let (code, out, err) = alone(&words, &here);
-        assert_eq!((code, out.as_str(), err.lines().count()), (2, "", 1), "{err}");
-        assert!(err.starts_with("lampone: ") && err.contains("; see `lampone "), "{err}");
-    }
-    let (code, _, err) = alone(&[OsStr::new("user"), OsStr::from_bytes(b"\xff")], &here);
-    assert_eq!((code, err.lines().count()), (2, 1), "{err}");
-    assert!(err.contains("is not UTF-8"), "{err}");
-    fs::remove_dir_all(here).unwrap();
+fn told(output: Output) -> (String, String, i32) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
 }
 
 #[test]
-fn check_reads_all_and_starts_nothing() {
-    let here = folder("check");
-    fs::write(here.join("a.toml"), "domain = 'home.example'\nlog = 'loud'\n[limits]\nstream = 1\n").unwrap();
-    let check = |words: &[&str]| alone(&[&["check"], words].concat().iter().map(OsStr::new).collect::<Vec<_>>(), &here);
-    let (code, out, err) = check(&["--config", "a.toml"]);
-    assert_eq!((code, out.as_str()), (1, ""));
-    let lines: Vec<_> = err.lines().collect();
-    assert!(lines[0].starts_with("lampone: a.toml:2: log: found 'loud'; give "), "{err}");
-    assert_eq!(lines[1], "lampone: a.toml:4: limits.stream: unknown key; the nearest is limits.streams");
-    assert_eq!(lines.len(), 2, "{err}");
-
-    fs::write(here.join("b.toml"), "tls.certificate = 'no.pem'\ntls.key = 'no.key'\n").unwrap();
-    let (code, _, err) = check(&["--config", "b.toml", "--domain", DOMAIN]);
-    assert_eq!((code, err.lines().count()), (1, 1), "{err}");
-    assert!(err.contains("no.pem"), "{err}");
-
-    let (code, _, err) = check(&["--config", "none.toml"]);
-    assert_eq!((code, err.lines().count()), (1, 1), "{err}");
-    assert!(err.starts_with("lampone: none.toml: the settings cannot be read: "), "{err}");
-
-    // In the data directory it is found without being named.
-    fs::create_dir(here.join("lampone-data")).unwrap();
-    fs::write(here.join("lampone-data/lampone.toml"), "domain = 'found.example'\n").unwrap();
-    let (code, out, err) = check(&[]);
-    assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.contains("lampone-data/lampone.toml") && out.contains("found.example"), "{out}");
-    assert_eq!(fs::read_dir(here.join("lampone-data")).unwrap().count(), 1, "nothing was made");
-    fs::remove_dir_all(here).unwrap();
-}
-
-#[test]
-fn without_a_server_the_socket_and_the_way_to_start_are_named() {
-    let here = folder("absent");
-    let (code, out, err) = alone(&["user", "list", "--data", "d"].map(OsStr::new), &here);
-    assert_eq!((code, out.as_str()), (1, ""));
-    let line = "lampone: no server answers at d/admin.sock; start it with `lampone serve`, or name its data directory \
-                with --data\n";
-    assert_eq!(err, line);
-    fs::remove_dir_all(here).unwrap();
-}
-
-#[test]
-fn accounts_are_made_shown_changed_and_removed() {
-    let server = Server::start("accounts");
-    let run = |words: &[&str], input: &str| server.run(words, input);
-    let good = |text: &str| (0, format!("{text}\n"), String::new());
-    let bad = |text: &str| (1, String::new(), format!("lampone: {text}\n"));
-    assert_eq!(run(&["user", "add", "Anna", "--password-stdin"], "x\ny\n"), good("anna@home.example added"));
+fn accounts_are_made_listed_changed_removed_and_outlive_the_server() {
+    let folder = Folder::new("accounts");
+    let server = folder.serve();
     assert_eq!(
-        run(&["user", "add", "anna@home.example", "--password-stdin"], "x\n"),
-        bad("anna@home.example exists already")
+        folder.done(&["user", "add", "anna", "--admin", "--password-stdin"], "pw\n"),
+        "anna@home.example is added.\n"
     );
-    assert_eq!(run(&["user", "add", "ben", "--password-stdin"], ""), bad("the password is empty"));
-    assert_eq!(run(&["user", "passwd", "anna", "--password-stdin"], "z"), good("anna@home.example has a new password"));
-    let nobody = "there is no account ben@home.example; `lampone user list` shows all";
-    assert_eq!(run(&["user", "passwd", "ben", "--password-stdin"], "z"), bad(nobody));
-    assert_eq!(run(&["user", "show", "ben"], ""), bad(nobody));
-    let (code, shown, _) = run(&["user", "show", "anna"], "");
-    assert!(code == 0 && shown.lines().any(|line| line.split_whitespace().eq(["Contacts", "0"])), "{shown}");
-
-    let file = server.data.join("family");
-    fs::write(&file, "cleo 1\nben\n").unwrap();
-    let from = ["user", "add", "--from", file.to_str().unwrap()];
-    let (code, out, err) = run(&from, "");
-    assert_eq!((code, out.as_str()), (1, ""), "a file with a mistake adds nobody");
-    assert!(err.contains("family:2: no password"), "{err}");
-    fs::write(&file, "cleo 1\n\nben 2 3\nanna 4\n").unwrap();
-    let (code, out, err) = run(&from, "");
-    assert_eq!((code, out.as_str()), (1, "2 of 3 added, 1 failed\n"));
-    assert!(err.ends_with("family:4: anna@home.example exists already\n"), "{err}");
-    assert_eq!(run(&["user", "list"], ""), good("anna@home.example\nben@home.example\ncleo@home.example"));
-    assert_eq!(run(&["user", "remove", "ben"], ""), good("ben@home.example removed"));
-    assert_eq!(run(&["user", "list", "--domain", DOMAIN], ""), good("anna@home.example\ncleo@home.example"));
-    assert_eq!(
-        run(&["user", "list", "--domain", "club.example"], ""),
-        bad("club.example is not served; the server's first domain is home.example")
-    );
+    let again = folder.refused(&["user", "add", "anna", "--password-stdin"], "pw\n");
+    assert_eq!(again, "lampone: anna@home.example: there is an account of this name\n");
+    let elsewhere = folder.refused(&["user", "add", "anna@other.example", "--password-stdin"], "pw\n");
+    assert!(elsewhere.contains("That domain is not served here."), "{elsewhere}");
+    let unasked = folder.refused(&["user", "add", "bert"], "");
+    assert!(unasked.contains("--password-stdin"), "{unasked}");
+    folder.done(&["user", "add", "bob", "--password-stdin"], "a b\n");
+    folder.done(&["user", "passwd", "bob", "--password-stdin"], "c\n");
+    assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\nbob@home.example\n");
+    let shown = folder.done(&["user", "show", "bob"], "");
+    assert!(shown.contains("Address    bob@home.example\n") && shown.contains("Contacts   0\n"), "{shown}");
+    folder.done(&["user", "add", "carl", "--password-stdin"], "x\n");
+    assert_eq!(folder.done(&["user", "remove", "carl@home.example"], ""), "carl@home.example is removed.\n");
+    assert!(folder.refused(&["user", "remove", "carl"], "").ends_with("there is no such account\n"));
+    assert!(folder.refused(&["user", "show", "carl"], "").ends_with("there is no such account\n"));
+    server.end();
+    let server = folder.serve();
+    assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\nbob@home.example\n");
+    folder.done(&["user", "add", "dora", "--password-stdin"], "x\n");
+    server.break_off();
+    let server = folder.serve();
+    assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\nbob@home.example\ndora@home.example\n");
+    assert_eq!(server.end(), "", "nobody is invited where accounts are");
 }
 
 #[test]
-fn invitations_status_and_backups_come_from_the_running_server() {
-    let server = Server::start("others");
-    let (code, link, _) = server.run(&["invite"], "");
-    assert!(code == 0 && link.starts_with("xmpp:home.example?register;preauth="), "{link}");
-    assert_eq!(link.lines().count(), 1, "no picture for a program");
-    assert_ne!(server.run(&["invite", "--admin"], "").1, link);
-    let (code, status, _) = server.run(&["status"], "");
-    assert!(code == 0 && status.lines().any(|line| line.split_whitespace().eq(["Domains", DOMAIN])), "{status}");
-    let file = server.data.join("copy");
-    let words = ["backup", file.to_str().unwrap()];
-    assert_eq!(server.run(&words, ""), (0, format!("{} written\n", file.display()), String::new()));
-    let (code, _, err) = server.run(&words, "");
-    assert!(code == 1 && err.lines().count() == 1 && err.contains("exists already"), "{err}");
+fn many_accounts_come_from_a_file_and_those_that_fail_are_named() {
+    let folder = Folder::new("many");
+    let server = folder.serve();
+    let lines: String = (0..60).map(|n| format!("u{n:02} password{n}\n")).collect();
+    let file = folder.0.join("users");
+    fs::write(&file, format!("# family\n\nanna\tx y\n{lines}bad/address x\nanna z\nbob\n")).unwrap();
+    let (out, err, code) = folder.run(&["user", "add", "--from", "users"], "");
+    assert_eq!((out.as_str(), code), ("", 1));
+    let places: Vec<&str> = err.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(places, ["users:64:", "users:65:", "users:66:"], "{err}");
+    assert_eq!(folder.done(&["user", "list"], ""), "", "none is added if the file has mistakes");
+    let good = format!("anna\tx y\n{lines}");
+    assert_eq!(folder.done(&["user", "add", "--from", "-"], &good), "61 added, 0 not.\n");
+    assert_eq!(folder.done(&["user", "list"], "").lines().count(), 61);
+    let (out, err, code) = folder.run(&["user", "add", "--from", "-"], "anna x\nbob y\n");
+    assert_eq!((out.as_str(), code), ("1 added, 1 not.\n", 1));
+    assert_eq!(err, "lampone: anna@home.example: there is an account of this name\n");
+    server.end();
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_no_mistake_and_a_full_disk_is() {
-    // Nobody reads from the beginning, so that the first write is refused however little it is.
-    let (theirs, ours) = UnixStream::pair().unwrap();
-    drop(ours);
-    let stdout = Stdio::from(OwnedFd::from(theirs));
-    let child = lampone().args(["check", "--keys"]).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
-    let (code, _, err) = told(child.wait_with_output().unwrap());
-    assert_eq!((code, err.as_str()), (0, ""));
-    let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let output = lampone().arg("plan").stdout(full).stderr(Stdio::piped()).output().unwrap();
-    let (code, _, err) = told(output);
-    assert_eq!((code, err.lines().count()), (1, 1), "{err}");
-    assert!(err.starts_with("lampone: standard output: "), "{err}");
+fn the_server_tells_its_state_writes_backups_and_invites() {
+    let folder = Folder::new("house");
+    let server = folder.serve();
+    folder.done(&["user", "add", "anna", "--password-stdin"], "pw\n");
+    let status = folder.done(&["status"], "");
+    let value = |label: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{label} ")));
+        line.unwrap_or_else(|| panic!("{label}: {status}")).trim().to_owned()
+    };
+    assert_eq!((value("Domains"), value("Accounts")), ("home.example".into(), "1".into()));
+    assert!(value("Batches written since the start").parse::<u64>().unwrap() > 0, "{status}");
+    let file = folder.0.join("copy.db");
+    assert_eq!(folder.done(&["backup", "copy.db"], ""), format!("{} is written.\n", file.display()));
+    assert!(fs::metadata(&file).unwrap().len() > 0);
+    assert!(folder.refused(&["backup", "copy.db"], "").contains("such a file already"));
+    let link = folder.done(&["invite"], "");
+    assert!(link.starts_with("xmpp:home.example?register;preauth=") && link.lines().count() == 1, "{link}");
+    let welcome = server.end();
+    assert!(welcome.contains("xmpp:home.example?register;preauth="), "{welcome}");
+    assert!(welcome.contains("lampone user add NAME --admin"), "{welcome}");
+    assert!(!welcome.contains('█'), "a QR code is for terminals");
 }
 
-/// A terminal: the side of whoever types, and the side that a program reads from.
-fn terminal() -> (fs::File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = fs::File::options().read(true).write(true).open(OsStr::from_bytes(name.as_bytes())).unwrap();
-    (ours.into(), theirs.into())
-}
-
-/// How a conversation on a terminal went.
-struct Typed {
-    end: ExitStatus,
-    /// What stood on standard error.
-    said: String,
-    /// What the terminal itself showed of the typing.
-    shown: String,
-    /// Whether the terminal is as it was before.
-    restored: bool,
-}
-
-/// Asks for Anna's password on a terminal and types these when asked.
-fn typed(server: &Server, lines: &[&[u8]]) -> Typed {
-    let (mut ours, theirs) = terminal();
-    let mut command = server.command(&["user", "add", "anna"]);
-    command.stdin(theirs.try_clone().unwrap()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut said = String::new();
-    let mut errors = child.stderr.take().unwrap();
-    for (line, prompt) in lines.iter().zip(["Password for anna@home.example: ", "Again: "]) {
-        let mut byte = [0];
-        while !said.ends_with(prompt) && errors.read(&mut byte).unwrap() == 1 {
-            said.push(byte[0].into());
-        }
-        assert!(said.ends_with(prompt), "{said}");
-        let modes = tcgetattr(&theirs).unwrap().local_modes;
-        assert!(!modes.contains(LocalModes::ECHO) && modes.contains(LocalModes::ICANON));
-        ours.write_all(line).unwrap();
+#[test]
+fn without_a_server_commands_say_where_they_looked() {
+    let folder = Folder::new("nobody");
+    for words in [&["user", "list"][..], &["status"], &["backup", "x"], &["user", "add", "a", "--password-stdin"]] {
+        let line = folder.refused(words, "x\n");
+        assert!(line.contains(&format!("{}/admin.sock", folder.data())), "{line}");
+        assert!(line.contains("lampone serve"), "{line}");
     }
-    let end = child.wait().unwrap();
-    errors.read_to_string(&mut said).unwrap();
-    // A mark behind all that the terminal showed.
-    fs::File::from(theirs.try_clone().unwrap()).write_all(b"\x04").unwrap();
-    let mut shown = String::new();
-    let mut byte = [0];
-    while ours.read(&mut byte).unwrap() == 1 && byte[0] != 4 {
-        shown.push(byte[0].into());
-    }
-    let modes = tcgetattr(&theirs).unwrap().local_modes;
-    let restored = modes.contains(LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON);
-    Typed { end, said, shown, restored }
 }
 
 #[test]
-fn a_password_is_asked_for_twice_and_not_shown() {
-    let server = Server::start("asked");
-    let differ = typed(&server, &[b"s3cret\n", b"other\n"]);
-    assert_eq!(differ.end.code(), Some(1));
-    assert!(differ.said.ends_with("lampone: the two passwords differ; nothing was changed\n"), "{}", differ.said);
-    // The terminal edits the line as it is used to: DEL takes a character back.
-    let same = typed(&server, &[b"s3crex\x7ft\n", b"s3cret\n"]);
-    assert_eq!(same.end.code(), Some(0), "{}", same.said);
-    assert!(differ.restored && same.restored);
-    assert!(!(differ.shown + &same.shown).contains("s3"), "nothing is shown");
-    assert_eq!(server.run(&["user", "list"], "").1, "anna@home.example\n");
+fn settings_are_checked_without_a_server() {
+    let folder = Folder::new("check");
+    let seen = folder.done(&["check", "--domain", "home.example"], "");
+    assert!(seen.contains("home.example") && seen.contains("self-signed"), "{seen}");
+    assert!(!PathBuf::from(folder.data()).exists(), "it only looks");
+    let (_, err, code) = folder.run(&["check", "--set", "nonsense=1", "--set", "rubbish=2"], "");
+    assert_eq!((err.lines().count(), code), (2, 1), "{err}");
+    let pem = ["--set", "tls.certificate=/nowhere/a.crt", "--set", "tls.key=/nowhere/a.key"];
+    let line = folder.refused(&[&["check"], &pem[..]].concat(), "");
+    assert!(line.contains("/nowhere/a.crt: the certificate cannot be read"), "{line}");
+    fs::create_dir(folder.data()).unwrap();
+    fs::write(folder.0.join("data/lampone.toml"), "domain = \"file.example\"\n").unwrap();
+    let seen = folder.done(&["check"], "");
+    assert!(seen.contains("data/lampone.toml") && seen.contains("file.example"), "{seen}");
 }
 
 #[test]
-fn the_key_that_interrupts_gives_the_terminal_back() {
-    let server = Server::start("interrupted");
-    for lines in [&[&b"s3c\x03"[..]][..], &[b"s3cret\n", b"\x03"], &[b"\x1c"]] {
-        let Typed { end, shown, restored, .. } = typed(&server, lines);
-        assert_eq!(end.signal(), Some(2), "the shell sees why it ended");
-        assert!(restored && !shown.contains("s3"), "{shown:?}");
+fn a_line_that_is_not_understood_is_code_two_and_help_is_none() {
+    let run = |words: &[&str]| told(program(&std::env::temp_dir()).args(words).output().unwrap());
+    for words in [&["nonsense"][..], &["serve", "--nonsense"], &["user"], &["user", "show"], &["backup"]] {
+        let (out, err, code) = run(words);
+        assert_eq!((out.as_str(), code), ("", 2), "{words:?}");
+        assert!(!err.is_empty());
     }
-    let Typed { end, said, restored, .. } = typed(&server, &[b"a\x1ab\n"]);
-    assert!(end.code() == Some(1) && restored);
-    assert!(said.contains("the password holds a character"), "{said}");
-    assert_eq!(server.run(&["user", "list"], ""), (0, String::new(), String::new()));
+    let (help, err, code) = run(&["--help"]);
+    assert_eq!((err.as_str(), code), ("", 0));
+    for command in ["serve", "check", "user", "status", "backup", "invite", "plan", "version"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
+    }
+    assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+    assert_eq!(run(&[]), (help, String::new(), 0));
+    assert_eq!(run(&["version"]).0, concat!("lampone ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(run(&["--version"]).0, run(&["version"]).0);
+    assert!(run(&["plan"]).0.contains("roster"));
 }

@@ -38,6 +38,8 @@ use crate::{
 
 /// Connections that must have gone before memory is given back to the system.
 const TRIM_GONE_MIN: usize = 256;
+/// Milliseconds by which the armed timer may come too early.
+const STALE_MS_MAX: u64 = 1_000;
 /// Milliseconds after a panic until the next tick, so that a faulty timer does not turn the house into a heater.
 const AFTER_PANIC_MS: u64 = 1_000;
 /// Everything that turns touch.
@@ -302,6 +304,16 @@ impl Driver {
         }
     }
 
+    /// At the end of a round: a timer that would fire long before anything is due is set anew, so that an idle house is
+    /// not woken by deadlines that were met long ago. Within a second it is left alone, which spares the reactor.
+    pub(super) fn relax(&self, deadline: Option<Time>) {
+        let Some(armed) = self.armed.get() else { return };
+        if deadline.is_none_or(|deadline| deadline > armed.plus_ms(STALE_MS_MAX)) {
+            self.armed.set(deadline);
+            self.timer.ring();
+        }
+    }
+
     /// The one timer.
     async fn tick(self: Rc<Self>) {
         let mut timer = Timer::never();
@@ -315,8 +327,9 @@ impl Driver {
                 false
             };
             if or(moved, fired).await {
-                if let Some(armed) = self.armed.get() {
-                    timer.set_at(self.clock.instant(armed));
+                match self.armed.get() {
+                    Some(armed) => timer.set_at(self.clock.instant(armed)),
+                    None => timer = Timer::never(),
                 }
                 continue;
             }

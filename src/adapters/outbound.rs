@@ -41,6 +41,7 @@ impl Driver {
             core.dirty = dirty;
             core.gather.clear();
             core.gather.shrink_to(GATHER_KEPT);
+            self.relax(core.house.deadline());
             if !core.queue.is_empty() {
                 self.flusher.ring();
             }

@@ -1,294 +1,340 @@
-//! A client of the running server on its administration socket: runs ad-hoc commands as an admin could from a phone. Who
-//! may open the socket is the server's business (`SO_PEERCRED`).
+//! The command line's stream to a running server: a client of the administration socket.
 //!
-//! Source: RFC 6120 §4 (streams), XEP-0050 v1.3.0 §3.
-//! Invariant: each request gets one answer of the caller's, however many stages it took; answers are known by their id.
+//! Source: RFC 6120 §4.2, XEP-0050 v1.3.0. Invariant: each request is answered once, by the answer that has its `id`;
+//! answers may come in any order.
 
 use std::{
-    collections::BTreeMap,
-    io::{ErrorKind, Read, Write},
+    collections::VecDeque,
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::{
-    accounts,
-    answer::{self, Answer, Refusal, Stage},
-    settings::Sources,
-};
+use zeroize::Zeroizing;
+
+use super::settings::Sources;
 use crate::{
     config::Config,
+    limits,
     wire::{
         build,
         element::Element,
         form::{Field, Form, FormType},
-        framer::{Bounds, Frame, Framer},
-        jid, ns,
+        framer::{Bounds, Frame, Framer, Header},
+        jid::Jid,
+        ns,
         stanza::Outline,
     },
 };
 
-/// How long the server may take to greet: nothing has to be computed for that.
-const GREETING: Duration = Duration::from_secs(10);
-/// How long an answer may take: a backup of everything takes longest.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// Bytes of one answer: a list of 2,000 addresses of 2 KiB each, with room.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// Nesting of an answer; a form is four deep.
-const DEPTH_MAX: usize = 64;
-/// Where the service of systemd keeps its data.
-const SERVICE_DATA: &str = "/var/lib/lampone";
-/// FORM_TYPE of commands that are not from XEP-0133.
-const OWN: &str = "urn:lampone:admin";
+/// How long the server may take to say hello.
+const HELLO: Duration = Duration::from_secs(10);
+/// How long a command may take; a backup of much data takes minutes on a slow card.
+const COMMAND: Duration = Duration::from_secs(600);
+/// Bytes of one answer: a list of `COMMAND_LIST_MAX` long addresses.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes taken from the socket at a time.
+const READ_BYTES: usize = 16 * 1024;
+/// Where a packaged server keeps its data.
+const PACKAGED: &str = "/var/lib/lampone/admin.sock";
 
-/// A stream to the server.
+/// A stream to a running server.
 pub struct Client {
-    stream: UnixStream,
+    socket: UnixStream,
     framer: Framer,
-    input: Vec<u8>,
-    /// The domain that is administered: the one asked for, else the server's first.
-    pub domain: String,
-    next: u64,
-    /// Requests that are not answered, by the id of their last stage.
-    open: BTreeMap<u64, Request>,
+    outline: Outline,
+    input: VecDeque<u8>,
+    domain: String,
+    sent: u64,
 }
 
-struct Request {
-    /// The id that the caller knows.
-    asked: u64,
-    node: String,
-    form: Form,
-    /// Whether the form was submitted in a stage of its own already.
-    submitted: bool,
+/// What a command brought.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What the server adds, XEP-0050 §4.1: `warn` or `info`, and the text.
+    pub notes: Vec<String>,
+    /// The result.
+    pub form: Option<Form>,
+}
+
+/// How a command went; the error is one line.
+pub type Outcome = Result<Done, String>;
+
+/// One thing out of the stream.
+enum Heard {
+    Header(Box<Header>),
+    Element(Element),
 }
 
 impl Client {
-    /// Finds the socket by the settings and opens a stream.
+    /// Opens a stream to the server that these settings belong to.
     ///
     /// # Errors
-    /// One line: no server runs there, it may not be asked, or it does not serve `domain`.
-    pub fn connect(sources: &Sources, domain: Option<&str>) -> Result<Client, String> {
-        let domain = domain.map(|text| match jid::prepare_domain(text) {
-            Ok(domain) => Ok(domain.into_owned()),
-            Err(_) => Err(format!("--domain: found {text:?}; give a domain such as \"example.org\"")),
-        });
-        let domain = domain.transpose()?;
+    /// The settings are wrong, no server runs there, or it does not want to speak with us.
+    pub fn connect(sources: &Sources) -> Result<Client, Vec<String>> {
         let config = sources.read()?;
-        let stream = dial(&sockets(&config, sources))?;
-        let client = Client::greet(stream, domain.as_deref().unwrap_or(&config.domains[0]))?;
-        match domain {
-            Some(domain) if domain != client.domain => {
-                Err(format!("{domain} is not served; the server's first domain is {}", client.domain))
-            }
-            _ => Ok(client),
-        }
+        Client::open(&socket_path(sources, &config), &config.domains[0]).map_err(|line| vec![line])
     }
 
-    /// Opens the stream, RFC 6120 §4.2; without SASL, since the server knows who is at the other end.
-    fn greet(stream: UnixStream, to: &str) -> Result<Client, String> {
-        let bounds = Bounds { stanza_bytes_max: ANSWER_BYTES_MAX, depth_max: DEPTH_MAX };
-        let (framer, input, open) = (Framer::new(bounds), Vec::new(), BTreeMap::new());
-        let mut client = Client { stream, framer, input, domain: to.to_owned(), next: 0, open };
-        let mut header =
-            b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'".to_vec();
-        build::attr("to", to, &mut header);
-        header.extend_from_slice(b" version='1.0'>");
-        client.wait_at_most(GREETING)?;
-        client.send(&header)?;
-        // The header, then empty features.
-        client.receive()?;
-        client.receive()?;
-        client.wait_at_most(PATIENCE)?;
+    fn open(path: &Path, domain: &str) -> Result<Client, String> {
+        let socket = UnixStream::connect(path).map_err(|e| not_there(path, &e))?;
+        let told = |e: io::Error| format!("{}: {e}", path.display());
+        socket.set_read_timeout(Some(HELLO)).map_err(told)?;
+        socket.set_write_timeout(Some(HELLO)).map_err(told)?;
+        let bounds = Bounds { stanza_bytes_max: ANSWER_BYTES_MAX, depth_max: limits::DEPTH_MAX };
+        let mut client = Client {
+            socket,
+            framer: Framer::new(bounds),
+            outline: Outline::default(),
+            input: VecDeque::new(),
+            domain: domain.to_owned(),
+            sent: 0,
+        };
+        client.greet()?;
+        client.socket.set_read_timeout(Some(COMMAND)).map_err(told)?;
         Ok(client)
     }
 
-    fn wait_at_most(&self, time: Duration) -> Result<(), String> {
-        let set = self.stream.set_read_timeout(Some(time)).and_then(|()| self.stream.set_write_timeout(Some(time)));
-        set.map_err(|e| format!("the socket takes no time limit: {e}"))
+    /// Header and features both ways; the server's header tells its domain.
+    fn greet(&mut self) -> Result<(), String> {
+        let mut header = b"<stream:stream xmlns='jabber:client' xmlns:stream='".to_vec();
+        header.extend_from_slice(ns::STREAM.as_bytes());
+        header.extend_from_slice(b"' version='1.0'");
+        build::attr("to", &self.domain, &mut header);
+        header.push(b'>');
+        self.send(&header)?;
+        match self.hear()? {
+            Heard::Header(header) => self.domain = header.from.unwrap_or_else(|| self.domain.clone()),
+            Heard::Element(_) => return Err("the server speaks no XMPP".into()),
+        }
+        match self.hear()? {
+            Heard::Element(features) if features.is("features", ns::STREAM) => Ok(()),
+            _ => Err("the server offers no features".into()),
+        }
+    }
+
+    /// The server's domain, as its header gave it.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// The account that a person means by an address or by its part before the `@`.
+    ///
+    /// # Errors
+    /// One line: it can be no account's address.
+    pub fn account(&self, name: &str) -> Result<Jid, String> {
+        account(name, &self.domain)
+    }
+
+    /// Asks for a command and waits for its end.
+    ///
+    /// # Errors
+    /// One line: the server refused, or the stream broke.
+    pub fn command(&mut self, node: &str, fields: Vec<Field>) -> Outcome {
+        let id = self.ask(node, fields)?;
+        loop {
+            let (answered, outcome) = self.answer()?;
+            if answered == id {
+                return outcome;
+            }
+        }
+    }
+
+    /// Asks for a command; the number comes back with its answer.
+    ///
+    /// # Errors
+    /// The stream broke.
+    pub fn ask(&mut self, node: &str, fields: Vec<Field>) -> Result<u64, String> {
+        self.sent += 1;
+        let form = fields.into_iter().fold(Form::new(FormType::Submit), Form::field);
+        let command = Element::new("command", ns::COMMANDS).attr("node", node).attr("action", "execute");
+        let iq = Element::new("iq", ns::CLIENT)
+            .attr("type", "set")
+            .attr("to", self.domain.clone())
+            .attr("id", self.sent.to_string())
+            .child(command.child(form.element()));
+        let mut bytes = Zeroizing::new(Vec::new());
+        iq.write(ns::CLIENT, &mut bytes);
+        self.send(&bytes)?;
+        Ok(self.sent)
+    }
+
+    /// The next answer, whichever it is.
+    ///
+    /// # Errors
+    /// The stream broke.
+    pub fn answer(&mut self) -> Result<(u64, Outcome), String> {
+        loop {
+            let Heard::Element(element) = self.hear()? else { return Err("the server began anew".into()) };
+            if element.is("error", ns::STREAM) {
+                return Err(format!("the server ended the stream: {}", reason(&element)));
+            }
+            let id = element.get("id").and_then(|id| id.parse().ok());
+            if let (true, Some(id)) = (element.is("iq", ns::CLIENT), id) {
+                return Ok((id, outcome(&element)));
+            }
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.stream.write_all(bytes).map_err(|e| format!("the server went away: {e}"))
+        self.socket.write_all(bytes).map_err(|e| broken(&e))
     }
 
-    /// The next element; of the header only the domain is noted.
-    fn receive(&mut self) -> Result<Option<Element>, String> {
-        let mut outline = Outline::default();
+    fn hear(&mut self) -> Result<Heard, String> {
         loop {
-            let mut rest = &self.input[..];
-            let frame = self.framer.next(&mut rest, &mut outline);
-            let frame = frame.map_err(|e| format!("the server speaks no XMPP: {}", e.condition.as_str()))?;
-            let found = match frame {
-                Some(Frame::Header(header)) => {
-                    self.domain = header.from.unwrap_or_else(|| std::mem::take(&mut self.domain));
-                    Some(None)
-                }
+            let input: &[u8] = self.input.make_contiguous();
+            let mut rest = input;
+            let frame = self.framer.next(&mut rest, &mut self.outline);
+            let heard = match frame.map_err(|_| "the server sent what is no XMPP")? {
+                Some(Frame::Header(header)) => Some(Heard::Header(header)),
                 Some(Frame::Element(bytes)) => {
-                    Some(Some(Element::parse(bytes, ns::CLIENT).map_err(|_| "an answer cannot be read".to_owned())?))
+                    let element = Element::parse(bytes, ns::CLIENT).map_err(|_| "the server sent what is no XML")?;
+                    Some(Heard::Element(element))
                 }
-                Some(Frame::End) => return Err("the server ended the conversation".into()),
+                Some(Frame::End) => return Err("the server ended the stream".into()),
                 None => None,
             };
-            let taken = self.input.len() - rest.len();
+            let taken = input.len() - rest.len();
             self.input.drain(..taken);
-            match found {
-                Some(Some(error)) if error.is("error", ns::STREAM) => {
-                    let condition = error.children().next().map(|child| child.name.replace('-', " "));
-                    return Err(format!("the server ends the stream: {}", condition.unwrap_or_default()));
-                }
-                Some(found) => return Ok(found),
-                None => self.read_more()?,
+            if let Some(heard) = heard {
+                return Ok(heard);
+            }
+            let mut piece = [0; READ_BYTES];
+            match self.socket.read(&mut piece) {
+                Ok(0) => return Err("the server closed the connection".into()),
+                Ok(length) => self.input.extend(&piece[..length]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(broken(&e)),
             }
         }
-    }
-
-    fn read_more(&mut self) -> Result<(), String> {
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Err("the server closed the connection; its log says why".into()),
-                Ok(read) => {
-                    self.input.extend_from_slice(&chunk[..read]);
-                    return Ok(());
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    return Err("the server does not answer".into());
-                }
-                Err(e) => return Err(format!("the server went away: {e}")),
-            }
-        }
-    }
-
-    /// Sends a command with its filled form and does not wait; the number is that of [`Client::answer`].
-    ///
-    /// # Errors
-    /// One line: the server is gone.
-    pub fn ask(&mut self, node: &str, fields: &[(&str, &str)]) -> Result<u64, String> {
-        let form_type = if node.starts_with(ns::ADMIN) { ns::ADMIN } else { OWN };
-        let form = fields.iter().fold(Form::typed(FormType::Submit, form_type), |form, (var, value)| {
-            form.field(Field::plain((*var).to_owned(), (*value).to_owned()))
-        });
-        let mut command = Element::new("command", ns::COMMANDS).attr("node", node).attr("action", "execute");
-        if !fields.is_empty() {
-            command = command.child(form.element());
-        }
-        let asked = self.next + 1;
-        self.request(command, Request { asked, node: node.to_owned(), form, submitted: false })?;
-        Ok(asked)
-    }
-
-    fn request(&mut self, command: Element, request: Request) -> Result<(), String> {
-        self.next += 1;
-        let iq = Element::new("iq", ns::CLIENT)
-            .attr("type", "set")
-            .attr("to", self.domain.as_str())
-            .attr("id", self.next.to_string())
-            .child(command);
-        self.send(&iq.to_vec())?;
-        self.open.insert(self.next, request);
-        Ok(())
-    }
-
-    /// The next answer: to which question, and what it says.
-    ///
-    /// # Errors
-    /// One line: the server is gone.
-    pub fn answer(&mut self) -> Result<(u64, Result<Answer, Refusal>), String> {
-        loop {
-            let Some(iq) = self.receive()? else { continue };
-            // The server may ask something itself, under an id of ours.
-            if !iq.is("iq", ns::CLIENT) || !matches!(iq.get("type"), Some("result" | "error")) {
-                continue;
-            }
-            let id = iq.get("id").and_then(|id| id.parse().ok());
-            let Some(request) = id.and_then(|id: u64| self.open.remove(&id)) else { continue };
-            let asked = request.asked;
-            match answer::read(&iq) {
-                Ok(Stage::Completed(answer)) => return Ok((asked, Ok(answer))),
-                Ok(Stage::Executing(session)) if !request.submitted => self.submit(&session, request)?,
-                Ok(Stage::Executing(_)) => {
-                    let why = "the server asks for more than the command line can answer".to_owned();
-                    return Ok((asked, Err(why.into())));
-                }
-                Err(refusal) => return Ok((asked, Err(refusal))),
-            }
-        }
-    }
-
-    /// The second stage, XEP-0050 §3.3: a server need not take the form with the first.
-    fn submit(&mut self, session: &str, request: Request) -> Result<(), String> {
-        let command = Element::new("command", ns::COMMANDS)
-            .attr("node", request.node.as_str())
-            .attr("sessionid", session)
-            .attr("action", "complete")
-            .child(request.form.element());
-        self.request(command, Request { submitted: true, ..request })
-    }
-
-    /// Runs one command to its end.
-    ///
-    /// # Errors
-    /// What the server says against it, or that it is gone.
-    pub fn run(&mut self, node: &str, fields: &[(&str, &str)]) -> Result<Answer, Refusal> {
-        let asked = self.ask(node, fields)?;
-        loop {
-            let (id, answer) = self.answer()?;
-            if id == asked {
-                return answer;
-            }
-        }
-    }
-
-    /// The whole address of an account given by name or address.
-    ///
-    /// # Errors
-    /// One line: it is none.
-    pub fn address(&self, account: &str) -> Result<String, String> {
-        accounts::address(account, &self.domain)
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // RFC 6120 §4.4; nobody waits for the answer.
-        let _ = self.stream.write_all(b"</stream:stream>");
+        let _ = self.socket.write_all(b"</stream:stream>");
     }
 }
 
-/// Where the server may listen, likeliest first.
-fn sockets(config: &Config, sources: &Sources) -> Vec<PathBuf> {
-    if let Some(socket) = &config.listen.admin {
-        return vec![socket.clone()];
-    }
-    let mut sockets = vec![config.data.join("admin.sock")];
-    // Nobody said where, and there is nothing here: the machine's own service is meant.
-    let is_told = sources.data.is_some() || sources.config.is_some() || config.data != Config::default().data;
-    if !is_told && !config.data.exists() {
-        sockets.push(Path::new(SERVICE_DATA).join("admin.sock"));
-    }
-    sockets
+/// Where the server listens. Who names nothing may mean the one that was installed from a package.
+fn socket_path(sources: &Sources, config: &Config) -> PathBuf {
+    let path = config.listen.admin.clone().unwrap_or_else(|| config.data.join("admin.sock"));
+    let packaged = PathBuf::from(PACKAGED);
+    let is_unsaid = sources.data.is_none() && sources.config.is_none() && config.listen.admin.is_none();
+    if is_unsaid && !path.exists() && packaged.exists() { packaged } else { path }
 }
 
-fn dial(sockets: &[PathBuf]) -> Result<UnixStream, String> {
-    let mut refused = None;
-    for socket in sockets {
-        match UnixStream::connect(socket) {
-            Ok(stream) => return Ok(stream),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
-            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-                refused = Some(format!("{}: not allowed; try as root or as the server's user", socket.display()));
-            }
-            Err(e) => refused = Some(format!("{}: {e}", socket.display())),
+fn not_there(path: &Path, e: &io::Error) -> String {
+    let path = path.display();
+    match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            format!(
+                "no server listens at {path}; start one with `lampone serve`, or name the data directory of another with --data"
+            )
+        }
+        io::ErrorKind::PermissionDenied => format!("{path}: only root and the server's own user may use it"),
+        _ => format!("{path}: {e}"),
+    }
+}
+
+fn broken(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the server does not answer".into(),
+        _ => format!("the connection to the server broke: {e}"),
+    }
+}
+
+/// The account that a person means, at this domain unless another is named.
+///
+/// # Errors
+/// One line: it can be no account's address.
+pub fn account(name: &str, domain: &str) -> Result<Jid, String> {
+    let jid = if name.contains('@') { Jid::parse(name) } else { Jid::from_parts(Some(name), domain, None) };
+    match jid {
+        Ok(jid) if jid.is_bare() && jid.local().is_some() => Ok(jid),
+        _ => Err(format!("{name:?} cannot be the address of an account")),
+    }
+}
+
+/// What an answer says.
+fn outcome(iq: &Element) -> Outcome {
+    if iq.get("type") != Some("result") {
+        let error = iq.find("error", ns::CLIENT);
+        return Err(error.map_or("refused, and no reason was given".to_owned(), reason));
+    }
+    let Some(command) = iq.find("command", ns::COMMANDS) else { return Ok(Done::default()) };
+    let mut done = Done::default();
+    for note in command.children().filter(|child| child.is("note", ns::COMMANDS)) {
+        match note.get("type") {
+            Some("error") => return Err(note.content()),
+            _ => done.notes.push(note.content()),
         }
     }
-    let tried = sockets.iter().map(|socket| socket.display().to_string()).collect::<Vec<_>>().join(" or ");
-    Err(refused.unwrap_or_else(|| {
-        format!("no server answers at {tried}; start it with `lampone serve`, or name its data directory with --data")
-    }))
+    if command.get("status") == Some("executing") {
+        return Err("the server wants to know more than this program can tell it".into());
+    }
+    done.form = Form::find_in(command).map_err(|_| "the server's answer is too long")?;
+    Ok(done)
+}
+
+/// Why, in words: those of the server, or ours for the condition (RFC 6120 §4.9.3, §8.3.3).
+fn reason(error: &Element) -> String {
+    let conditions = || error.children().filter(|child| [ns::STANZA_ERRORS, ns::STREAM_ERRORS].contains(&&*child.ns));
+    if let Some(text) = conditions().find(|child| child.name == "text") {
+        return text.content();
+    }
+    match conditions().map(|child| child.name.as_ref()).next().unwrap_or("undefined-condition") {
+        "conflict" => "there is an account of this name",
+        "item-not-found" => "there is no such account",
+        "resource-constraint" => "the server has too much to do, try again",
+        "internal-server-error" => "the server failed; its log says more",
+        "jid-malformed" => "this cannot be an address",
+        "system-shutdown" => "it is stopping",
+        other => return other.replace('-', " "),
+    }
+    .to_owned()
 }
 
 #[cfg(test)]
-#[path = "client/tests.rs"]
-pub(super) mod tests;
+mod tests {
+    use super::*;
+
+    fn read(xml: &str) -> Outcome {
+        outcome(&Element::parse(xml.as_bytes(), ns::CLIENT).unwrap())
+    }
+
+    #[test]
+    fn names_without_domain_are_at_the_servers() {
+        let name = |name| account(name, "home.example").map(|jid| jid.to_string());
+        assert_eq!(name("Anna").as_deref(), Ok("anna@home.example"));
+        assert_eq!(name("bob@other.example").as_deref(), Ok("bob@other.example"));
+        for wrong in ["", "a@b/c", "a b", "@home.example", "a/b"] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn refusals_become_one_line() {
+        let stanzas = ns::STANZA_ERRORS;
+        let refused = |inside: &str| {
+            read(&format!("<iq type='error' id='1'><error type='cancel'>{inside}</error></iq>")).unwrap_err()
+        };
+        assert_eq!(refused(&format!("<conflict xmlns='{stanzas}'/>")), "there is an account of this name");
+        assert_eq!(refused(&format!("<not-allowed xmlns='{stanzas}'/>")), "not allowed");
+        let text = format!("<bad-request xmlns='{stanzas}'/><text xmlns='{stanzas}'>Too short.</text>");
+        assert_eq!(refused(&text), "Too short.");
+    }
+
+    #[test]
+    fn an_error_note_is_a_refusal_and_others_are_not() {
+        let noted = |kind: &str| {
+            let commands = ns::COMMANDS;
+            read(&format!(
+                "<iq type='result' id='1'><command xmlns='{commands}' status='completed'><note type='{kind}'>disk full</note></command></iq>"
+            ))
+        };
+        assert_eq!(noted("error").unwrap_err(), "disk full");
+        assert_eq!(noted("warn").unwrap().notes, ["disk full"]);
+    }
+}

@@ -1,16 +1,77 @@
-//! Floor 8: the front door. The only room that knows the command line, the environment and files of settings.
+//! Floor 8: the front door.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `args.rs` | what can be typed |
+//! | `settings.rs` | from command line and files to settings |
+//! | `serve.rs`, `check.rs` | the server itself; its settings looked at |
+//! | `client.rs` | the stream to a running server |
+//! | `users.rs`, `house.rs` | commands that a running server carries out |
+//! | `password.rs`, `print.rs` | what a person types and reads |
+//!
+//! Exit codes: 0 it is done, 1 it is not and standard error says why, 2 the command line was not understood.
 
-mod accounts;
-mod answer;
+mod args;
 mod check;
 mod client;
-mod command;
-mod invitation;
-mod output;
+mod house;
 mod password;
-mod perform;
+mod print;
 pub mod serve;
 mod settings;
 mod users;
 
-pub use perform::main;
+use std::{ffi::OsString, process::ExitCode};
+
+use args::{Command, UserCommand};
+
+/// Lines for standard error; none if everything was told already.
+type Mistakes = Vec<String>;
+
+/// Does what the command line (without the program's name) asks for.
+pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let Ok(words) = words.map(OsString::into_string).collect::<Result<Vec<_>, _>>() else {
+        eprintln!("lampone: the command line is not valid UTF-8");
+        return ExitCode::from(2);
+    };
+    let command = match args::read(&words) {
+        Ok(command) => command,
+        Err(early) if early.is_help => return ended(print::out(&early.text)),
+        Err(early) => {
+            eprintln!("{}", early.text.trim_end());
+            return ExitCode::from(2);
+        }
+    };
+    ended(carry_out(command))
+}
+
+fn ended(outcome: Result<(), Mistakes>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(lines) => {
+            for line in lines {
+                eprintln!("lampone: {}", print::shown(&line));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Mistakes> {
+    match command {
+        Command::Serve(c) => serve::serve(c.sources()),
+        Command::Check(c) => check::check(&c.sources()),
+        Command::User(user) => match user.command {
+            UserCommand::Add(c) => users::add(&c),
+            UserCommand::Passwd(c) => users::change_password(&c),
+            UserCommand::Remove(c) => users::remove(&c),
+            UserCommand::List(c) => users::list(&c.sources()),
+            UserCommand::Show(c) => users::show(&c),
+        },
+        Command::Status(c) => house::status(&c.sources()),
+        Command::Backup(c) => house::backup(&c),
+        Command::Invite(c) => house::invite(&c),
+        Command::Plan(_) => print::out(&crate::server::Server::plan()),
+        Command::Version(_) => print::out(concat!("lampone ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}

@@ -1,155 +1,128 @@
-//! Passwords from a person or from standard input. Never from the command line, where others could read them.
+//! Passwords as people give them: typed twice unseen, or on standard input.
 //!
-//! Source: RFC 8265 §4.2 for what a password is; POSIX termios for the silence.
-//! Invariant: whoever is asked gets the terminal back as it was, also after the key that interrupts.
+//! Invariant: the terminal echoes again whatever happens. While a password is typed keys raise no signals, so that
+//! nobody is left at a silent terminal.
 
-use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
-use rustix::{
-    process::{Signal, getpid, kill_process},
-    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
-};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::proto::scram::{self, PasswordError};
+/// Bytes of one password; RFC 8265 sets no limit, and people type less.
+const BYTES_MAX: usize = 1024;
 
-/// Longest line that is read, in bytes: what a terminal gives at once, and more than any password.
-const LINE_BYTES_MAX: usize = 4096;
-
-/// A terminal that shows nothing; it is restored when this goes, however that happens.
-///
-/// The keys that interrupt end the line instead of the process: nobody has to catch a signal to tidy up.
-struct Silence {
-    before: Termios,
-    interrupts: Vec<u8>,
-}
-
-/// How a line ended.
-enum Ended {
-    /// As lines do.
-    Whole(Zeroizing<String>),
-    /// With a key that interrupts.
-    Interrupted,
-}
-
-impl Silence {
-    fn new() -> Option<Silence> {
-        let before = tcgetattr(stdin()).ok()?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
-        silent.local_modes.insert(LocalModes::ECHONL);
-        let mut interrupts = Vec::new();
-        let ends =
-            [(SpecialCodeIndex::VINTR, SpecialCodeIndex::VEOL), (SpecialCodeIndex::VQUIT, SpecialCodeIndex::VEOL2)];
-        for (key, end) in ends {
-            // 0 is a key that is switched off.
-            if before.special_codes[key] != 0 {
-                silent.special_codes[end] = before.special_codes[key];
-                interrupts.push(before.special_codes[key]);
-            }
-        }
-        tcsetattr(stdin(), OptionalActions::Flush, &silent).ok()?;
-        Some(Silence { before, interrupts })
-    }
-}
-
-impl Drop for Silence {
-    fn drop(&mut self) {
-        let _ = tcsetattr(stdin(), OptionalActions::Flush, &self.before);
-    }
-}
-
-/// Asks twice on a terminal, or reads the first line of standard input.
+/// A password from the first line of standard input, or asked for twice.
 ///
 /// # Errors
-/// One line: the two differ, it is no password, or there is nobody to ask.
-pub fn read(account: &str, from_stdin: bool) -> Result<Zeroizing<String>, String> {
+/// One line: there is none, or the two differ.
+pub fn obtain(from_stdin: bool, whose: &str) -> Result<Zeroizing<String>, String> {
+    let stdin = io::stdin();
     if from_stdin {
-        let line = line(&mut stdin().lock(), &[])?;
-        let Ended::Whole(password) = line else { return Err("standard input: interrupted".into()) };
-        return check(password);
+        return first_line(&mut stdin.lock());
     }
-    if !stdin().is_terminal() {
-        return Err("nobody to ask for the password; --password-stdin reads it from standard input".into());
+    if !stdin.is_terminal() {
+        return Err("there is no terminal to ask for a password; give it with --password-stdin".into());
     }
-    let silence = Silence::new().ok_or("the terminal goes on showing what is typed; use --password-stdin")?;
-    let first = check(prompt(&format!("Password for {account}: "), &silence)?)?;
-    let second = prompt("Again: ", &silence)?;
-    if *first == *second { Ok(first) } else { Err("the two passwords differ; nothing was changed".into()) }
-}
-
-/// Whether the server will take it, so that a mistake is told before the second question.
-///
-/// # Errors
-/// One line: which rule it breaks.
-pub fn check(password: Zeroizing<String>) -> Result<Zeroizing<String>, String> {
-    match scram::prepare_password(&password) {
-        Ok(_) => Ok(password),
-        Err(PasswordError::Empty) => Err("the password is empty".into()),
-        Err(PasswordError::TooLong) => Err("the password is too long".into()),
-        Err(PasswordError::Forbidden) => Err("the password holds a character that cannot be typed again".into()),
+    let first = ask(&format!("Password for {whose}: "))?;
+    if first.is_empty() {
+        return Err("the password is empty".into());
+    }
+    match *first == *ask("The same again: ")? {
+        true => Ok(first),
+        false => Err("the two passwords differ".into()),
     }
 }
 
-fn prompt(text: &str, silence: &Silence) -> Result<Zeroizing<String>, String> {
-    let _ = write!(stderr(), "{text}").and_then(|()| stderr().flush());
-    match line(&mut stdin().lock(), &silence.interrupts)? {
-        Ended::Whole(line) => Ok(line),
-        Ended::Interrupted => {
-            let _ = writeln!(stderr());
-            let _ = tcsetattr(stdin(), OptionalActions::Flush, &silence.before);
-            // The shell has to see the signal, or its loop around us would go on.
-            let _ = kill_process(getpid(), Signal::INT);
-            Err("interrupted; nothing was changed".into())
-        }
+fn first_line(input: &mut dyn BufRead) -> Result<Zeroizing<String>, String> {
+    let mut line = Zeroizing::new(String::with_capacity(BYTES_MAX + 3));
+    let told = |e: io::Error| match e.kind() {
+        io::ErrorKind::InvalidData => "the password is not valid UTF-8".to_owned(),
+        _ => format!("standard input: {e}"),
+    };
+    input.take(BYTES_MAX as u64 + 2).read_line(&mut line).map_err(told)?;
+    let length = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(length);
+    match length {
+        0 => Err("the first line of standard input holds no password".into()),
+        1..=BYTES_MAX => Ok(line),
+        _ => Err(format!("a password has {BYTES_MAX} bytes at most")),
     }
 }
 
-/// One line without its end.
-fn line(input: &mut impl BufRead, interrupts: &[u8]) -> Result<Ended, String> {
-    let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES_MAX));
+/// Gives the terminal back as it was.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn begin() -> io::Result<Quiet> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Quiet(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+        eprintln!();
+    }
+}
+
+fn ask(prompt: &str) -> Result<Zeroizing<String>, String> {
+    eprint!("{prompt}");
+    let _ = io::stderr().flush();
+    let told = |e: io::Error| format!("the terminal: {e}");
+    let quiet = Quiet::begin().map_err(told)?;
+    let typed = typed(&mut io::stdin().lock());
+    drop(quiet);
+    let typed = typed.map_err(told)?.ok_or("nothing was changed")?;
+    std::str::from_utf8(&typed).map(|text| text.to_owned().into()).map_err(|_| "the password is not valid UTF-8".into())
+}
+
+/// What is typed up to the end of the line; `None` if the person left (Ctrl-C, Ctrl-D, end of input).
+fn typed(input: &mut dyn Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(BYTES_MAX));
+    let mut byte = [0];
     loop {
-        let Some(&byte) = input.fill_buf().map_err(|e| format!("standard input: {e}"))?.first() else { break };
-        input.consume(1);
-        match byte {
-            b'\n' => break,
-            byte if interrupts.contains(&byte) => return Ok(Ended::Interrupted),
-            _ if line.len() == LINE_BYTES_MAX => return Err("the password is too long".into()),
-            byte => line.push(byte),
+        match input.read(&mut byte) {
+            Ok(0) => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+            Ok(_) => {}
+        }
+        match byte[0] {
+            b'\r' | b'\n' => return Ok(Some(line)),
+            // Ctrl-C, Ctrl-D, Ctrl-\.
+            0x03 | 0x04 | 0x1c => return Ok(None),
+            // Ctrl-U.
+            0x15 => line.clear(),
+            // Backspace takes a whole character back.
+            0x08 | 0x7f => while line.pop().is_some_and(|last| last & 0xc0 == 0x80) {},
+            other if line.len() < BYTES_MAX => line.push(other),
+            _ => {}
         }
     }
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    let text = std::str::from_utf8(&line).map_err(|_| "the password is not UTF-8")?;
-    Ok(Ended::Whole(Zeroizing::new(text.to_owned())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn whole(input: &[u8]) -> Result<String, String> {
-        match line(&mut &input[..], &[3])? {
-            Ended::Whole(text) => check(text).map(|text| text.to_string()),
-            Ended::Interrupted => Err("interrupted".into()),
-        }
+    #[test]
+    fn mistyped_characters_are_taken_back() {
+        let typed =
+            |keys: &str| typed(&mut keys.as_bytes()).unwrap().map(|line| String::from_utf8(line.to_vec()).unwrap());
+        assert_eq!(typed("passé\x7fe\n").as_deref(), Some("passe"));
+        assert_eq!(typed("wrong\x15right\r").as_deref(), Some("right"));
+        assert_eq!(typed("\x7f\n").as_deref(), Some(""));
+        assert_eq!((typed("abc\x03"), typed("abc")), (None, None));
     }
 
     #[test]
     fn the_first_line_is_the_password() {
-        assert_eq!(whole(b"two words \nrest"), Ok("two words ".into()));
-        assert_eq!(whole(b"dos\r\n"), Ok("dos".into()));
-        assert_eq!(whole("ohne Ende ü".as_bytes()), Ok("ohne Ende ü".into()));
-    }
-
-    #[test]
-    fn what_is_no_password_is_told_here() {
-        assert_eq!(whole(b"").unwrap_err(), "the password is empty");
-        assert_eq!(whole(b"\r\n").unwrap_err(), "the password is empty");
-        assert!(whole(b"a\x1ab\n").unwrap_err().starts_with("the password holds a character"));
-        assert_eq!(whole(b"\xff\n").unwrap_err(), "the password is not UTF-8");
-        assert_eq!(whole(&[b'x'; LINE_BYTES_MAX + 1]).unwrap_err(), "the password is too long");
-        assert_eq!(whole(b"abc\x03").unwrap_err(), "interrupted");
+        assert_eq!(first_line(&mut "a b \r\nrest".as_bytes()).unwrap().as_str(), "a b ");
+        assert!(first_line(&mut "\nrest".as_bytes()).is_err());
+        assert!(first_line(&mut "x".repeat(2_000).as_bytes()).is_err());
     }
 }

@@ -1,35 +1,44 @@
 //! `lampone serve`: runs the server until a signal ends it.
 
-use super::{invitation, output::say, settings::Sources};
-use crate::{
-    adapters::{driver::House, system},
-    config::Config,
-    router::event::Env,
-    server::Server,
-};
-use std::rc::Rc;
+use std::io::{IsTerminal, Write};
 
-/// Serves with the settings of these sources, which are read anew at SIGHUP.
+use super::{Mistakes, print, settings::Sources};
+pub use crate::adapters::system::ReloadFn;
+use crate::{adapters::system, config::Config, server::Server};
+
+/// Serves with settings from these sources.
+///
+/// # Errors
+/// Why it could not start.
+pub fn serve(sources: Sources) -> Result<(), Mistakes> {
+    let config = sources.read()?;
+    let again = Box::new(move || sources.read().map_err(|lines| lines.join("; ")));
+    run(config, again).map_err(|line| vec![line])
+}
+
+/// Serves with these settings; `sources` reads them anew at SIGHUP.
 ///
 /// # Errors
 /// One line for the admin: why it could not start.
-pub fn run(sources: Sources) -> Result<(), String> {
-    let config = sources.read()?;
-    let again = Box::new(move || sources.read());
-    system::serve(config, again, Box::new(house))
+pub fn run(config: Config, sources: ReloadFn) -> Result<(), String> {
+    let house: system::HouseFn = Box::new(|config, env| {
+        let mut server = Server::new(config.clone(), env);
+        if let Some(link) = server.first_invitation(env) {
+            welcome(&config, &link);
+        }
+        Box::new(server)
+    });
+    system::serve(config, sources, house)
 }
 
-fn house(config: Rc<Config>, env: &mut Env<'_>) -> Box<dyn House> {
-    let mut server = Server::new(config, env);
-    if let Some(uri) = server.first_invitation(env) {
-        let told = say(format!(
-            "Nobody has an account yet. The first administrator's invitation:\n{}Or on this machine: lampone user add NAME",
-            invitation::text(&uri)
-        ));
-        // The server can do without; `lampone invite --admin` makes another.
-        if let Err(why) = told {
-            log::warn!("the invitation could not be shown: {why}");
-        }
+/// What the first admin has to know. Nobody may be listening on standard output, which is no reason not to serve.
+fn welcome(config: &Config, link: &str) {
+    let mut out = std::io::stdout().lock();
+    let data = config.data.display();
+    let _ = writeln!(out, "\nNobody has an account yet. This link makes an administrator's:\n\n  {link}\n");
+    if let (true, Some(code)) = (out.is_terminal(), print::qr_code(link)) {
+        let _ = writeln!(out, "{code}");
     }
-    Box::new(server)
+    let _ = writeln!(out, "Or make one from here:\n\n  lampone user add NAME --admin --data {data}\n");
+    let _ = out.flush();
 }

@@ -1,6 +1,6 @@
-//! Where settings come from: the command line, a file, the environment, the host.
+//! From command line and files to settings.
 //!
-//! Invariant: the later beats the earlier: host's name and systemd's folder, file, `--domain` and `--data`, `--set`.
+//! Invariant: what is nearer to the admin wins: `--domain` and `--data`, then `--set`, then the file, then the machine.
 
 use std::{
     fs,
@@ -9,73 +9,113 @@ use std::{
 
 use crate::{config::Config, wire::jid};
 
-/// What the command line says about settings.
+/// Name of the file with settings in the data directory.
+const FILE: &str = "lampone.toml";
+/// The same for the whole machine.
+const MACHINE_FILE: &str = "/etc/lampone.toml";
+/// Bytes of a file with settings; a large one has some kilobytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Where settings come from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// `--config`
-    pub config: Option<String>,
-    /// `--domain`
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--domain`.
     pub domain: Option<String>,
-    /// `--data`
-    pub data: Option<String>,
-    /// `--set`
-    pub set: Vec<String>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+    /// `--set key=value`, in order.
+    pub sets: Vec<String>,
 }
 
 impl Sources {
-    /// Reads everything, anew each time.
-    ///
-    /// # Errors
-    /// A line for each mistake.
-    pub fn read(&self) -> Result<Config, String> {
-        self.read_named().map(|(config, _)| config)
+    /// The file that holds settings, if there is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        let usual = || {
+            let data = self.data.clone().unwrap_or_else(data_folder);
+            [data.join(FILE), MACHINE_FILE.into()].into_iter().find(|file| file.exists())
+        };
+        self.config.clone().or_else(usual)
     }
 
-    /// The same, with the name of the file that was read.
+    /// Reads the settings; called again at SIGHUP.
     ///
     /// # Errors
-    /// A line for each mistake.
-    pub fn read_named(&self) -> Result<(Config, Option<String>), String> {
-        let mut base = Config { domains: vec![host_name()], data: default_data(), ..Config::default() };
+    /// One line for each mistake.
+    pub fn read(&self) -> Result<Config, Vec<String>> {
+        let base = Config { data: data_folder(), domains: vec![host_name()], ..Config::default() };
+        let file = match self.file() {
+            Some(path) => Some((path.display().to_string(), read_file(&path).map_err(|line| vec![line])?)),
+            None => None,
+        };
+        let mut sets = self.sets.clone();
         if let Some(data) = &self.data {
-            base.data = data.into();
+            let data = data.to_str().ok_or_else(|| vec!["--data is not valid UTF-8".to_owned()])?;
+            // Quoted, so that a directory named `5` is text.
+            let quote = if data.contains(['\'', '\n']) { "" } else { "'" };
+            sets.push(format!("data={quote}{data}{quote}"));
         }
-        let file = self.file(&base.data)?;
-        let mut sets = Vec::new();
-        sets.extend(self.domain.iter().map(|domain| format!("--domain={domain}")));
-        sets.extend(self.data.iter().map(|data| format!("--data={data}")));
-        sets.extend(self.set.iter().cloned());
-        let given = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        let config = Config::read(given, &sets, base).map_err(|faults| faults.join("\n"))?;
-        Ok((config, file.map(|(name, _)| name)))
-    }
-
-    /// The file of settings and its text, if there is one.
-    fn file(&self, data: &Path) -> Result<Option<(String, String)>, String> {
-        if let Some(name) = &self.config {
-            let text = fs::read_to_string(name).map_err(|e| format!("{name}: the settings cannot be read: {e}"))?;
-            return Ok(Some((name.clone(), text)));
-        }
-        for path in [data.join("lampone.toml"), PathBuf::from("/etc/lampone.toml")] {
-            match fs::read_to_string(&path) {
-                Ok(text) => return Ok(Some((path.display().to_string(), text))),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(format!("{}: the settings cannot be read: {error}", path.display())),
-            }
-        }
-        Ok(None)
+        sets.extend(self.domain.iter().map(|domain| format!("domain={domain}")));
+        Config::read(file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), &sets, base)
     }
 }
 
-/// systemd's state directory, else a folder here.
-fn default_data() -> PathBuf {
-    let state = std::env::var("STATE_DIRECTORY").ok();
-    let first = state.as_deref().and_then(|list| list.split(':').next()).filter(|path| !path.is_empty());
-    first.map_or_else(|| "lampone-data".into(), PathBuf::from)
+fn read_file(path: &Path) -> Result<String, String> {
+    let told = |e: std::io::Error| format!("{}: the settings cannot be read: {e}", path.display());
+    if fs::metadata(path).map_err(told)?.len() > FILE_BYTES_MAX {
+        return Err(format!("{}: more than {FILE_BYTES_MAX} bytes cannot be settings", path.display()));
+    }
+    fs::read_to_string(path).map_err(told)
 }
 
-/// The host's name as a domain; `localhost` if it is none.
+/// The data directory if nobody names one: systemd's `StateDirectory=` (the first, `systemd.exec(5)`), or one here.
+fn data_folder() -> PathBuf {
+    let state = std::env::var_os("STATE_DIRECTORY").and_then(|state| std::env::split_paths(&state).next());
+    state.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| "lampone-data".into())
+}
+
+/// The machine's own name, if it can be a domain.
 fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-    jid::prepare_domain(&name).map_or_else(|_| "localhost".into(), |domain| domain.into_owned())
+    match jid::prepare_domain(&name) {
+        Ok(domain) if !domain.is_empty() => domain.into_owned(),
+        _ => "localhost".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_win_over_single_settings() {
+        let sources = Sources {
+            domain: Some("b.example".into()),
+            data: Some("/nowhere/b".into()),
+            sets: vec!["domain=a.example".into(), "data=/nowhere/a".into()],
+            ..Sources::default()
+        };
+        let config = sources.read().unwrap();
+        assert_eq!((config.domains, config.data), (vec!["b.example".to_owned()], "/nowhere/b".into()));
+    }
+
+    #[test]
+    fn any_directory_can_hold_the_data() {
+        for data in ["5", "a, b", "it's", "true"] {
+            let sources = Sources { data: Some(data.into()), ..Sources::default() };
+            assert_eq!(sources.read().unwrap().data, PathBuf::from(data));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_be_there() {
+        let sources = Sources { config: Some("/nowhere/lampone.toml".into()), ..Sources::default() };
+        assert!(sources.read().unwrap_err()[0].starts_with("/nowhere/lampone.toml: the settings cannot be read: "));
+    }
+
+    #[test]
+    fn the_name_of_the_machine_is_a_domain() {
+        assert!(jid::prepare_domain(&host_name()).is_ok());
+    }
 }

@@ -1,224 +1,242 @@
-//! `lampone user …` and `lampone invite`: the commands of XEP-0133 v1.3.1 and our own, from the command line.
-//!
-//! Invariant: what was not done is told with its reason, and the exit code says so.
+//! Commands about accounts.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 use zeroize::Zeroizing;
 
 use super::{
-    accounts,
-    answer::{Answer, Refusal, plain},
-    client::Client,
-    invitation,
-    output::say,
-    password,
+    Mistakes, args,
+    client::{Client, account},
+    password, print,
+    settings::Sources,
 };
-use crate::wire::ns;
+use crate::wire::{
+    form::{Field, Form},
+    jid::Jid,
+};
 
-/// Requests under way at once when a file is worked through: more than a small machine has cores, and few enough to
-/// leave room below `limits::DERIVING_MAX` for an admin elsewhere.
+const ADD: &str = "http://jabber.org/protocol/admin#add-user";
+const REMOVE: &str = "http://jabber.org/protocol/admin#delete-user";
+const CHANGE_PASSWORD: &str = "http://jabber.org/protocol/admin#change-user-password";
+const LIST: &str = "http://jabber.org/protocol/admin#get-registered-users-list";
+const STATISTICS: &str = "http://jabber.org/protocol/admin#user-stats";
+const LAST_LOGIN: &str = "http://jabber.org/protocol/admin#get-user-lastlogin";
+
+/// Requests under way at once: half of what the server derives for all its admins (`limits::DERIVING_MAX`).
 const WINDOW: usize = 8;
+/// Bytes of a file with accounts.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Mistakes in a file that are told.
+const MISTAKES_MAX: usize = 20;
 
-fn node(name: &str) -> String {
-    format!("{}#{name}", ns::ADMIN)
-}
-
-/// Why nothing was done with this account.
-fn refused(account: &str, refusal: &Refusal) -> String {
-    match refusal.condition.as_str() {
-        "conflict" => format!("{account} exists already"),
-        "item-not-found" => format!("there is no account {account}; `lampone user list` shows all"),
-        _ => format!("{account}: {refusal}"),
+/// `lampone user add`.
+///
+/// # Errors
+/// The account exists, its name or password cannot be used, or no server runs.
+pub fn add(command: &args::Add) -> Result<(), Mistakes> {
+    match (&command.name, &command.from) {
+        (Some(name), None) => add_one(command, name),
+        (None, Some(_)) if command.password_stdin => Err(vec!["--from brings the passwords itself".to_owned()]),
+        (None, Some(file)) => add_all(command, file),
+        (Some(_), Some(_)) => Err(vec!["give either an address or --from, not both".to_owned()]),
+        (None, None) => Err(vec!["whom? Give an address, or a file with --from".to_owned()]),
     }
 }
 
-/// `lampone user add`
-pub fn add(client: &mut Client, account: Option<String>, stdin: bool, from: Option<String>) -> Result<(), String> {
-    match (account, from) {
-        (Some(account), None) => {
-            let account = client.address(&account)?;
-            let password = password::read(&account, stdin)?;
-            let fields = to_add(&account, &password);
-            let text = about(client, "add-user", &account, &fields)?;
-            say(format!("{text}{account} added"))
+fn add_one(command: &args::Add, name: &str) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let told = |line| vec![line];
+    let jid = client.account(name).map_err(told)?;
+    let password = password::obtain(command.password_stdin, jid.as_str()).map_err(told)?;
+    client.command(ADD, new_account(&jid, &password, command.admin)).map_err(|why| vec![format!("{jid}: {why}")])?;
+    print::out(&format!("{jid} is added.\n"))
+}
+
+fn new_account(jid: &Jid, password: &str, is_admin: bool) -> Vec<Field> {
+    let mut fields = credentials(jid, password);
+    if is_admin {
+        fields.push(Field::boolean("{urn:lampone:admin}admin", true));
+    }
+    fields
+}
+
+fn credentials(jid: &Jid, password: &str) -> Vec<Field> {
+    vec![address(jid), Field::plain("password", password.to_owned())]
+}
+
+fn address(jid: &Jid) -> Field {
+    Field::plain("accountjid", jid.as_str().to_owned())
+}
+
+fn add_all(command: &args::Add, file: &Path) -> Result<(), Mistakes> {
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    let text = read_users(file).map_err(|e| vec![format!("{name}: {e}")])?;
+    let mut client = Client::connect(&command.sources())?;
+    let domain = client.domain().to_owned();
+    let users = parse_users(&text, &domain).map_err(|mistakes| {
+        let more = mistakes.len().saturating_sub(MISTAKES_MAX);
+        let lines = mistakes.into_iter().take(MISTAKES_MAX).map(|(line, what)| format!("{name}:{line}: {what}"));
+        lines.chain((more > 0).then(|| format!("{name}: and {more} mistakes more"))).collect::<Vec<_>>()
+    })?;
+    let failed = add_pipelined(&mut client, &users, command.admin)?;
+    print::out(&format!("{} added, {} not.\n", users.len() - failed.len(), failed.len()))?;
+    if failed.is_empty() { Ok(()) } else { Err(failed) }
+}
+
+/// Adds them with some requests under way; a line for each that failed.
+fn add_pipelined(client: &mut Client, users: &[NewUser<'_>], is_admin: bool) -> Result<Vec<String>, Mistakes> {
+    let mut under_way: BTreeMap<u64, &Jid> = BTreeMap::new();
+    let mut failed = Vec::new();
+    let mut waiting = users.iter();
+    loop {
+        while under_way.len() < WINDOW
+            && let Some((jid, password)) = waiting.next()
+        {
+            let id = client.ask(ADD, new_account(jid, password, is_admin)).map_err(|line| vec![line])?;
+            under_way.insert(id, jid);
         }
-        (None, Some(file)) => {
-            let text = Zeroizing::new(fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?);
-            add_all(client, &file, accounts::read(&file, &text, &client.domain)?)
+        if under_way.is_empty() {
+            return Ok(failed);
         }
-        // The command line was refused before.
-        _ => Err("name an account, or a file with --from".into()),
-    }
-}
-
-/// XEP-0133 §4.1.
-fn to_add<'a>(account: &'a str, password: &'a str) -> [(&'static str, &'a str); 3] {
-    [("accountjid", account), ("password", password), ("password-verify", password)]
-}
-
-/// How far a file of accounts has come.
-#[derive(Default)]
-struct Progress {
-    /// Asked for and not answered, by question: what an error about it begins with.
-    waiting: BTreeMap<u64, (String, String)>,
-    added: usize,
-    faults: Vec<String>,
-}
-
-impl Progress {
-    fn hear(&mut self, client: &mut Client) -> Result<(), String> {
-        let (asked, answer) = client.answer()?;
-        let Some((place, account)) = self.waiting.remove(&asked) else { return Ok(()) };
-        match answer {
-            Ok(_) => self.added += 1,
-            Err(refusal) => self.faults.push(format!("{place}: {}", refused(&account, &refusal))),
-        }
-        Ok(())
-    }
-}
-
-fn add_all(client: &mut Client, file: &str, lines: Vec<accounts::Line>) -> Result<(), String> {
-    let (summary, faults) = attempt_all(client, file, lines);
-    say(summary)?;
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
-}
-
-/// How many were added, and one line for each that was not.
-fn attempt_all(client: &mut Client, file: &str, lines: Vec<accounts::Line>) -> (String, Vec<String>) {
-    let total = lines.len();
-    let mut progress = Progress::default();
-    let end = work_through(client, file, lines, &mut progress);
-    let Progress { waiting, added, mut faults } = progress;
-    let failed = faults.len();
-    if let Err(why) = end {
-        let unknown = waiting.len();
-        let left = total - added - failed - unknown;
-        faults.push(format!("{why}; of {unknown} it is not known whether they were added, {left} were not asked for"));
-    }
-    let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
-    (format!("{added} of {total} added{failures}"), faults)
-}
-
-fn work_through(
-    client: &mut Client,
-    file: &str,
-    lines: Vec<accounts::Line>,
-    progress: &mut Progress,
-) -> Result<(), String> {
-    for accounts::Line { number, account, password } in lines {
-        let asked = client.ask(&node("add-user"), &to_add(&account, &password))?;
-        progress.waiting.insert(asked, (format!("{file}:{number}"), account));
-        while progress.waiting.len() >= WINDOW {
-            progress.hear(client)?;
+        let (id, outcome) = client.answer().map_err(|line| vec![line])?;
+        if let (Some(jid), Err(why)) = (under_way.remove(&id), outcome) {
+            failed.push(format!("{jid}: {why}"));
         }
     }
-    while !progress.waiting.is_empty() {
-        progress.hear(client)?;
+}
+
+fn read_users(file: &Path) -> io::Result<Zeroizing<String>> {
+    let input: Box<dyn Read> = match file == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(fs::File::open(file)?),
+    };
+    let mut text = Zeroizing::new(String::new());
+    input.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > FILE_BYTES_MAX {
+        true => Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))),
+        false => Ok(text),
     }
-    Ok(())
 }
 
-/// Runs a command about one account; what it answers, as text.
-fn about(client: &mut Client, name: &str, account: &str, fields: &[(&str, &str)]) -> Result<String, String> {
-    let answer = client.run(&node(name), fields);
-    answer.map(|answer| answer.text()).map_err(|refusal| refused(account, &refusal))
-}
+/// An account to make, with its password.
+type NewUser<'a> = (Jid, &'a str);
 
-/// `lampone user passwd`
-pub fn passwd(client: &mut Client, account: &str, stdin: bool) -> Result<(), String> {
-    let account = client.address(account)?;
-    let password = password::read(&account, stdin)?;
-    let fields = [("accountjid", &*account), ("password", &password)];
-    let text = about(client, "change-user-password", &account, &fields)?;
-    say(format!("{text}{account} has a new password"))
-}
-
-/// `lampone user remove`
-pub fn remove(client: &mut Client, account: &str) -> Result<(), String> {
-    let account = client.address(account)?;
-    let text = about(client, "delete-user", &account, &[("accountjids", &account)])?;
-    say(format!("{text}{account} removed"))
-}
-
-/// `lampone user list`: one address a line, fit for other programs; remarks go to standard error.
-pub fn list(client: &mut Client) -> Result<(), String> {
-    let answer = client.run(&node("get-registered-users-list"), &[("max_items", "none")])?;
-    let users = answer.form.iter().flat_map(|form| form.values("registereduserjids"));
-    say(users.map(|user| plain(user) + "\n").collect::<String>())?;
-    Answer { form: None, ..answer }.text().lines().for_each(|note| eprintln!("lampone: {note}"));
-    Ok(())
-}
-
-/// `lampone user show`
-pub fn show(client: &mut Client, account: &str) -> Result<(), String> {
-    let account = client.address(account)?;
-    say(about(client, "user-stats", &account, &[("accountjid", &account)])?)
-}
-
-/// `lampone invite`
-pub fn invite(client: &mut Client, admin: bool) -> Result<(), String> {
-    let answer = client.run("urn:lampone:admin#invite", &[("admin", if admin { "1" } else { "0" })])?;
-    match answer.form.as_ref().and_then(|form| form.value("uri")) {
-        Some(uri) => say(invitation::text(&plain(uri))),
-        None => say(answer.text()),
+/// Accounts of a file, or all mistakes with their line numbers: an address, a space or tab, a password, which may have
+/// spaces inside.
+fn parse_users<'a>(text: &'a str, domain: &str) -> Result<Vec<NewUser<'a>>, Vec<(usize, String)>> {
+    let mut users = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut mistakes = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, password) = line.split_once([' ', '\t']).map_or((line, ""), |(name, rest)| (name, rest.trim()));
+        match account(name, domain) {
+            Err(why) => mistakes.push((index + 1, why)),
+            Ok(jid) if password.is_empty() => mistakes.push((index + 1, format!("{jid} has no password"))),
+            Ok(jid) if !seen.insert(jid.clone()) => mistakes.push((index + 1, format!("{jid} is there twice"))),
+            Ok(jid) => users.push((jid, password)),
+        }
     }
+    if mistakes.is_empty() { Ok(users) } else { Err(mistakes) }
+}
+
+/// `lampone user passwd`.
+///
+/// # Errors
+/// There is no such account, the password cannot be used, or no server runs.
+pub fn change_password(command: &args::Passwd) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let told = |line| vec![line];
+    let jid = client.account(&command.name).map_err(told)?;
+    let password = password::obtain(command.password_stdin, jid.as_str()).map_err(told)?;
+    client.command(CHANGE_PASSWORD, credentials(&jid, &password)).map_err(|why| vec![format!("{jid}: {why}")])?;
+    print::out(&format!("{jid} has a new password.\n"))
+}
+
+/// `lampone user remove`.
+///
+/// # Errors
+/// There is no such account, or no server runs.
+pub fn remove(command: &args::Remove) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    let whom = Field::plain("accountjids", jid.as_str().to_owned());
+    client.command(REMOVE, vec![whom]).map_err(|why| vec![format!("{jid}: {why}")])?;
+    print::out(&format!("{jid} is removed.\n"))
+}
+
+/// `lampone user list`.
+///
+/// # Errors
+/// No server runs, or it refused.
+pub fn list(sources: &Sources) -> Result<(), Mistakes> {
+    let mut client = Client::connect(sources)?;
+    let mut after: Option<String> = None;
+    loop {
+        let from_there = after.take().map(|jid| Field::plain("{urn:lampone:admin}after", jid));
+        let done = client.command(LIST, from_there.into_iter().collect()).map_err(|line| vec![line])?;
+        let form = done.form.as_ref();
+        let users: Vec<&str> = form.map(|form| form.values("registereduserjids").collect()).unwrap_or_default();
+        print::out(&users.iter().map(|jid| format!("{}\n", print::shown(jid))).collect::<String>())?;
+        // A note says that the list was cut; the next page begins behind its last address.
+        match users.last() {
+            Some(last) if !done.notes.is_empty() => after = Some((*last).to_owned()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// `lampone user show`.
+///
+/// # Errors
+/// There is no such account, or no server runs.
+pub fn show(command: &args::Show) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    let told = |why| vec![format!("{jid}: {why}")];
+    let statistics = client.command(STATISTICS, vec![address(&jid)]).map_err(told)?.form;
+    let whom = Field::plain("accountjids", jid.as_str().to_owned());
+    let last = client.command(LAST_LOGIN, vec![whom]).map_err(told)?.form;
+    let values = |form: &Option<Form>, var: &str| -> Vec<String> {
+        form.iter().flat_map(|form| form.values(var)).map(str::to_owned).collect()
+    };
+    let sessions = values(&statistics, "onlineresources");
+    let here = if sessions.is_empty() { "Last here" } else { "Here since" };
+    print::out(&print::aligned(&[
+        ("Address", vec![jid.to_string()]),
+        (here, values(&last, "lastlogin")),
+        ("Sessions", sessions),
+        ("From", values(&statistics, "ipaddresses")),
+        ("Contacts", values(&statistics, "rostersize")),
+    ]))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::client::tests::{error, fake, result},
-        *,
-    };
+    use super::*;
 
     #[test]
-    fn common_refusals_are_told_in_words() {
-        let refusal = |condition: &str| Refusal { condition: condition.into(), text: Some("No.".into()) };
-        assert_eq!(refused("a@b", &refusal("conflict")), "a@b exists already");
-        assert_eq!(
-            refused("a@b", &refusal("item-not-found")),
-            "there is no account a@b; `lampone user list` shows all"
-        );
-        assert_eq!(refused("a@b", &refusal("forbidden")), "a@b: No.");
-    }
-
-    fn three() -> Vec<accounts::Line> {
-        accounts::read("f", "# family\nanna x\nben y\ncleo z\n", "home.example").unwrap()
+    fn a_file_of_accounts_is_read_line_by_line() {
+        let text = "# family\n\nanna  s3cret word\r\nBob@home.example\tpa#ss\n   # end\n";
+        let users = parse_users(text, "home.example").unwrap();
+        let users: Vec<_> = users.iter().map(|(jid, password)| (jid.as_str(), *password)).collect();
+        assert_eq!(users, [("anna@home.example", "s3cret word"), ("bob@home.example", "pa#ss")]);
     }
 
     #[test]
-    fn requests_go_out_before_answers_come_and_answers_come_in_any_order() {
-        let script = vec![(
-            // All three are asked for before the first is answered.
-            "cleo@home.example",
-            [result(3, ""), error(1, "conflict"), result(2, "")].concat(),
-        )];
-        let (mut client, server) = fake(script);
-        let (summary, faults) = attempt_all(&mut client, "f", three());
-        assert_eq!(summary, "2 of 3 added, 1 failed");
-        assert_eq!(faults, ["f:2: anna@home.example exists already"]);
-        drop(client);
-        let heard = server.join().unwrap();
-        assert_eq!(heard.matches("http://jabber.org/protocol/admin#add-user").count(), 3, "{heard}");
-        for field in ["accountjid", "password", "password-verify"] {
-            assert_eq!(heard.matches(&format!("var='{field}'")).count(), 3, "{heard}");
-        }
-    }
-
-    #[test]
-    fn no_more_are_asked_for_than_the_window_holds() {
-        let text: String = (0..=WINDOW).map(|n| format!("u{n} x\n")).collect();
-        let lines = accounts::read("f", &text, "home.example").unwrap();
-        // When the last of the window is there, nobody is left to answer.
-        let last = format!("u{}@", WINDOW - 1);
-        let (mut client, server) = fake(vec![(last.leak(), "</stream:stream>".into())]);
-        let (summary, faults) = attempt_all(&mut client, "f", lines);
-        assert_eq!(summary, format!("0 of {} added", WINDOW + 1));
-        assert_eq!(faults.len(), 1);
-        let told = format!("of {WINDOW} it is not known whether they were added, 1 were not asked for");
-        assert!(faults[0].ends_with(&told), "{faults:?}");
-        drop(client);
-        assert!(!server.join().unwrap().contains(&format!("u{WINDOW}@")));
+    fn all_mistakes_of_a_file_are_told_with_their_lines() {
+        let text = "anna x\n\nbob\na/b x\nANNA@home.example y\n";
+        let mistakes = parse_users(text, "home.example").unwrap_err();
+        let lines: Vec<usize> = mistakes.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [3, 4, 5]);
+        assert_eq!(mistakes[2].1, "anna@home.example is there twice");
     }
 }

@@ -14,7 +14,7 @@ use super::store::View;
 use crate::limits;
 
 /// A batch of writes that becomes durable as one; ids only grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId(pub u64);
 
 /// What a layer knows of a key.
@@ -31,12 +31,18 @@ struct Entry {
 pub struct Layer {
     rows: BTreeMap<Box<[u8]>, Entry>,
     bytes: usize,
+    through: BatchId,
 }
 
 impl Layer {
     /// Every key that was written, with its value, or `None` if it was removed; in order.
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.rows.iter().map(|(key, entry)| (&**key, entry.value.as_deref()))
+    }
+
+    /// The last batch in it, once it is frozen; batches that were taken back do not count.
+    pub fn through(&self) -> BatchId {
+        self.through
     }
 
     /// Whether nothing was written.
@@ -121,6 +127,8 @@ pub struct Overlay {
     open_undo: Undo,
     open_urgent: bool,
     in_flight: VecDeque<(BatchId, Undo)>,
+    /// The last batch that was taken, and not taken back.
+    last: BatchId,
     puts: u64,
     journal_bytes: usize,
 }
@@ -261,6 +269,7 @@ impl Overlay {
         }
         self.open_urgent = false;
         self.journal_bytes += self.open.len();
+        self.last = batch;
         self.in_flight.push_back((batch, std::mem::take(&mut self.open_undo)));
         Some(std::mem::take(&mut self.open))
     }
@@ -279,6 +288,7 @@ impl Overlay {
             return;
         }
         self.thaw();
+        self.last = BatchId(batch.0.saturating_sub(1));
         let mut undo = std::mem::take(&mut self.open_undo);
         (self.open, self.open_urgent) = (Vec::new(), false);
         let mut received = Vec::new();
@@ -320,6 +330,7 @@ impl Overlay {
         let mut layer = std::mem::take(&mut self.active);
         // Below the next layer, these keys are no longer unknown.
         layer.rows.values_mut().for_each(|entry| entry.fresh = false);
+        layer.through = self.last;
         self.journal_bytes = 0;
         let layer = Arc::new(layer);
         self.frozen = Some(layer.clone());

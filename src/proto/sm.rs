@@ -128,6 +128,11 @@ impl<K> Sm<K> {
         std::mem::take(&mut self.queue)
     }
 
+    /// Bytes of the stanzas that are not acknowledged.
+    pub fn unacked_bytes(&self) -> usize {
+        self.queue_bytes
+    }
+
     /// How many stanzas are not acknowledged.
     pub fn unacked_len(&self) -> usize {
         self.queue.len()

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::context::Ctx;
 use crate::{
     domain::{
-        ids::{MessageId, SessionId},
+        ids::{AccountId, MessageId, SessionId},
         sessions::{Backlog, Keep},
         waiting::{self, Waiting},
     },
@@ -29,15 +29,16 @@ pub fn serve(ctx: &mut Ctx<'_>) {
 fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     let Some(session) = ctx.core.sessions.session(id) else { return false };
     let Some(backlog) = session.backlog else { return false };
-    let waits_for_acks = session.sm.as_ref().is_some_and(|sm| sm.unacked_len() >= limits::BACKLOG_UNACKED_MAX);
+    let waits_for_acks = session.sm.as_ref().is_some_and(|sm| {
+        sm.unacked_len() >= limits::BACKLOG_UNACKED_MAX || sm.unacked_bytes() >= limits::BACKLOG_UNACKED_BYTES_MAX
+    });
     let Some(stream) = session.stream else { return true };
     if waits_for_acks || ctx.core.stuck.contains_key(&stream) {
         return true;
     }
     let (account, jid) = (session.account, session.jid.clone());
-    let under_way = under_way(ctx, jid.bare_str());
-    let messages = waiting::page(&ctx.store(), account, backlog.next, limits::BACKLOG_PAGE);
-    let last = messages.len() < limits::BACKLOG_PAGE;
+    let under_way = under_way(ctx, id, account, jid.bare_str());
+    let (messages, last) = read_page(account, backlog.next, ctx);
     let next = messages.last().map(|message| MessageId(message.id.0 + 1));
     let kept_s = ctx.config().retention.offline_days.saturating_mul(86_400);
     let oldest = if kept_s == 0 { 0 } else { ctx.wall_us.saturating_sub(kept_s.saturating_mul(1_000_000)) };
@@ -45,7 +46,9 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     for message in stale {
         waiting::forget(&mut ctx.store(), account, message.id);
     }
-    for message in messages.iter().filter(|message| message.id >= backlog.since || !under_way.contains(&message.id)) {
+    let is_due =
+        |id: MessageId| !under_way.here.contains(&id) && (id >= backlog.since || !under_way.elsewhere.contains(&id));
+    for message in messages.iter().filter(|message| is_due(message.id)) {
         ctx.core.deliver(id, delayed(message, jid.domain()), Keep::Message(message.id));
     }
     if let Some(session) = ctx.core.sessions.session_mut(id) {
@@ -54,23 +57,50 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     !last
 }
 
-/// Messages that some session of the account has got and not acknowledged.
-pub fn under_way(ctx: &Ctx<'_>, bare: &str) -> BTreeSet<MessageId> {
-    let sessions = ctx.core.sessions.of(bare);
-    let kept = sessions.flat_map(|(id, session)| {
+/// Messages from this one on, as many as are sent at a time; and whether they are all.
+fn read_page(account: AccountId, from: MessageId, ctx: &mut Ctx<'_>) -> (Vec<Waiting>, bool) {
+    // A few rows at a time, since each may be as large as a stanza.
+    const ROWS: usize = 8;
+    let (mut messages, mut bytes, mut next) = (Vec::new(), 0, from);
+    while messages.len() < limits::BACKLOG_PAGE && bytes < limits::BACKLOG_PAGE_BYTES {
+        let rows = waiting::page(&ctx.store(), account, next, ROWS);
+        let all = rows.len() < ROWS;
+        for row in rows {
+            if bytes >= limits::BACKLOG_PAGE_BYTES {
+                return (messages, false);
+            }
+            bytes += row.bytes.len();
+            next = MessageId(row.id.0 + 1);
+            messages.push(row);
+        }
+        if all {
+            return (messages, true);
+        }
+    }
+    (messages, false)
+}
+
+/// Messages that sessions of an account have got and not acknowledged.
+struct UnderWay {
+    /// To the session that is being served.
+    here: BTreeSet<MessageId>,
+    /// To others.
+    elsewhere: BTreeSet<MessageId>,
+}
+
+fn under_way(ctx: &Ctx<'_>, id: SessionId, account: AccountId, bare: &str) -> UnderWay {
+    let handed = ctx.core.handed_over.iter().filter(|(_, owner, _)| *owner == account).map(|(_, _, message)| *message);
+    let mut found = UnderWay { here: handed.collect(), elsewhere: BTreeSet::new() };
+    for (other, session) in ctx.core.sessions.of(bare) {
         let gated = session.gate.iter().map(|(_, _, keep)| keep);
-        let handed = ctx.core.handed_over.iter().filter(move |(_, account, _)| *account == session.account);
         let unacked = session.sm.iter().flat_map(|sm| sm.unacked().map(|(_, keep)| keep));
-        let _ = id;
-        gated
-            .chain(unacked)
-            .filter_map(|keep| match keep {
-                Keep::Message(message) => Some(*message),
-                _ => None,
-            })
-            .chain(handed.map(|(_, _, message)| *message))
-    });
-    kept.collect()
+        let kept = gated.chain(unacked).filter_map(|keep| match keep {
+            Keep::Message(message) => Some(*message),
+            _ => None,
+        });
+        if other == id { found.here.extend(kept) } else { found.elsewhere.extend(kept) }
+    }
+    found
 }
 
 /// The message with the time when we took it in, XEP-0203 §4.

@@ -486,9 +486,11 @@ impl Core {
         }
         let Some(session) = self.session_at(&origin.from) else { return };
         let chunk = Chunk::new(out);
-        if waits {
-            self.promises.push_back((self.open_batch, Promise::Answer(session, origin.clone())));
-            self.deliver_after(session, self.open_batch, chunk, Keep::Nothing);
+        // The last batch with writes that are not durable.
+        let batch = if self.overlay.has_open() { self.open_batch } else { self.open_batch - 1 };
+        if waits && batch > self.committed {
+            self.promises.push_back((batch, Promise::Answer(session, origin.clone())));
+            self.deliver_after(session, batch, chunk, Keep::Nothing);
         } else {
             self.deliver(session, chunk, Keep::Nothing);
         }

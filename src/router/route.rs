@@ -283,7 +283,9 @@ impl Router {
         };
         let before = ctx.core.overlay.puts();
         let outcome = self.services[service].iq(&iq, ctx);
-        let waits = ctx.core.overlay.puts() != before;
+        // A request that changes nothing, because an earlier one did, relies on the writes of that one.
+        let relies = stanza.ty == Type::Set && outcome.is_ok();
+        let waits = relies || ctx.core.overlay.puts() != before;
         ctx.core.answer(&iq.origin(), outcome.map_err(|error| log_refusal(&iq, error)), waits);
     }
 }

@@ -134,9 +134,7 @@ impl Server {
         let Door::Local { uid } = slot.door else { return };
         let domain = slot.domain.clone().unwrap_or_default();
         let Ok(jid) = Jid::from_parts(None, &domain, Some(&resource)) else { return };
-        if let Some(at) = slot.sign_in_by.take() {
-            self.timers.cancel(at, Alarm::SignIn(id));
-        }
+        self.no_stranger(id);
         log::debug!("administration by user id {uid}");
         let session = self.session(jid, AccountId(0), id, env.wall_us / 1_000_000);
         let session = self.core.sessions.insert(Session { is_local: true, ..session }, false);
@@ -368,10 +366,14 @@ impl Server {
             // Their rows are still there: whoever else takes messages for this account gets them from there.
             let since = context(&mut self.core, env).message_id();
             let others = self.core.sessions.of(session.jid.bare_str());
-            let able = others.filter(|(_, other)| other.takes_messages() && other.backlog.is_none());
+            let able = others.filter(|(_, other)| other.takes_messages());
             for id in able.map(|(id, _)| id).collect::<Vec<_>>() {
                 if let Some(other) = self.core.sessions.session_mut(id) {
-                    other.backlog = Some(Backlog { next: *first, since });
+                    // One that has not caught up begins again there: what it has got does not come twice.
+                    other.backlog = Some(match other.backlog {
+                        Some(backlog) => Backlog { next: backlog.next.min(*first), ..backlog },
+                        None => Backlog { next: *first, since },
+                    });
                     self.core.backlogs.push(id);
                 }
             }
@@ -387,15 +389,17 @@ impl Server {
             let (Some(sm), Some(stream)) = (&mut session.sm, session.stream) else { continue };
             let due = Time(sm.asked_ms).plus_ms(limits::ASK_PAUSE_MS);
             let first = sm.asked_ms == 0;
+            // A backlog of large messages waits for the answer.
+            let much = sm.unacked_len() >= limits::ASK_UNACKED || sm.unacked_bytes() >= limits::BACKLOG_PAGE_BYTES;
             match sm.ask {
                 Ask::Out(_) => continue,
                 _ if sm.unacked_len() == 0 => continue,
-                Ask::Quiet if !first && now < due && sm.unacked_len() < limits::ASK_UNACKED => {
+                Ask::Quiet if !first && now < due && !much => {
                     sm.ask = Ask::Due(due.0);
                     self.timers.set(due, Alarm::Ask(id));
                     continue;
                 }
-                Ask::Due(at) if now.0 < at && sm.unacked_len() < limits::ASK_UNACKED => continue,
+                Ask::Due(at) if now.0 < at && !much => continue,
                 Ask::Due(at) => self.timers.cancel(Time(at), Alarm::Ask(id)),
                 Ask::Quiet => {}
             }

@@ -9,7 +9,7 @@ use crate::{
         error::{Condition, StreamCondition, StreamError},
         jid::Jid,
         ns,
-        stanza::{AttrName, Chunk, Kind, NsRef, Outline, Stanza, slice},
+        stanza::{AttrName, Chunk, Kind, NsRef, Outline, Stanza, Type, slice},
     },
 };
 
@@ -60,7 +60,10 @@ impl Server {
             // RFC 6120 §8.3.3.8.
             self.core.bounce(&stanza, &Condition::JidMalformed.into());
         } else {
-            let promise = (stanza.kind == Kind::Message).then(|| stanza.clone());
+            // What a client must hear of if it comes to nothing: messages and subscriptions.
+            let is_subscription =
+                matches!(stanza.ty, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed);
+            let promise = (stanza.kind == Kind::Message || is_subscription).then(|| stanza.clone());
             self.router.outbound(stanza, Some(id), &mut context(&mut self.core, env));
             self.work(env);
             self.promise(before, promise);

@@ -22,6 +22,7 @@ use std::{collections::VecDeque, rc::Rc, vec::Drain};
 use crate::{
     config::Config,
     domain::{ids::SessionId, keys, store::Store, waiting},
+    limits,
     proto::sm::Sm,
     router::{
         context::{Core, Ctx, Work},
@@ -128,6 +129,21 @@ impl Server {
     pub fn check(&self) {
         self.core.sessions.check();
         self.streams.check(&self.core.sessions);
+        for (_, session) in self.core.sessions.all() {
+            if let Some(sm) = &session.sm {
+                assert!(
+                    sm.unacked_len() <= limits::SM_QUEUE_MAX,
+                    "{}: unacknowledged stanzas are bounded",
+                    session.jid
+                );
+            }
+            let own = self.core.sessions.of(session.jid.bare_str());
+            let (waiting, bound): (Vec<_>, Vec<_>) = own.partition(|(_, session)| session.stream.is_none());
+            assert!(waiting.len() <= limits::HIBERNATIONS_PER_ACCOUNT_MAX, "{}: hibernations are few", session.jid);
+            assert!(bound.len() <= limits::SESSIONS_PER_ACCOUNT_MAX, "{}: sessions are few", session.jid);
+        }
+        assert!(self.core.stuck.keys().all(|id| self.streams.slot(*id).is_some()), "only open streams are stuck");
+        assert!(self.core.backlogs.len() <= 2 * self.core.sessions.len() + 64, "backlogs belong to sessions");
     }
 
     /// The turn that was begun went wrong inside: forget its effects, close the stream that caused it without

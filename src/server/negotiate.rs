@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Server, context, random_id, streams::Slot, timers::Alarm};
+use super::{Server, context, random_id, streams::Slot};
 use crate::{
     domain::{
         accounts::{self, Account},
@@ -405,9 +405,7 @@ impl Server {
         self.core.counters.sign_ins += 1;
         slot.state = State::Verified(Box::new(Proof { account }));
         slot.header_sent = false;
-        if let Some(at) = slot.sign_in_by.take() {
-            self.timers.cancel(at, Alarm::SignIn(id));
-        }
+        self.no_stranger(id);
         let mut out = Vec::with_capacity(128);
         nonza::write_success(success.additional_data.as_deref(), &mut out);
         self.core.write(id, Chunk::new(out));

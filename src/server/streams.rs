@@ -1,8 +1,8 @@
 //! The table of connections: opening, closing, failing, and back-pressure.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{collections::BTreeMap, net::IpAddr, rc::Rc};
 
-use super::{Server, negotiate::State, random_id, timers::Alarm};
+use super::{Server, negotiate::State, random_id, throttle::household, timers::Alarm};
 use crate::{
     domain::{
         ids::{SessionId, StreamId},
@@ -62,6 +62,8 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Streams {
     slots: Vec<Option<(u32, Slot)>>,
+    /// How many connections of a household have not signed in.
+    strangers: BTreeMap<IpAddr, usize>,
 }
 
 impl Streams {
@@ -104,6 +106,9 @@ impl Streams {
                 assert_eq!(session.stream, Some(id), "session and stream point at each other");
             }
         }
+        let strangers = self.ids().into_iter().filter_map(|id| self.slot(id));
+        let strangers = strangers.filter(|slot| slot.sign_in_by.is_some() && slot.peer().is_some()).count();
+        assert_eq!(self.strangers.values().sum::<usize>(), strangers, "who has not signed in is counted");
         for (_, session) in sessions.all() {
             if let Some(stream) = session.stream {
                 assert!(self.slot(stream).is_some(), "a session's stream exists");
@@ -128,9 +133,34 @@ impl Server {
             lang: None,
             sign_in_by: Some(sign_in_by),
         };
+        let household = slot.peer().map(household);
         self.streams.insert(id, slot);
+        let strangers = household.map_or(0, |household| {
+            let count = self.streams.strangers.entry(household).or_default();
+            *count += 1;
+            *count
+        });
         if self.stops {
             self.fail(env, id, StreamCondition::SystemShutdown.into());
+        } else if strangers > limits::PREAUTH_PER_ADDRESS_MAX {
+            let error = StreamError::new(StreamCondition::PolicyViolation).text("Too many connections at once.");
+            self.fail(env, id, error);
+        }
+    }
+
+    /// The stream has signed in or is gone: its deadline is off, and its household has one stranger less (S3).
+    pub(super) fn no_stranger(&mut self, id: StreamId) {
+        let Some(slot) = self.streams.slot_mut(id) else { return };
+        let Some(at) = slot.sign_in_by.take() else { return };
+        let household = slot.peer().map(household);
+        self.timers.cancel(at, Alarm::SignIn(id));
+        if let Some(household) = household
+            && let Some(count) = self.streams.strangers.get_mut(&household)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.streams.strangers.remove(&household);
+            }
         }
     }
 
@@ -186,10 +216,8 @@ impl Server {
 
     /// Takes the stream out of every table; the session that was bound on it comes back without it.
     pub(super) fn forget_stream(&mut self, id: StreamId) -> Option<SessionId> {
+        self.no_stranger(id);
         let slot = self.streams.remove(id)?;
-        if let Some(at) = slot.sign_in_by {
-            self.timers.cancel(at, Alarm::SignIn(id));
-        }
         self.drained(id);
         self.durable.paused.retain(|paused| *paused != id);
         self.durable.resuming.retain(|(waits, _)| *waits != id);

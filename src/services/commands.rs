@@ -58,7 +58,12 @@ struct Pending {
 #[derive(Debug)]
 enum Then {
     /// Make an account with the credentials.
-    Create(Jid),
+    Create {
+        /// Its bare address.
+        jid: Jid,
+        /// Whether it may administer the server.
+        is_admin: bool,
+    },
     /// Give the credentials to an account.
     ChangePassword(Jid),
     /// Tell how it went.
@@ -235,7 +240,7 @@ impl Commands {
 
 fn derived(pending: Pending, credentials: Credentials, ctx: &mut Ctx<'_>) {
     let outcome = match &pending.then {
-        Then::Create(jid) => lifecycle::create(ctx, jid, credentials, false).map(drop),
+        Then::Create { jid, is_admin } => lifecycle::create(ctx, jid, credentials, *is_admin).map(drop),
         Then::ChangePassword(jid) => lifecycle::change_password(ctx, jid, credentials, None),
         Then::Report => Ok(()),
     };

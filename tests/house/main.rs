@@ -5,5 +5,10 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+mod bind;
+mod bound;
+mod durable;
 mod negotiate;
+mod sasl;
 mod scripts;
+mod streams;

@@ -37,6 +37,8 @@ pub fn run(idle: &Idle, setting: &Setting, names: &Names, pid: Option<u32>) -> R
         let before = Gauge::read(pid);
         let mut fleet = Fleet::new(setting)?;
         fleet.sign_in(&users, idle.at_once, &mut Still)?;
+        // The last questions for an acknowledgement are answered, as a client would.
+        fleet.wait(std::time::Duration::from_secs(2), &mut Still)?;
         println!("{{\"scenario\":\"idle\",\"count\":{},{}}}", idle.count, Gauge::read(pid).since(&before));
         io::stdout().flush()?;
         let start = Gauge::read(pid);

@@ -1,33 +1,46 @@
 //! The thread that writes.
 //!
-//! It takes whatever waits and makes it durable as one group, so that groups grow by themselves under load and a lone
-//! batch is written at once. Invariant: answers come in the order of the jobs, and after a refused batch nothing is
-//! written until a batch comes that was made in knowledge of the refusal: the numbers of batches follow one another,
-//! except after a refusal, when the main thread leaves one out.
+//! Batches that wait are joined into one journal record: one write, one sync, one answer. Under load groups grow by
+//! themselves; a lone batch waits for nothing. Flushes and backups stand in the same queue.
+//!
+//! Source: DESIGN.md §5, §6. Invariants: what is answered `Committed` is durable, in order; after a refusal every batch
+//! that was handed over before the main thread learned of it is dropped (`Refused` speaks for them all); a layer goes
+//! into the database only if everything it holds is durable.
+//!
+//! The numbers of batches follow one another, except after a refusal, when the main thread leaves one out: by this gap
+//! the first batch is known that was made in knowledge of the refusal. A layer says which batch it reaches: one that
+//! was frozen in ignorance of the refusal reaches beyond the last committed.
 
 use std::{
+    fmt, io,
     path::PathBuf,
     sync::{
         Arc,
-        atomic::Ordering,
+        atomic::Ordering::Relaxed,
         mpsc::{Receiver, Sender, channel},
     },
-    thread,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use super::{
     Wear,
-    database::{self, Database},
-    journal::Journal,
+    backup::Snapshot,
+    database::{Base, reason, reason_io},
+    journal::{Journal, JournalFile},
 };
 use crate::{
     adapters::port::{Answer, Mailbox},
     domain::overlay::Layer,
+    limits,
     router::event::{BatchId, QueryId, StoreError},
 };
 
+/// Between two lines of the log about failures, DESIGN.md §10: a full disk refuses every batch.
+const COMPLAINTS_APART: Duration = Duration::from_secs(60);
+
 /// Something to do, in order.
-pub enum Job {
+pub(super) enum Job {
     /// Make a batch durable.
     Commit(BatchId, Vec<u8>),
     /// Move a layer, which holds all batches before it, into the database.
@@ -36,37 +49,36 @@ pub enum Job {
     Backup(QueryId, PathBuf),
 }
 
-/// The main thread's end. The queue is bounded by its user: at most `limits::BATCHES_IN_FLIGHT_MAX` batches and one
-/// flush are under way.
-pub struct Committer {
+/// The main thread's end. Dropping it writes what waits and ends the thread. The queue is bounded by its user: at most
+/// `limits::BATCHES_IN_FLIGHT_MAX` batches and one flush are under way.
+pub(super) struct Committer {
     jobs: Option<Sender<Job>>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Committer {
     /// Starts the thread.
-    ///
-    /// # Errors
-    /// One line: no thread could be started.
-    pub fn start(database: Database, journal: Journal, mailbox: Mailbox, wear: Arc<Wear>) -> Result<Committer, String> {
-        let (sender, jobs) = channel();
-        let writer = Writer { database, journal, mailbox, wear, last: 0, refusing: false, flush_is_void: false };
-        let thread = thread::Builder::new().name("lampone-store".into()).spawn(move || writer.run(&jobs));
-        let thread = thread.map_err(|e| format!("the store's thread cannot be started: {e}"))?;
-        Ok(Committer { jobs: Some(sender), thread: Some(thread) })
+    pub(super) fn start<F: JournalFile + 'static>(worker: Worker<F>) -> io::Result<Committer> {
+        let (jobs, queue) = channel();
+        let thread = thread::Builder::new().name("lampone-store".into()).spawn(move || {
+            // Without this thread nothing is durable any more; the service manager starts a sound process.
+            let guard = AbortOnPanic;
+            worker.run(&queue);
+            std::mem::forget(guard);
+        })?;
+        Ok(Committer { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Queues a job.
-    pub fn send(&self, job: Job) {
+    pub(super) fn send(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
-            // The thread ends only with the queue.
+            // The receiver goes only with the thread, and that takes the process along.
             let _ = jobs.send(job);
         }
     }
 }
 
 impl Drop for Committer {
-    /// What was queued is written before the process ends.
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
@@ -75,117 +87,162 @@ impl Drop for Committer {
     }
 }
 
-struct Writer {
-    database: Database,
-    journal: Journal,
-    mailbox: Mailbox,
-    wear: Arc<Wear>,
-    /// The number of the last batch that came in.
-    last: u64,
-    refusing: bool,
-    /// The next flush was perhaps made before the main thread knew of a refusal: its layer may hold what was refused.
-    flush_is_void: bool,
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        log::error!("the store's thread failed; the process ends");
+        std::process::abort();
+    }
 }
 
-impl Writer {
-    fn run(mut self, jobs: &Receiver<Job>) {
-        let mut group: Vec<(BatchId, Vec<u8>)> = Vec::new();
-        while let Ok(first) = jobs.recv() {
+/// The thread's own state.
+pub(super) struct Worker<F> {
+    pub(super) journal: Journal<F>,
+    pub(super) base: Arc<Base>,
+    pub(super) mailbox: Mailbox,
+    pub(super) wear: Arc<Wear>,
+    pub(super) schema: u32,
+    pub(super) cache_bytes: usize,
+    pub(super) order: Order,
+    /// When a failure was last written to the log.
+    pub(super) complained: Option<Instant>,
+}
+
+/// Where the thread is in the run of batches.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// The last batch that came in, and the last that is durable.
+    last: u64,
+    committed: u64,
+    /// No batch came yet that was made in knowledge of the last refusal.
+    refusing: bool,
+}
+
+/// Batches that become one record.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    batches: Vec<(BatchId, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Group {
+    /// Whether this many bytes more can be joined. A record stays far below the size of a journal file.
+    fn takes(&self, bytes: usize) -> bool {
+        self.batches.is_empty() || self.bytes + bytes <= limits::BATCH_BYTES_MAX
+    }
+}
+
+impl<F: JournalFile> Worker<F> {
+    fn run(mut self, queue: &Receiver<Job>) {
+        let mut group = Group::default();
+        while let Ok(first) = queue.recv() {
             let mut next = Some(first);
             while let Some(job) = next.take() {
-                match job {
-                    Job::Commit(batch, puts) => group.push((batch, puts)),
-                    other => {
-                        self.commit(&mut group);
-                        self.perform(other);
-                    }
-                }
-                next = jobs.try_recv().ok();
+                self.perform(&mut group, job);
+                next = queue.try_recv().ok();
             }
             self.commit(&mut group);
         }
     }
 
-    fn commit(&mut self, group: &mut Vec<(BatchId, Vec<u8>)>) {
-        while self.refusing && group.first().is_some_and(|(batch, _)| batch.0 == self.last + 1) {
-            // Made before the main thread knew; it takes this one back with the first one.
-            let (batch, _) = group.remove(0);
-            self.last = batch.0;
-            self.mailbox.post(Answer::Refused(batch, StoreError::Io));
-        }
-        let Some((first, _)) = group.first() else { return };
-        let first = *first;
-        self.last = group.last().map_or(self.last, |(batch, _)| batch.0);
-        let written = self.journal.mend().and_then(|()| self.journal.append(group.iter().map(|(_, puts)| &**puts)));
-        match written {
-            Ok(()) => {
-                (self.refusing, self.flush_is_void) = (false, false);
-                self.wear.batches.fetch_add(group.len() as u64, Ordering::Relaxed);
-                self.mailbox.post(Answer::Committed(BatchId(self.last)));
-                group.clear();
-            }
-            Err(error) => {
-                log::error!("the journal cannot be written: {error}");
-                let full = error.kind() == std::io::ErrorKind::StorageFull;
-                log::debug!("batches from {} on are refused", first.0);
-                self.refuse(group, if full { StoreError::Full } else { StoreError::Io });
-            }
-        }
-    }
-
-    fn refuse(&mut self, group: &mut Vec<(BatchId, Vec<u8>)>, error: StoreError) {
-        (self.refusing, self.flush_is_void) = (true, true);
-        if let Some((first, _)) = group.first() {
-            self.mailbox.post(Answer::Refused(*first, error));
-        }
-        group.clear();
-    }
-
-    fn perform(&mut self, job: Job) {
+    /// Joins a batch to the group; anything else is done once the group is written.
+    pub(super) fn perform(&mut self, group: &mut Group, job: Job) {
         match job {
-            Job::Flush(_) if std::mem::take(&mut self.flush_is_void) => {
-                self.mailbox.post(Answer::Flushed(Err(StoreError::Io)));
+            Job::Commit(batch, bytes) => {
+                if !group.takes(bytes.len()) {
+                    self.commit(group);
+                }
+                self.join(group, batch, bytes);
             }
             Job::Flush(layer) => {
+                self.commit(group);
                 let outcome = self.flush(&layer);
-                if outcome.is_ok() {
-                    self.journal.switch();
-                    self.wear.flushes.fetch_add(1, Ordering::Relaxed);
-                }
+                // The server may take the rows back out of a layer that nobody else holds.
+                drop(layer);
                 self.mailbox.post(Answer::Flushed(outcome));
             }
-            Job::Backup(query, file) => self.backup(query, file),
-            Job::Commit(..) => {}
+            Job::Backup(query, path) => {
+                self.commit(group);
+                self.backup(query, path);
+            }
         }
+    }
+
+    /// Adds a batch to the group, unless a refusal speaks for it already.
+    fn join(&mut self, group: &mut Group, batch: BatchId, bytes: Vec<u8>) {
+        let follows = batch.0 == self.order.last + 1;
+        self.order.last = batch.0;
+        self.order.refusing &= follows;
+        if !self.order.refusing {
+            group.bytes += bytes.len();
+            group.batches.push((batch, bytes));
+        }
+    }
+
+    /// Makes the group durable, and empties it.
+    pub(super) fn commit(&mut self, group: &mut Group) {
+        let (Some((first, _)), Some((last, _))) = (group.batches.first(), group.batches.last()) else { return };
+        let (first, last) = (*first, *last);
+        match self.journal.append(group.batches.iter().map(|(_, bytes)| &**bytes)) {
+            Ok(_) => {
+                self.order.committed = last.0;
+                self.wear.batches.fetch_add(group.batches.len() as u64, Relaxed);
+                self.mailbox.post(Answer::Committed(last));
+            }
+            Err(error) => {
+                self.complain(format_args!("the journal cannot take {} bytes: {error}", group.bytes));
+                self.order.refusing = true;
+                self.mailbox.post(Answer::Refused(first, reason_io(&error)));
+            }
+        }
+        group.batches.clear();
+        group.bytes = 0;
     }
 
     fn flush(&mut self, layer: &Layer) -> Result<(), StoreError> {
-        // Else a refused record would stand in the half that is left behind.
-        self.journal.mend().map_err(|error| {
-            log::error!("the journal cannot be mended: {error}");
-            StoreError::Io
-        })?;
-        self.database.apply(self.journal.last(), layer).map_err(|error| {
-            log::error!("the database cannot be written: {error}");
-            if database::is_full(&error) { StoreError::Full } else { StoreError::Io }
-        })
+        if layer.through().0 > self.order.committed {
+            // It holds what was refused, and was taken back with it.
+            return Err(StoreError::Io);
+        }
+        let through = self.journal.last();
+        match self.base.flush(layer, through) {
+            Ok(()) => {
+                self.journal.applied(through);
+                self.wear.flushes.fetch_add(1, Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                self.complain(format_args!("the database cannot be written: {error}"));
+                Err(reason(&error))
+            }
+        }
     }
 
-    /// The copy is made on a thread of its own, from what is durable now: a snapshot of the database and the records
-    /// behind it.
-    fn backup(&mut self, query: QueryId, file: PathBuf) {
-        let view = self.database.view();
-        let records = self.journal.payloads(self.database.applied());
-        let mailbox = self.mailbox.clone();
-        let copy = move || {
-            let outcome = match records {
-                Ok(records) => Database::copy(&view, &records, &file),
-                Err(error) => Err(format!("the journal cannot be read: {error}")),
-            };
-            mailbox.post(Answer::BackedUp(query, outcome));
-        };
-        if let Err(error) = thread::Builder::new().name("lampone-backup".into()).spawn(copy) {
-            self.mailbox.post(Answer::BackedUp(query, Err(format!("no thread for it: {error}"))));
+    fn complain(&mut self, words: fmt::Arguments<'_>) {
+        if self.complained.is_none_or(|last| last.elapsed() >= COMPLAINTS_APART) {
+            self.complained = Some(Instant::now());
+            log::error!("{words}");
         }
+    }
+
+    /// The copy is made on a thread of its own, from what is durable now.
+    fn backup(&self, query: QueryId, path: PathBuf) {
+        let mailbox = self.mailbox.clone();
+        let started = self.snapshot(path).and_then(|snapshot| {
+            let copy = move || mailbox.post(Answer::BackedUp(query, snapshot.write()));
+            let thread = thread::Builder::new().name("lampone-backup".into()).spawn(copy);
+            thread.map_err(|error| format!("no thread for the backup: {error}"))
+        });
+        if let Err(words) = started {
+            self.mailbox.post(Answer::BackedUp(query, Err(words)));
+        }
+    }
+
+    fn snapshot(&self, path: PathBuf) -> Result<Snapshot, String> {
+        let words = |error: &dyn fmt::Display| format!("{}: no state to copy: {error}", path.display());
+        let read = self.base.begin_read().map_err(|error| words(&error))?;
+        let journal = self.journal.unapplied().map_err(|error| words(&error))?;
+        Ok(Snapshot { read, journal, schema: self.schema, cache_bytes: self.cache_bytes, path })
     }
 }

@@ -1,51 +1,72 @@
-//! The store on disk: a journal in front of a redb database, one thread that writes both, and reads on the main thread.
+//! The store: a journal for promptness, a database for order, one thread for both. The only room that names redb.
 //!
-//! # How a write gets there
+//! ```text
+//! main thread    Overlay --take_batch--> Effect::Commit ----.     Overlay --freeze--> Effect::Flush --.
+//!                   ^ reads over View                       v                                         v
+//! lampone-store                               journal: one write, one sync        redb: one transaction, two syncs
+//!                                                           |                                         |
+//! main thread                             Answer::Committed <'            Answer::Flushed, new View <--'
+//! ```
 //!
-//! 1. The committer takes all batches that wait and appends them to the journal with one write and one sync. Then they
-//!    are durable, and only then answered.
-//! 2. The main thread's overlay shows them to readers meanwhile. When the overlay is large or a minute old, it is frozen
-//!    and applied to the database as one transaction, together with the sequence number of the last batch in it; from
-//!    there on the other journal file is used.
-//! 3. At start, journal records above that number are applied.
-//!
-//! # Files in the data directory
-//!
-//! | file | what |
-//! |---|---|
-//! | `lampone.redb` | the database: one table of bytes to bytes, keys as in `domain/keys.rs` |
-//! | `journal.0`, `journal.1` | the two halves of the journal, used in turn |
-//! | `lampone.lock` | held while a server runs; names its process |
-//!
-//! A journal file is a run of records from its start: length (u32), CRC-32 of what follows (u32), sequence number (u64),
-//! payload (the writes of a batch as `domain/overlay.rs` spells them), all little-endian. Numbers grow by one from
-//! record to record, across both files and over all restarts; whatever breaks the run ends it, so the rest of an earlier
-//! use of the file is never taken for new.
+//! Acknowledged is what the journal has synced. A flush saves wear (a row costs 33 KB as a redb commit of its own,
+//! 5 KB through journal and flush) and time at the next start; it is not what makes a message safe.
 //!
 //! # What is assumed of the medium
 //!
-//! - After a successful sync the bytes stay. Before it, any part of them may be there, in any order, down to sectors.
-//! - A write leaves bytes outside its range alone.
-//! - Damage from outside (a dying card) is found by checksums, here and in redb, and reported; it is not repaired.
+//! 1. After a sync that succeeded, what was written before stays, power cut or not.
+//! 2. Without one, any part of it may be there, in units of 512 bytes, in any order.
+//! 3. A unit that is rewritten is either the old or the new; units around it keep what they had. (Cards that break this
+//!    rule on a power cut can damage a record that was acknowledged just before; its checksum shows it, and the start
+//!    says so. No software layout can undo it.)
+//! 4. After a sync that failed, nothing that was written since the last good one counts, though the kernel may show it.
+//!    So the journal overwrites the place, and the database is closed and opened again: its two-phase commit never
+//!    points to pages whose sync failed, and pages of an unfinished transaction are written anew.
+//! 5. Renames within the directory are atomic, and durable once the directory is synced.
 //!
 //! # After a failure
 //!
-//! A batch whose write or sync failed is refused, and so is everything behind it, until the place where it would stand
-//! was overwritten with zeros and synced. If the power goes before that, a refused batch may turn out to be there after
-//! all: its sender was told too little, never too much.
+//! A batch whose write or sync failed is refused, and so is everything behind it until a batch comes that was made in
+//! knowledge of the refusal. A layer that the database does not take is answered so, and its rows come again with the
+//! next one; the journal holds them meanwhile, until both halves are full. Then batches are refused as well.
+//!
+//! # Files, in the data directory (0700), each 0600
+//!
+//! | file | what |
+//! |---|---|
+//! | `lampone.redb` | the database; copied at rest, it is complete together with the journal of the same moment |
+//! | `journal.0`, `journal.1` | the journal's halves, each `limits::JOURNAL_BYTES`, all blocks allocated |
+//! | `lampone.lock` | held with `flock`; process id and start in seconds since 1970 |
+//! | `lampone.redb.v<n>` | the database as it was before its schema changed from version n; may be deleted |
+//! | `*.new`, `*.migrating`, `*.partial` | unfinished; may be deleted while the server is down |
+//!
+//! **Database**: redb 4, one table `rows`, bytes to bytes. Owner first, numbers big-endian; the keys themselves stand
+//! in `domain/keys.rs`. The prefix `!` is for rows about the store itself; this module's are `!schema` (u32, version of the schema), `!store` (u64,
+//! random, names this database to its journal), `!applied` (u64, last journal record in it).
+//!
+//! **Half of the journal**, numbers little-endian: magic `LAMPJ\0\0\x01`, `!store` u64, salt u64, first sequence
+//! number u64, CRC-32 of these u32, four zero bytes; then records: length of the payload u32, CRC-32 of (salt,
+//! sequence, length, payload) u32, sequence u64, payload. A payload is one or more batches, encoded as
+//! `domain/overlay.rs` spells them. Sequence numbers grow by one over both halves. Replay takes the records above
+//! `!applied`, strictly in sequence, and stops at the first that is missing or damaged. Why a refused record cannot come
+//! back: [`journal`].
 //!
 //! # Format history
 //!
-//! 1: first format.
+//! | version | since | change |
+//! |---|---|---|
+//! | database 1, journal 1, ops 1 | 0.1.0 | the first |
 
+mod backup;
 mod committer;
 mod database;
 mod journal;
+mod medium;
+mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    fs,
-    io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -53,21 +74,31 @@ use std::{
     },
 };
 
-use rustix::fs::{FlockOperation, flock};
+use redb::Database;
+use ring::rand::{SecureRandom, SystemRandom};
 
+use self::{
+    committer::{Committer, Job, Order, Worker},
+    database::{Base, DatabaseView, apply, open_file},
+    journal::{Journal, JournalFile},
+    medium::{HalfFile, Lock, sync_name},
+    schema::{Identity, Migration},
+};
 use super::port::{Mailbox, StorePort};
 use crate::{
     domain::{overlay::Layer, store::View},
+    limits,
     router::event::{BatchId, QueryId},
 };
-use committer::{Committer, Job};
-use database::{Database, DatabaseView};
-use journal::Journal;
+
+const DATABASE_NAME: &str = "lampone.redb";
+const JOURNAL_NAMES: [&str; 2] = ["journal.0", "journal.1"];
+const LOCK_NAME: &str = "lampone.lock";
 
 /// What was written since the start, for `status` and for the life of the card.
 #[derive(Debug, Default)]
 pub struct Wear {
-    /// Bytes handed to the medium, journal and database.
+    /// Bytes handed to the medium, journal and database; the file system's own are not in it.
     pub bytes: AtomicU64,
     /// Syncs.
     pub syncs: AtomicU64,
@@ -93,26 +124,10 @@ pub struct Store {
     committer: Committer,
     /// What was written.
     pub wear: Arc<Wear>,
-    /// Released when the process ends.
-    _lock: fs::File,
-}
-
-/// Opens the store in `folder`, and takes in what the journal holds.
-///
-/// # Errors
-/// One line for the admin, naming the file and what would mend it.
-pub fn open(folder: &Path, cache_bytes: usize, mailbox: Mailbox) -> Result<Store, String> {
-    let lock = lock(folder)?;
-    let wear = Arc::new(Wear::default());
-    let file = folder.join("lampone.redb");
-    let mut database = Database::open(&file, cache_bytes, wear.clone())?;
-    let journal = Journal::open(folder, wear.clone())?;
-    let applied = database.applied();
-    let last = journal.replay(applied, |sequence, records| database.apply_records(sequence, records))?;
-    let journal = journal.resume(last + 1);
-    let view = database.view();
-    let committer = Committer::start(database, journal, mailbox, wear.clone())?;
-    Ok(Store { view, committer, wear, _lock: lock })
+    /// Journal records that the last run had not moved into the database; they are there now.
+    pub replayed: u64,
+    /// Goes last: dropping the database writes to it.
+    _lock: Lock,
 }
 
 impl StorePort for Store {
@@ -133,33 +148,139 @@ impl StorePort for Store {
     }
 }
 
-/// One server per data directory: two would each believe that they own the journal.
-fn lock(folder: &Path) -> Result<fs::File, String> {
-    let path = folder.join("lampone.lock");
-    let opened = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
-    let mut file = opened.map_err(|e| format!("{}: {e}; is the data directory writable?", path.display()))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let holder = fs::read_to_string(&path).unwrap_or_default();
-        let holder = if holder.trim().is_empty() { "another process".into() } else { holder.trim().to_owned() };
+/// Sizes and steps that tests choose.
+#[derive(Clone, Copy)]
+struct Options {
+    /// Bytes of redb's page cache.
+    cache_bytes: usize,
+    /// Bytes of each journal file when it is created.
+    journal_bytes: u64,
+    migrations: &'static [Migration],
+}
+
+/// Opens the store in `folder`, or makes one: takes the lock, opens the database, replays the journal, brings the layout
+/// up to date, starts the thread. `cache_bytes` is the size of the database's page cache.
+///
+/// # Errors
+/// One line for the admin, naming the file and what would mend it.
+pub fn open(folder: &Path, cache_bytes: usize, mailbox: Mailbox) -> Result<Store, String> {
+    let options = Options { cache_bytes, journal_bytes: limits::JOURNAL_BYTES, migrations: schema::MIGRATIONS };
+    open_with(folder, options, mailbox)
+}
+
+fn open_with(folder: &Path, options: Options, mailbox: Mailbox) -> Result<Store, String> {
+    let lock = Lock::take(&folder.join(LOCK_NAME))?;
+    let path = folder.join(DATABASE_NAME);
+    let wear = Arc::new(Wear::default());
+    let opener = opener(path.clone(), options.cache_bytes, wear.clone());
+    let unusable = |error: redb::Error| {
+        format!("{}: cannot be opened: {error}; check the disk, or put a backup in its place", path.display())
+    };
+    let mut database = opener().map_err(unusable)?;
+    let latest = schema::latest(options.migrations);
+    let identity = identify(&database, latest).map_err(unusable)?;
+    if identity.schema > latest {
         return Err(format!(
-            "{}: the data is in use by {holder}; stop that server or give this one another data directory",
-            folder.display()
+            "{}: the data was written by a newer Lampone (schema {}, this one knows {latest}); install that version, \
+             or put back the file that was kept when the schema changed",
+            path.display(),
+            identity.schema
         ));
     }
-    let note = format!("lampone, process {}\n", std::process::id());
-    let written = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
-    written.map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(file)
+    let (journal, replayed) = replay(folder, options, &database, identity, &wear)?;
+    if identity.schema < latest {
+        database.close().map_err(|error| unusable(redb::Error::Io(io::Error::other(error))))?;
+        schema::migrate(&path, identity.schema, options.migrations, options.cache_bytes)?;
+        database = opener().map_err(unusable)?;
+    }
+    let base = Base::new(database, opener);
+    let worker = Worker {
+        journal,
+        base: base.clone(),
+        mailbox,
+        wear: wear.clone(),
+        schema: latest,
+        cache_bytes: options.cache_bytes,
+        order: Order::default(),
+        complained: None,
+    };
+    let committer = Committer::start(worker).map_err(|error| format!("the store has no thread: {error}"))?;
+    Ok(Store { view: DatabaseView::new(base), committer, wear, replayed, _lock: lock })
 }
 
-/// Opens a file that only the server's own user may read.
-fn private_file(path: &Path) -> Result<fs::File, String> {
-    let opened = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
-    let file = opened.map_err(|e| format!("{}: {e}", path.display()))?;
-    // A file that was there before, with wider rights, is narrowed (S53).
-    file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(file)
+fn opener(path: PathBuf, cache_bytes: usize, wear: Arc<Wear>) -> database::Opener {
+    Box::new(move || open_file(&path, cache_bytes, &wear))
 }
 
-#[cfg(test)]
-mod tests;
+/// Who the database is; a new one is told, and its name made durable.
+fn identify(database: &Database, schema: u32) -> Result<Identity, redb::Error> {
+    if let Some(identity) = schema::identity(database)? {
+        return Ok(identity);
+    }
+    let identity = Identity { schema, store: random()?, applied: 0 };
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
+    schema::write_identity(&write, identity)?;
+    write.commit()?;
+    Ok(identity)
+}
+
+/// Opens the journal, brings what it holds into the database, and leaves it empty.
+fn replay(
+    folder: &Path,
+    options: Options,
+    database: &Database,
+    identity: Identity,
+    wear: &Arc<Wear>,
+) -> Result<(Journal<HalfFile>, u64), String> {
+    let [first, second] = JOURNAL_NAMES.map(|name| {
+        let path = folder.join(name);
+        HalfFile::open(&path, options.journal_bytes, wear.clone())
+            .map_err(|error| format!("{}: {error}; {} bytes are needed for it", path.display(), options.journal_bytes))
+    });
+    let words = |error: &dyn std::fmt::Display| {
+        format!("{}: the journal cannot be replayed: {error}; free some space, or check the disk", folder.display())
+    };
+    // Before anything is promised, the database has its name for good; one that is there already costs nothing.
+    sync_name(&folder.join(DATABASE_NAME)).map_err(|error| words(&error))?;
+    let mut journal = Journal::new([first?, second?], identity.store, identity.applied, Box::new(random));
+    let found = replay_into(&mut journal, database).map_err(|error| words(&error))?;
+    if found.foreign {
+        log::warn!("the journal in {} belongs to another database and is not used", folder.display());
+    }
+    if found.gap {
+        log::error!("a journal record is damaged; what was written after it is lost (see the disk's own log)");
+    }
+    Ok((journal, found.records))
+}
+
+fn replay_into<F: JournalFile>(journal: &mut Journal<F>, database: &Database) -> Result<journal::Replay, redb::Error> {
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
+    let found = {
+        let mut rows = write.open_table(schema::ROWS)?;
+        let mut outcome = Ok(());
+        let found = journal.replay(&mut |payload| {
+            if outcome.is_ok() {
+                outcome = apply(&mut rows, payload);
+            }
+        })?;
+        outcome?;
+        rows.insert(schema::APPLIED, found.through.to_be_bytes().as_slice())?;
+        found
+    };
+    if found.records > 0 {
+        write.commit()?;
+    } else {
+        write.abort()?;
+    }
+    journal.restart(found.through)?;
+    Ok(found)
+}
+
+/// A random number from the system.
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    Ok(u64::from_le_bytes(bytes))
+}

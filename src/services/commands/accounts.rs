@@ -15,6 +15,13 @@ use crate::{
     },
 };
 
+/// Whether a new account may administer the server: our addition to the form of XEP-0133 §4.1, with a name that no registered
+/// field can have.
+const IS_ADMIN: &str = "{urn:lampone:admin}admin";
+
+/// Address after which a list of users goes on: our addition to the form of XEP-0133 §4.18.
+const AFTER: &str = "{urn:lampone:admin}after";
+
 /// Commands about accounts.
 pub(super) static COMMANDS: &[Command] = &[
     Command { node: "http://jabber.org/protocol/admin#add-user", name: "Add user", form: Some(add_form), run: add },
@@ -98,6 +105,7 @@ fn add_form() -> Form {
         .field(address("Address of the new account"))
         .field(Field::new("password", FieldType::TextPrivate).label("Password").required())
         .field(Field::new("password-verify", FieldType::TextPrivate).label("Password again"))
+        .field(Field::boolean(IS_ADMIN, false).label("The account may administer the server"))
 }
 
 fn password_form() -> Form {
@@ -121,7 +129,8 @@ fn add(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
         return Err(Condition::Conflict.into());
     }
     let query = ctx.derive(lifecycle::prepare_password(password)?);
-    Ok(Done::Later(query, Then::Create(jid)))
+    let is_admin = call.form.bool(IS_ADMIN).unwrap_or(false);
+    Ok(Done::Later(query, Then::Create { jid, is_admin }))
 }
 
 /// XEP-0133 §4.2: all or none.
@@ -205,7 +214,9 @@ fn most(call: &Call<'_>) -> Result<usize, StanzaError> {
 fn registered_list(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     let most = most(call)?;
     let domain = call.iq.domain;
-    let users = accounts::list(&ctx.store(), domain, None, most + 1);
+    let after = call.form.value(AFTER).map(Jid::parse).transpose();
+    let after = after.map_err(|_| StanzaError::new(Condition::JidMalformed))?;
+    let users = accounts::list(&ctx.store(), domain, after.as_ref().and_then(Jid::local), most + 1);
     let users = users.into_iter().map(|(local, _)| format!("{local}@{domain}")).collect();
     Ok(listed("registereduserjids", users, most))
 }

@@ -269,6 +269,19 @@ fn s15_a_new_password_ends_all_sessions() {
 }
 
 #[test]
+fn an_added_user_is_an_admin_if_that_was_said() {
+    let (mut house, bard) = house();
+    for (name, said, is_admin) in [("juliet", "1", true), ("romeo", "0", false)] {
+        let jid = format!("{name}@capulet.lit");
+        let filled = submit(&[("accountjid", &[&jid]), ("password", &["x"]), ("{urn:lampone:admin}admin", &[said])]);
+        assert_eq!(house.send(bard, &execute(&format!("{ADMIN}add-user"), "", &filled)), Vec::new());
+        house.derived();
+        let jid = Jid::parse(&jid).unwrap();
+        assert_eq!(accounts::find(&house.ctx().store(), &jid).unwrap().is_admin, is_admin, "{name}");
+    }
+}
+
+#[test]
 fn sessions_are_ended_by_account_or_by_resource() {
     // XEP-0133 §4.5.
     let (mut house, bard) = house();
@@ -304,6 +317,9 @@ fn users_are_counted_and_listed() {
         house.send(bard, &execute(&format!("{ADMIN}get-registered-users-list"), "", &submit(&[("max_items", &["2"])])));
     assert!(result_of(&cut).contains("<note type='warn'>"), "{cut:?}");
     assert_eq!(form_of(&cut).values("registereduserjids").count(), 2);
+    let rest =
+        ask(&mut house, "get-registered-users-list", &submit(&[("{urn:lampone:admin}after", &["juliet@capulet.lit"])]));
+    assert_eq!(rest.values("registereduserjids").collect::<Vec<_>>(), ["romeo@capulet.lit"]);
 }
 
 #[test]

@@ -1,0 +1,243 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use argh::FromArgs;
+
+use super::settings::Sources;
+
+/// XMPP chat server for the home.
+#[derive(FromArgs)]
+#[argh(
+    example = "Start a server, with data in ./lampone-data:\n  {command_name} serve --domain home.example",
+    example = "Make an account on it; the password is asked for:\n  {command_name} user add anna",
+    note = "All commands but serve, check, plan and version speak to a running server\n  through its administration socket, which root and the server's own user may\n  use. Name the server by the same --config or --data.",
+    note = "Settings are read from lampone.toml in the data directory, or from\n  /etc/lampone.toml. `{command_name} COMMAND --help` tells more.",
+    error_code(0, "It is done."),
+    error_code(1, "It is not done; standard error says why."),
+    error_code(2, "The command line was not understood.")
+)]
+struct Lampone {
+    /// print the version
+    #[argh(switch)]
+    version: bool,
+
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do.
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum Command {
+    Serve(Serve),
+    Check(Check),
+    User(User),
+    Status(Status),
+    Backup(Backup),
+    Invite(Invite),
+    Plan(Plan),
+    Version(Version),
+}
+
+/// A command with the options that tell which server is meant.
+macro_rules! command {
+    ($(#[$($meta:tt)*])* $name:ident { $($body:tt)* }) => {
+        #[derive(FromArgs)]
+        $(#[$($meta)*])*
+        pub struct $name {
+            $($body)*
+
+            /// file with the settings (default: lampone.toml in the data directory, else /etc/lampone.toml)
+            #[argh(option, arg_name = "file")]
+            config: Option<PathBuf>,
+
+            /// domain to serve (default: the name of this machine)
+            #[argh(option, arg_name = "domain")]
+            domain: Option<String>,
+
+            /// data directory (default: $STATE_DIRECTORY, else ./lampone-data)
+            #[argh(option, arg_name = "dir")]
+            data: Option<PathBuf>,
+
+            /// one setting, over that of the file; may be given more than once
+            #[argh(option, arg_name = "key=value")]
+            set: Vec<String>,
+        }
+
+        impl $name {
+            /// Where the settings come from.
+            pub fn sources(&self) -> Sources {
+                Sources {
+                    config: self.config.clone(),
+                    domain: self.domain.clone(),
+                    data: self.data.clone(),
+                    sets: self.set.clone(),
+                }
+            }
+        }
+    };
+}
+
+command! {
+    /// Run the server until a signal ends it; SIGHUP reads settings and certificates anew.
+    #[argh(subcommand, name = "serve")]
+    Serve {}
+}
+
+command! {
+    /// Read and check settings and certificates, without a server.
+    #[argh(subcommand, name = "check")]
+    Check {}
+}
+
+/// Make, change, remove and list accounts.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "user")]
+pub struct User {
+    #[argh(subcommand)]
+    pub command: UserCommand,
+}
+
+/// What to do with accounts.
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum UserCommand {
+    Add(Add),
+    Passwd(Passwd),
+    Remove(Remove),
+    List(List),
+    Show(Show),
+}
+
+command! {
+    /// Make an account, or many from a file.
+    #[argh(
+        subcommand,
+        name = "add",
+        note = "A file has one account a line: the address, a space or tab, the password.\n  Empty lines and lines that begin with # are skipped. Nothing is added if there\n  is a mistake in the file."
+    )]
+    Add {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: Option<String>,
+
+        /// the account may administer the server
+        #[argh(switch)]
+        pub admin: bool,
+
+        /// take the password from the first line of standard input
+        #[argh(switch)]
+        pub password_stdin: bool,
+
+        /// add the accounts in this file; - is standard input
+        #[argh(option, arg_name = "file")]
+        pub from: Option<PathBuf>,
+    }
+}
+
+command! {
+    /// Give an account a new password and end its sessions.
+    #[argh(subcommand, name = "passwd")]
+    Passwd {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
+
+        /// take the password from the first line of standard input
+        #[argh(switch)]
+        pub password_stdin: bool,
+    }
+}
+
+command! {
+    /// Remove an account with all that belongs to it.
+    #[argh(subcommand, name = "remove")]
+    Remove {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
+    }
+}
+
+command! {
+    /// List the addresses of all accounts.
+    #[argh(subcommand, name = "list")]
+    List {}
+}
+
+command! {
+    /// Show what is known of an account.
+    #[argh(subcommand, name = "show")]
+    Show {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
+    }
+}
+
+command! {
+    /// Show how the server is doing.
+    #[argh(subcommand, name = "status")]
+    Status {}
+}
+
+command! {
+    /// Write a copy of everything to a new file while the server runs.
+    #[argh(subcommand, name = "backup")]
+    Backup {
+        /// the file to make; the server writes it, as its own user
+        #[argh(positional, arg_name = "file")]
+        pub file: PathBuf,
+    }
+}
+
+command! {
+    /// Make a link with which somebody can register an account.
+    #[argh(subcommand, name = "invite")]
+    Invite {
+        /// the new account may administer the server
+        #[argh(switch)]
+        pub admin: bool,
+    }
+}
+
+/// Print which service acts in which phase of a stanza's way.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "plan")]
+pub struct Plan {}
+
+/// Print the version.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "version")]
+pub struct Version {}
+
+/// The command line asks for nothing that can be done.
+pub struct Early {
+    /// Help or what was not understood.
+    pub text: String,
+    /// Whether help was asked for.
+    pub is_help: bool,
+}
+
+/// Reads the command line, without the program's name.
+///
+/// # Errors
+/// Help was asked for, or the line was not understood. Nothing at all asks for help.
+pub fn read(words: &[String]) -> Result<Command, Early> {
+    let parse = |words: &[&str]| {
+        Lampone::from_args(&["lampone"], words).map_err(|early| match early.status {
+            Ok(()) => Early { text: early.output, is_help: true },
+            Err(()) => Early { text: early.output, is_help: false },
+        })
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match parse(&words)? {
+        Lampone { version: true, .. } => Ok(Command::Version(Version {})),
+        Lampone { command: Some(command), .. } => Ok(command),
+        Lampone { command: None, .. } => match parse(&["--help"]) {
+            Err(help) => Err(help),
+            Ok(_) => Ok(Command::Version(Version {})),
+        },
+    }
+}

@@ -1,0 +1,62 @@
+//! Commands about the whole server: its state, backups, invitations.
+
+use std::io::IsTerminal;
+
+use super::{Mistakes, args, client::Client, print, settings::Sources};
+use crate::wire::form::{Field, FieldType};
+
+/// `lampone status`.
+///
+/// # Errors
+/// No server runs, or it refused.
+pub fn status(sources: &Sources) -> Result<(), Mistakes> {
+    let done = Client::connect(sources)?.command("urn:lampone:admin#status", Vec::new()).map_err(|line| vec![line])?;
+    let form = done.form.ok_or_else(|| vec!["the server told nothing".to_owned()])?;
+    let is_shown = |field: &&Field| field.kind != Some(FieldType::Hidden);
+    let rows: Vec<(String, Vec<String>)> = form
+        .fields
+        .iter()
+        .filter(is_shown)
+        .map(|field| {
+            let label = field.label.as_deref().unwrap_or(&field.var);
+            (label.to_owned(), field.values.iter().map(|value| value.clone().into_owned()).collect())
+        })
+        .collect();
+    print::out(&print::aligned(&rows))
+}
+
+/// `lampone backup`.
+///
+/// # Errors
+/// No server runs, or the file could not be written.
+pub fn backup(command: &args::Backup) -> Result<(), Mistakes> {
+    // The server has another working directory.
+    let file = std::path::absolute(&command.file);
+    let file = file.map_err(|e| vec![format!("{}: {e}", command.file.display())])?;
+    let text = file.to_str().ok_or_else(|| vec![format!("{}: not valid UTF-8", file.display())])?;
+    let mut client = Client::connect(&command.sources())?;
+    let outcome = client.command("urn:lampone:admin#backup", vec![Field::plain("file", text.to_owned())]);
+    outcome.map_err(|line| vec![format!("no backup was made: {line}")])?;
+    print::out(&format!("{} is written.\n", print::shown(text)))
+}
+
+/// `lampone invite`.
+///
+/// # Errors
+/// No server runs, or it refused.
+pub fn invite(command: &args::Invite) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let done = client.command("urn:lampone:admin#invite", vec![Field::boolean("admin", command.admin)]);
+    let form = done.map_err(|line| vec![line])?.form;
+    let told = form.as_ref().and_then(|form| Some((form.value("uri")?, form.value("expire")?)));
+    let (link, until) = told.ok_or_else(|| vec!["the server told no link".to_owned()])?;
+    if !std::io::stdout().is_terminal() {
+        return print::out(&format!("{}\n", print::shown(link)));
+    }
+    let code = print::qr_code(link).unwrap_or_default();
+    print::out(&format!(
+        "{}\n\n{code}\nIt makes one account and is good until {}.\n",
+        print::shown(link),
+        print::shown(until)
+    ))
+}

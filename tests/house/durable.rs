@@ -1,0 +1,110 @@
+//! What waits for the disk: `src/server/durable.rs`.
+
+use lampone::limits;
+
+use crate::stage::{Stage, player::Player, world::World};
+
+fn talk(world: &mut World, from: &mut Player, to: &str, body: &str) {
+    from.send(world, &format!("<message to='{to}@capulet.lit' type='chat'><body>{body}</body></message>"));
+    world.drive();
+}
+
+fn bodies(world: &mut World, player: &mut Player) -> Vec<String> {
+    player.elements(world).iter().filter_map(|m| Some(m.find("body")?.text())).collect()
+}
+
+#[test]
+fn nothing_is_lost_when_the_database_refuses_a_layer_and_takes_the_next() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    talk(&mut world, &mut romeo, "juliet", "1");
+    world.disk.fail_flush_in = Some(0);
+    world.advance(limits::OVERLAY_MS_MAX);
+    talk(&mut world, &mut romeo, "juliet", "2");
+    world.advance(2 * limits::OVERLAY_MS_MAX);
+    world.power_cut();
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    assert_eq!(bodies(&mut world, &mut juliet), ["1", "2"]);
+}
+
+#[test]
+fn the_database_is_tried_again_after_a_write_was_refused() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    talk(&mut world, &mut romeo, "juliet", "1");
+    world.disk.refuse_in = Some(0);
+    talk(&mut world, &mut romeo, "juliet", "2");
+    world.advance(5 * limits::OVERLAY_MS_MAX);
+    let kept = world.disk.view.rows.values().filter(|row| row.windows(14).any(|w| w == b"<body>1</body>"));
+    assert_eq!(kept.count(), 1, "the layer reached the database");
+}
+
+#[test]
+fn what_was_received_does_not_come_again_because_the_disk_refused() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    talk(&mut world, &mut romeo, "juliet", "1");
+    assert_eq!(bodies(&mut world, &mut juliet), ["1"]);
+    world.disk.refuse_in = Some(0);
+    talk(&mut world, &mut romeo, "juliet", "2");
+    bodies(&mut world, &mut juliet);
+    juliet.send(&mut world, "<presence type='unavailable'/><presence/>");
+    assert_eq!(bodies(&mut world, &mut juliet), [""; 0]);
+}
+
+#[test]
+fn messages_keep_their_order_through_a_restart_with_an_earlier_clock() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    talk(&mut world, &mut romeo, "juliet", "1");
+    world.wall_us -= 86_400_000_000;
+    world.power_cut();
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    talk(&mut world, &mut romeo, "juliet", "2");
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    assert_eq!(bodies(&mut world, &mut juliet), ["1", "2"]);
+}
+
+#[test]
+fn one_flush_of_the_disk_serves_all_who_wrote_at_once() {
+    let mut world = World::new(&["romeo", "tybalt", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    let mut tybalt = Player::online(&mut world, "tybalt", "street");
+    world.drive();
+    let before = world.disk.commits;
+    for player in [&mut romeo, &mut tybalt] {
+        player.send(&mut world, "<message to='juliet@capulet.lit' type='chat'><body>.</body></message>");
+    }
+    world.drive();
+    assert_eq!(world.disk.commits - before, 1);
+}
+
+#[test]
+fn an_answer_waits_for_the_writes_of_an_earlier_request_that_it_relies_on() {
+    let mut world = World::new(&["romeo"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    world.disk.held = true;
+    let block = "<block xmlns='urn:xmpp:blocking'><item jid='tybalt@capulet.lit'/></block>";
+    for id in ["first", "again"] {
+        romeo.send(&mut world, &format!("<iq type='set' id='{id}'>{block}</iq>"));
+        world.drive();
+    }
+    assert_eq!(romeo.elements(&mut world), []);
+    world.disk.refuse_in = Some(0);
+    world.disk.held = false;
+    let answers = romeo.elements(&mut world);
+    let errors = answers.iter().filter(|e| e.name == "iq" && e.get("type") == Some("error"));
+    assert_eq!(errors.count(), 2, "{answers:?}");
+}
+
+#[test]
+fn a_subscription_that_the_disk_refuses_comes_back() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    world.drive();
+    world.disk.refuse_in = Some(0);
+    romeo.send(&mut world, "<presence type='subscribe' to='juliet@capulet.lit' id='s'/>");
+    let answers = romeo.elements(&mut world);
+    assert!(answers.iter().any(|p| p.get("id") == Some("s") && p.get("type") == Some("error")), "{answers:?}");
+}
