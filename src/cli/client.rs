@@ -104,7 +104,8 @@ impl Client {
         // As one of several it must not take the place of the others: admins of those would be strangers.
         let config = Sources { domain: None, ..sources.clone() }.read()?;
         let domain = meant.as_ref().unwrap_or(&config.domains[0]);
-        let client = Client::open(&socket_path(sources, &config), domain).map_err(|line| vec![line])?;
+        let client =
+            Client::open(&socket_path(sources, &config, Path::new(PACKAGED)), domain).map_err(|line| vec![line])?;
         match meant {
             // The socket answers for the first domain whatever was asked for.
             Some(meant) if meant != client.domain => {
@@ -288,15 +289,15 @@ impl Drop for Client {
     }
 }
 
-/// Where the server listens. Who names nothing may mean the one that was installed from a package.
-fn socket_path(sources: &Sources, config: &Config) -> PathBuf {
+/// Where the server listens. Who names nothing may mean the one that was installed from a package, at `packaged`.
+fn socket_path(sources: &Sources, config: &Config, packaged: &Path) -> PathBuf {
     let path = config.listen.admin.clone().unwrap_or_else(|| config.data.join("admin.sock"));
-    let packaged = PathBuf::from(PACKAGED);
     let is_unsaid = sources.data.is_none() && sources.config.is_none() && config.listen.admin.is_none();
     // A server whose data are here is meant though it does not run: its accounts are not those of another.
     let is_here = config.data != Config::default().data || config.data.exists();
     // What may not be looked at is there: then the reason is told, and not that nobody listens.
-    if is_unsaid && !is_here && !matches!(packaged.try_exists(), Ok(false)) { packaged } else { path }
+    let is_packaged = !matches!(packaged.try_exists(), Ok(false));
+    if is_unsaid && !is_here && is_packaged { packaged.to_owned() } else { path }
 }
 
 fn not_there(path: &Path, e: &io::Error) -> String {

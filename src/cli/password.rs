@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(typed("passé\x7fe\n").as_deref(), Some("passe"));
         assert_eq!(typed("wrong\x15right\r").as_deref(), Some("right"));
         assert_eq!(typed("\x7f\n").as_deref(), Some(""));
-        assert_eq!((typed("abc\x03"), typed("abc")), (None, None));
+        // Also when a line's end follows.
+        for keys in ["abc\x03\n", "abc\x04\n", "abc\x1c\n", "abc"] {
+            assert_eq!(typed(keys), None);
+        }
     }
 
     #[test]

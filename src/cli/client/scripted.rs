@@ -175,15 +175,17 @@ fn a_socket_without_a_server_names_itself_and_how_to_start_one() {
 
 #[test]
 fn the_packaged_server_is_meant_only_if_no_other_is_named_or_here() {
-    let here = std::env::temp_dir();
-    let config = |data: &Path| Config { data: data.to_owned(), ..Config::default() };
-    let is_packaged = |config: &Config, sources: &Sources| socket_path(sources, config) == Path::new(PACKAGED);
-    for sources in [
-        Sources { data: Some("lampone-data".into()), ..Sources::default() },
-        Sources { config: Some("x.toml".into()), ..Sources::default() },
-    ] {
-        assert!(!is_packaged(&Config::default(), &sources));
-    }
-    assert!(!is_packaged(&config(&here), &Sources::default()));
-    assert!(!is_packaged(&config(Path::new("/nowhere/lampone")), &Sources::default()), "the settings name another");
+    let packaged = std::env::temp_dir();
+    let is_meant = |config: &Config, sources: &Sources| socket_path(sources, config, &packaged) == packaged;
+    let usual = Config::default();
+    assert!(!usual.data.exists(), "the tests run where no server has its data");
+    assert!(is_meant(&usual, &Sources::default()));
+    assert!(!is_meant(&usual, &Sources { data: Some("lampone-data".into()), ..Sources::default() }));
+    assert!(!is_meant(&usual, &Sources { config: Some("x.toml".into()), ..Sources::default() }));
+    // The settings name other data, or another socket.
+    assert!(!is_meant(&Config { data: "/nowhere/lampone".into(), ..usual.clone() }, &Sources::default()));
+    let listen = crate::config::Listen { admin: Some("/run/x.sock".into()), ..usual.listen.clone() };
+    assert!(!is_meant(&Config { listen, ..usual.clone() }, &Sources::default()));
+    let absent = Path::new("/nowhere/admin.sock");
+    assert_eq!(socket_path(&Sources::default(), &usual, absent), Path::new("lampone-data/admin.sock"));
 }
