@@ -13,7 +13,7 @@ mod values;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-pub use keys::reference;
+pub use keys::{listing, reference};
 
 use crate::limits;
 

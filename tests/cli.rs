@@ -1,10 +1,17 @@
 //! The program as an admin uses it: a real server in a folder of its own, and the commands that speak to it.
 
 use std::{
+    ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, tcgetattr},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lampone");
@@ -228,7 +235,7 @@ fn a_line_that_is_not_understood_is_code_two_and_help_is_none() {
     for words in [&["nonsense"][..], &["serve", "--nonsense"], &["user"], &["user", "show"], &["backup"]] {
         let (out, err, code) = run(words);
         assert_eq!((out.as_str(), code), ("", 2), "{words:?}");
-        assert!(!err.is_empty());
+        assert!(err.lines().count() == 1 && err.starts_with("lampone: ") && err.contains("; see `lampone "), "{err}");
     }
     let (help, err, code) = run(&["--help"]);
     assert_eq!((err.as_str(), code), ("", 0));
@@ -240,4 +247,116 @@ fn a_line_that_is_not_understood_is_code_two_and_help_is_none() {
     assert_eq!(run(&["version"]).0, concat!("lampone ", env!("CARGO_PKG_VERSION"), "\n"));
     assert_eq!(run(&["--version"]).0, run(&["version"]).0);
     assert!(run(&["plan"]).0.contains("roster"));
+}
+
+/// A terminal: the side of whoever types, and the side that a program reads from.
+fn terminal() -> (fs::File, OwnedFd) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = fs::File::options().read(true).write(true).open(OsStr::from_bytes(name.as_bytes())).unwrap();
+    (ours.into(), theirs.into())
+}
+
+/// How a conversation on a terminal went.
+struct Typed {
+    end: ExitStatus,
+    /// What stood on standard error.
+    said: String,
+    /// What the terminal itself showed of the typing.
+    shown: String,
+    /// Whether the terminal is as it was before.
+    restored: bool,
+}
+
+/// Asks for Anna's password on a terminal and types these when asked.
+fn typed(folder: &Folder, lines: &[&[u8]]) -> Typed {
+    let (mut ours, theirs) = terminal();
+    let mut command = program(&folder.0);
+    command
+        .args(["user", "add", "anna", "--data", &folder.data()])
+        .stdin(theirs.try_clone().unwrap())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    let mut errors = child.stderr.take().unwrap();
+    for (line, prompt) in lines.iter().zip(["Password for anna@home.example: ", "The same again: "]) {
+        let mut byte = [0];
+        while !said.ends_with(prompt) && errors.read(&mut byte).unwrap() == 1 {
+            said.push(byte[0].into());
+        }
+        assert!(said.ends_with(prompt), "{said}");
+        let modes = tcgetattr(&theirs).unwrap().local_modes;
+        assert!(!modes.contains(LocalModes::ECHO));
+        ours.write_all(line).unwrap();
+    }
+    let end = child.wait().unwrap();
+    errors.read_to_string(&mut said).unwrap();
+    // A mark behind all that the terminal showed.
+    fs::File::from(theirs.try_clone().unwrap()).write_all(b"\x04").unwrap();
+    let mut shown = String::new();
+    let mut byte = [0];
+    while ours.read(&mut byte).unwrap() == 1 && byte[0] != 4 {
+        shown.push(byte[0].into());
+    }
+    let modes = tcgetattr(&theirs).unwrap().local_modes;
+    let restored = modes.contains(LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON);
+    Typed { end, said, shown, restored }
+}
+
+#[test]
+fn a_password_is_asked_for_twice_and_not_shown() {
+    let folder = Folder::new("asked");
+    let served = folder.serve();
+    let differ = typed(&folder, &[b"s3cret\n", b"other\n"]);
+    assert_eq!(differ.end.code(), Some(1));
+    assert!(differ.said.ends_with("lampone: the two passwords differ\n"), "{}", differ.said);
+    let same = typed(&folder, &[b"s3crex\x7ft\n", b"s3cret\n"]);
+    assert_eq!(same.end.code(), Some(0), "{}", same.said);
+    assert!(differ.restored && same.restored);
+    assert!(!(differ.shown + &same.shown).contains("s3"), "nothing is shown");
+    assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\n");
+    served.end();
+}
+
+#[test]
+fn the_key_that_interrupts_gives_the_terminal_back() {
+    let folder = Folder::new("interrupted");
+    let served = folder.serve();
+    for lines in [&[&b"s3c\x03"[..]][..], &[b"s3cret\n", b"\x03"], &[b"\x1c"]] {
+        let Typed { end, said, shown, restored } = typed(&folder, lines);
+        assert_eq!(end.code(), Some(1));
+        assert!(said.ends_with("lampone: nothing was changed\n"), "{said}");
+        assert!(restored && !shown.contains("s3"), "{shown:?}");
+    }
+    assert_eq!(folder.done(&["user", "list"], ""), "");
+    served.end();
+}
+
+#[test]
+fn a_domain_that_is_not_served_gets_no_answer_for_another() {
+    let folder = Folder::new("domains");
+    let served = folder.serve();
+    folder.done(&["user", "add", "anna", "--password-stdin"], "x\n");
+    for words in [&["user", "list"][..], &["invite"], &["user", "remove", "anna"]] {
+        let why = folder.refused(&[words, &["--domain", "club.example"]].concat(), "");
+        assert_eq!(why, "lampone: club.example is not served there; the server's first domain is home.example\n");
+    }
+    assert_eq!(folder.done(&["user", "list", "--domain", "HOME.example"], ""), "anna@home.example\n");
+    // A file whose administrators live on another of its domains is no obstacle.
+    let settings = folder.0.join("two.toml");
+    fs::write(&settings, "domain = ['club.example', 'home.example']\nadmins = 'x@club.example'\n").unwrap();
+    let list = ["user", "list", "--domain", "home.example", "--config", settings.to_str().unwrap()];
+    assert_eq!(folder.done(&list, ""), "anna@home.example\n");
+    served.end();
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = program(&std::env::temp_dir()).args(["check", "--keys"]).stdout(full).output().unwrap();
+    let (_, err, code) = told(output);
+    assert!(code == 1 && err.starts_with("lampone: standard output: "), "{err}");
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use argh::FromArgs;
+use argh::{FromArgs, SubCommands};
 
 use super::settings::Sources;
 
@@ -40,9 +40,9 @@ pub enum Command {
     Version(Version),
 }
 
-/// A command with the options that tell which server is meant.
+/// A command with the options that tell which server is meant; in front stands what `--domain` is to it.
 macro_rules! command {
-    ($(#[$($meta:tt)*])* $name:ident { $($body:tt)* }) => {
+    ([$domain:tt] $(#[$($meta:tt)*])* $name:ident { $($body:tt)* }) => {
         #[derive(FromArgs)]
         $(#[$($meta)*])*
         pub struct $name {
@@ -52,7 +52,7 @@ macro_rules! command {
             #[argh(option, arg_name = "file")]
             config: Option<PathBuf>,
 
-            /// domain to serve (default: the name of this machine)
+            #[doc = $domain]
             #[argh(option, arg_name = "domain")]
             domain: Option<String>,
 
@@ -60,7 +60,7 @@ macro_rules! command {
             #[argh(option, arg_name = "dir")]
             data: Option<PathBuf>,
 
-            /// one setting, over that of the file; may be given more than once
+            /// one setting, over that of the file; may be given more than once (lampone check --keys lists them)
             #[argh(option, arg_name = "key=value")]
             set: Vec<String>,
         }
@@ -80,15 +80,21 @@ macro_rules! command {
 }
 
 command! {
+    ["domain to serve (default: the name of this machine)"]
     /// Run the server until a signal ends it; SIGHUP reads settings and certificates anew.
     #[argh(subcommand, name = "serve")]
     Serve {}
 }
 
 command! {
+    ["domain to serve (default: the name of this machine)"]
     /// Read and check settings and certificates, without a server.
     #[argh(subcommand, name = "check")]
-    Check {}
+    Check {
+        /// list all settings with defaults and meaning instead
+        #[argh(switch)]
+        pub keys: bool,
+    }
 }
 
 /// Make, change, remove and list accounts.
@@ -111,6 +117,7 @@ pub enum UserCommand {
 }
 
 command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// Make an account, or many from a file.
     #[argh(
         subcommand,
@@ -137,6 +144,7 @@ command! {
 }
 
 command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// Give an account a new password and end its sessions.
     #[argh(subcommand, name = "passwd")]
     Passwd {
@@ -151,6 +159,7 @@ command! {
 }
 
 command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// Remove an account with all that belongs to it.
     #[argh(subcommand, name = "remove")]
     Remove {
@@ -161,12 +170,14 @@ command! {
 }
 
 command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// List the addresses of all accounts.
     #[argh(subcommand, name = "list")]
     List {}
 }
 
 command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// Show what is known of an account.
     #[argh(subcommand, name = "show")]
     Show {
@@ -177,12 +188,14 @@ command! {
 }
 
 command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// Show how the server is doing.
     #[argh(subcommand, name = "status")]
     Status {}
 }
 
 command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// Write a copy of everything to a new file while the server runs.
     #[argh(subcommand, name = "backup")]
     Backup {
@@ -193,6 +206,7 @@ command! {
 }
 
 command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// Make a link with which somebody can register an account.
     #[argh(subcommand, name = "invite")]
     Invite {
@@ -213,8 +227,9 @@ pub struct Plan {}
 pub struct Version {}
 
 /// The command line asks for nothing that can be done.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Early {
-    /// Help or what was not understood.
+    /// Help, or one line about what was not understood, with a hint.
     pub text: String,
     /// Whether help was asked for.
     pub is_help: bool,
@@ -225,19 +240,52 @@ pub struct Early {
 /// # Errors
 /// Help was asked for, or the line was not understood. Nothing at all asks for help.
 pub fn read(words: &[String]) -> Result<Command, Early> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let parse = |words: &[&str]| {
         Lampone::from_args(&["lampone"], words).map_err(|early| match early.status {
             Ok(()) => Early { text: early.output, is_help: true },
-            Err(()) => Early { text: early.output, is_help: false },
+            Err(()) => not_understood(&early.output, words),
         })
     };
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match parse(&words)? {
         Lampone { version: true, .. } => Ok(Command::Version(Version {})),
-        Lampone { command: Some(command), .. } => Ok(command),
+        Lampone { command: Some(command), .. } => match contradiction(&command) {
+            Some(what) => Err(not_understood(what, &words)),
+            None => Ok(command),
+        },
         Lampone { command: None, .. } => match parse(&["--help"]) {
             Err(help) => Err(help),
             Ok(_) => Ok(Command::Version(Version {})),
         },
     }
 }
+
+/// What cannot be meant together though each word is right.
+fn contradiction(command: &Command) -> Option<&'static str> {
+    let Command::User(User { command: UserCommand::Add(add) }) = command else { return None };
+    match (&add.name, &add.from) {
+        (None, None) => Some("Whom? Give an address, or a file with --from"),
+        (Some(_), Some(_)) => Some("Give either an address or --from, not both"),
+        (None, Some(_)) if add.password_stdin => Some("--from brings the passwords itself; leave out --password-stdin"),
+        _ => None,
+    }
+}
+
+/// On one line, with a hint.
+fn not_understood(what: &str, words: &[&str]) -> Early {
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_named = |commands: &[&argh::CommandInfo], word: Option<&&str>| {
+        word.is_some_and(|word| commands.iter().any(|command| command.name == *word))
+    };
+    let depth = match is_named(Command::COMMANDS, words.first()) {
+        false => 0,
+        true if words[0] == "user" && is_named(UserCommand::COMMANDS, words.get(1)) => 2,
+        true => 1,
+    };
+    let command = [&["lampone"], &words[..depth]].concat().join(" ");
+    Early { text: format!("{}; see `{command} --help`", what.trim_end_matches('.')), is_help: false }
+}
+
+#[cfg(test)]
+#[path = "args/tests.rs"]
+mod tests;

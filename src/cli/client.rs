@@ -1,10 +1,10 @@
 //! The command line's stream to a running server: a client of the administration socket.
 //!
-//! Source: RFC 6120 §4.2, XEP-0050 v1.3.0. Invariant: each request is answered once, by the answer that has its `id`;
-//! answers may come in any order.
+//! Source: RFC 6120 §4.2, XEP-0050 v1.3.0. Invariant: each request is answered once, by the answer that has its `id`,
+//! however many stages it took; answers may come in any order.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -22,7 +22,7 @@ use crate::{
         element::Element,
         form::{Field, Form, FormType},
         framer::{Bounds, Frame, Framer, Header},
-        jid::Jid,
+        jid::{self, Jid},
         ns,
         stanza::Outline,
     },
@@ -38,6 +38,8 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 const READ_BYTES: usize = 16 * 1024;
 /// Where a packaged server keeps its data.
 const PACKAGED: &str = "/var/lib/lampone/admin.sock";
+/// FORM_TYPE of commands that are not from XEP-0133.
+const OWN: &str = "urn:lampone:admin";
 
 /// A stream to a running server.
 pub struct Client {
@@ -47,6 +49,27 @@ pub struct Client {
     input: VecDeque<u8>,
     domain: String,
     sent: u64,
+    /// Requests without an answer, by the `id` of their last stage.
+    open: BTreeMap<u64, Request>,
+}
+
+/// A command under way.
+struct Request {
+    /// The number that the asker knows.
+    number: u64,
+    node: String,
+    form: Form,
+    /// Whether the form went out in a stage of its own.
+    is_submitted: bool,
+}
+
+/// How far a command has come, XEP-0050 §3.
+#[derive(Debug)]
+enum Stage {
+    /// It is over.
+    Completed(Done),
+    /// This session waits for a form.
+    Executing(String),
 }
 
 /// What a command brought.
@@ -68,18 +91,38 @@ enum Heard {
 }
 
 impl Client {
-    /// Opens a stream to the server that these settings belong to.
+    /// Opens a stream to the server that these settings belong to. `--domain` tells which of its domains is meant.
     ///
     /// # Errors
-    /// The settings are wrong, no server runs there, or it does not want to speak with us.
+    /// The settings are wrong, no server runs there, it does not want to speak with us, or does not serve the domain.
     pub fn connect(sources: &Sources) -> Result<Client, Vec<String>> {
-        let config = sources.read()?;
-        Client::open(&socket_path(sources, &config), &config.domains[0]).map_err(|line| vec![line])
+        let meant = sources.domain.as_deref().map(|text| match jid::prepare_domain(text) {
+            Ok(domain) => Ok(domain.into_owned()),
+            Err(_) => Err(vec![format!("--domain: found {text:?}; give one of the server's domains")]),
+        });
+        let meant = meant.transpose()?;
+        // As one of several it must not take the place of the others: admins of those would be strangers.
+        let config = Sources { domain: None, ..sources.clone() }.read()?;
+        let domain = meant.as_ref().unwrap_or(&config.domains[0]);
+        let client =
+            Client::open(&socket_path(sources, &config, Path::new(PACKAGED)), domain).map_err(|line| vec![line])?;
+        match meant {
+            // The socket answers for the first domain whatever was asked for.
+            Some(meant) if meant != client.domain => {
+                Err(vec![format!("{meant} is not served there; the server's first domain is {}", client.domain)])
+            }
+            _ => Ok(client),
+        }
     }
 
     fn open(path: &Path, domain: &str) -> Result<Client, String> {
         let socket = UnixStream::connect(path).map_err(|e| not_there(path, &e))?;
-        let told = |e: io::Error| format!("{}: {e}", path.display());
+        Client::begin(socket, domain, COMMAND)
+    }
+
+    /// Greets; answers to commands may then take this long.
+    fn begin(socket: UnixStream, domain: &str, patience: Duration) -> Result<Client, String> {
+        let told = |e: io::Error| format!("the socket takes no time limit: {e}");
         socket.set_read_timeout(Some(HELLO)).map_err(told)?;
         socket.set_write_timeout(Some(HELLO)).map_err(told)?;
         let bounds = Bounds { stanza_bytes_max: ANSWER_BYTES_MAX, depth_max: limits::DEPTH_MAX };
@@ -90,9 +133,10 @@ impl Client {
             input: VecDeque::new(),
             domain: domain.to_owned(),
             sent: 0,
+            open: BTreeMap::new(),
         };
         client.greet()?;
-        client.socket.set_read_timeout(Some(COMMAND)).map_err(told)?;
+        client.socket.set_read_timeout(Some(patience)).map_err(told)?;
         Ok(client)
     }
 
@@ -146,18 +190,35 @@ impl Client {
     /// # Errors
     /// The stream broke.
     pub fn ask(&mut self, node: &str, fields: Vec<Field>) -> Result<u64, String> {
-        self.sent += 1;
-        let form = fields.into_iter().fold(Form::new(FormType::Submit), Form::field);
+        let form_type = if node.starts_with(ns::ADMIN) { ns::ADMIN } else { OWN };
+        let form = fields.into_iter().fold(Form::typed(FormType::Submit, form_type), Form::field);
         let command = Element::new("command", ns::COMMANDS).attr("node", node).attr("action", "execute");
+        let number = self.sent + 1;
+        self.request(command, Request { number, node: node.to_owned(), form, is_submitted: false })?;
+        Ok(number)
+    }
+
+    /// The second stage, XEP-0050 §3.3: a server need not take the form with the first.
+    fn submit(&mut self, session: &str, request: Request) -> Result<(), String> {
+        let command = Element::new("command", ns::COMMANDS)
+            .attr("node", request.node.clone())
+            .attr("sessionid", session)
+            .attr("action", "complete");
+        self.request(command, Request { is_submitted: true, ..request })
+    }
+
+    fn request(&mut self, command: Element, request: Request) -> Result<(), String> {
+        self.sent += 1;
         let iq = Element::new("iq", ns::CLIENT)
             .attr("type", "set")
             .attr("to", self.domain.clone())
             .attr("id", self.sent.to_string())
-            .child(command.child(form.element()));
+            .child(command.child(request.form.element()));
         let mut bytes = Zeroizing::new(Vec::new());
         iq.write(ns::CLIENT, &mut bytes);
         self.send(&bytes)?;
-        Ok(self.sent)
+        self.open.insert(self.sent, request);
+        Ok(())
     }
 
     /// The next answer, whichever it is.
@@ -170,9 +231,20 @@ impl Client {
             if element.is("error", ns::STREAM) {
                 return Err(format!("the server ended the stream: {}", reason(&element)));
             }
-            let id = element.get("id").and_then(|id| id.parse().ok());
-            if let (true, Some(id)) = (element.is("iq", ns::CLIENT), id) {
-                return Ok((id, outcome(&element)));
+            // The server may ask something itself, and by chance under an id of ours (RFC 6120 §8.1.3).
+            if !element.is("iq", ns::CLIENT) || !matches!(element.get("type"), Some("result" | "error")) {
+                continue;
+            }
+            let id = element.get("id").and_then(|id| id.parse::<u64>().ok());
+            let Some(request) = id.and_then(|id| self.open.remove(&id)) else { continue };
+            let number = request.number;
+            match stage(&element) {
+                Ok(Stage::Completed(done)) => return Ok((number, Ok(done))),
+                Ok(Stage::Executing(session)) if !request.is_submitted => self.submit(&session, request)?,
+                Ok(Stage::Executing(_)) => {
+                    return Ok((number, Err("the server wants to know more than this program can tell it".into())));
+                }
+                Err(why) => return Ok((number, Err(why))),
             }
         }
     }
@@ -217,12 +289,15 @@ impl Drop for Client {
     }
 }
 
-/// Where the server listens. Who names nothing may mean the one that was installed from a package.
-fn socket_path(sources: &Sources, config: &Config) -> PathBuf {
+/// Where the server listens. Who names nothing may mean the one that was installed from a package, at `packaged`.
+fn socket_path(sources: &Sources, config: &Config, packaged: &Path) -> PathBuf {
     let path = config.listen.admin.clone().unwrap_or_else(|| config.data.join("admin.sock"));
-    let packaged = PathBuf::from(PACKAGED);
     let is_unsaid = sources.data.is_none() && sources.config.is_none() && config.listen.admin.is_none();
-    if is_unsaid && !path.exists() && packaged.exists() { packaged } else { path }
+    // A server whose data are here is meant though it does not run: its accounts are not those of another.
+    let is_here = config.data != Config::default().data || config.data.exists();
+    // What may not be looked at is there: then the reason is told, and not that nobody listens.
+    let is_packaged = !matches!(packaged.try_exists(), Ok(false));
+    if is_unsaid && !is_here && is_packaged { packaged.to_owned() } else { path }
 }
 
 fn not_there(path: &Path, e: &io::Error) -> String {
@@ -258,12 +333,12 @@ pub fn account(name: &str, domain: &str) -> Result<Jid, String> {
 }
 
 /// What an answer says.
-fn outcome(iq: &Element) -> Outcome {
+fn stage(iq: &Element) -> Result<Stage, String> {
     if iq.get("type") != Some("result") {
         let error = iq.find("error", ns::CLIENT);
         return Err(error.map_or("refused, and no reason was given".to_owned(), reason));
     }
-    let Some(command) = iq.find("command", ns::COMMANDS) else { return Ok(Done::default()) };
+    let Some(command) = iq.find("command", ns::COMMANDS) else { return Ok(Stage::Completed(Done::default())) };
     let mut done = Done::default();
     for note in command.children().filter(|child| child.is("note", ns::COMMANDS)) {
         match note.get("type") {
@@ -271,11 +346,13 @@ fn outcome(iq: &Element) -> Outcome {
             _ => done.notes.push(note.content()),
         }
     }
-    if command.get("status") == Some("executing") {
-        return Err("the server wants to know more than this program can tell it".into());
+    match (command.get("status"), command.get("sessionid")) {
+        (Some("executing"), Some(session)) => return Ok(Stage::Executing(session.to_owned())),
+        (Some("completed"), _) => {}
+        _ => return Err("the server did not carry it out".into()),
     }
     done.form = Form::find_in(command).map_err(|_| "the server's answer is too long")?;
-    Ok(done)
+    Ok(Stage::Completed(done))
 }
 
 /// Why, in words: those of the server, or ours for the condition (RFC 6120 §4.9.3, §8.3.3).
@@ -297,11 +374,18 @@ fn reason(error: &Element) -> String {
 }
 
 #[cfg(test)]
+#[path = "client/scripted.rs"]
+pub(super) mod scripted;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(xml: &str) -> Outcome {
-        outcome(&Element::parse(xml.as_bytes(), ns::CLIENT).unwrap())
+        match stage(&Element::parse(xml.as_bytes(), ns::CLIENT).unwrap())? {
+            Stage::Completed(done) => Ok(done),
+            Stage::Executing(session) => Err(session),
+        }
     }
 
     #[test]

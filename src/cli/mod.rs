@@ -31,14 +31,14 @@ type Mistakes = Vec<String>;
 /// Does what the command line (without the program's name) asks for.
 pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     let Ok(words) = words.map(OsString::into_string).collect::<Result<Vec<_>, _>>() else {
-        eprintln!("lampone: the command line is not valid UTF-8");
+        eprintln!("lampone: the command line is not valid UTF-8; see `lampone --help`");
         return ExitCode::from(2);
     };
     let command = match args::read(&words) {
         Ok(command) => command,
         Err(early) if early.is_help => return ended(print::out(&early.text)),
         Err(early) => {
-            eprintln!("{}", early.text.trim_end());
+            eprintln!("lampone: {}", print::shown(&early.text));
             return ExitCode::from(2);
         }
     };
@@ -60,6 +60,7 @@ fn ended(outcome: Result<(), Mistakes>) -> ExitCode {
 fn carry_out(command: Command) -> Result<(), Mistakes> {
     match command {
         Command::Serve(c) => serve::serve(c.sources()),
+        Command::Check(c) if c.keys => print::out(&crate::config::listing()),
         Command::Check(c) => check::check(&c.sources()),
         Command::User(user) => match user.command {
             UserCommand::Add(c) => users::add(&c),

@@ -23,6 +23,8 @@ pub fn obtain(from_stdin: bool, whose: &str) -> Result<Zeroizing<String>, String
     if !stdin.is_terminal() {
         return Err("there is no terminal to ask for a password; give it with --password-stdin".into());
     }
+    // Before the first question and until the second is answered: who types at once is neither shown nor cut short.
+    let _quiet = Quiet::begin().map_err(|e| format!("the terminal: {e}"))?;
     let first = ask(&format!("Password for {whose}: "))?;
     if first.is_empty() {
         return Err("the password is empty".into());
@@ -49,7 +51,7 @@ fn first_line(input: &mut dyn BufRead) -> Result<Zeroizing<String>, String> {
     }
 }
 
-/// Gives the terminal back as it was.
+/// A terminal that shows nothing, until this goes; then it is as it was.
 struct Quiet(Termios);
 
 impl Quiet {
@@ -65,18 +67,16 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
-        eprintln!();
     }
 }
 
+/// One question to a terminal that is quiet already.
 fn ask(prompt: &str) -> Result<Zeroizing<String>, String> {
     eprint!("{prompt}");
     let _ = io::stderr().flush();
-    let told = |e: io::Error| format!("the terminal: {e}");
-    let quiet = Quiet::begin().map_err(told)?;
     let typed = typed(&mut io::stdin().lock());
-    drop(quiet);
-    let typed = typed.map_err(told)?.ok_or("nothing was changed")?;
+    eprintln!();
+    let typed = typed.map_err(|e| format!("the terminal: {e}"))?.ok_or("nothing was changed")?;
     std::str::from_utf8(&typed).map(|text| text.to_owned().into()).map_err(|_| "the password is not valid UTF-8".into())
 }
 
@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(typed("passé\x7fe\n").as_deref(), Some("passe"));
         assert_eq!(typed("wrong\x15right\r").as_deref(), Some("right"));
         assert_eq!(typed("\x7f\n").as_deref(), Some(""));
-        assert_eq!((typed("abc\x03"), typed("abc")), (None, None));
+        // Also when a line's end follows.
+        for keys in ["abc\x03\n", "abc\x04\n", "abc\x1c\n", "abc"] {
+            assert_eq!(typed(keys), None);
+        }
     }
 
     #[test]

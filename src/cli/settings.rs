@@ -52,11 +52,9 @@ impl Sources {
         let mut sets = self.sets.clone();
         if let Some(data) = &self.data {
             let data = data.to_str().ok_or_else(|| vec!["--data is not valid UTF-8".to_owned()])?;
-            // Quoted, so that a directory named `5` is text.
-            let quote = if data.contains(['\'', '\n']) { "" } else { "'" };
-            sets.push(format!("data={quote}{data}{quote}"));
+            sets.push(format!("--data={data}"));
         }
-        sets.extend(self.domain.iter().map(|domain| format!("domain={domain}")));
+        sets.extend(self.domain.iter().map(|domain| format!("--domain={domain}")));
         Config::read(file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), &sets, base)
     }
 }
@@ -102,7 +100,7 @@ mod tests {
 
     #[test]
     fn any_directory_can_hold_the_data() {
-        for data in ["5", "a, b", "it's", "true"] {
+        for data in ["5", "a, b", "it's", "true", "'quoted'", "[1]"] {
             let sources = Sources { data: Some(data.into()), ..Sources::default() };
             assert_eq!(sources.read().unwrap().data, PathBuf::from(data));
         }

@@ -41,10 +41,9 @@ const MISTAKES_MAX: usize = 20;
 pub fn add(command: &args::Add) -> Result<(), Mistakes> {
     match (&command.name, &command.from) {
         (Some(name), None) => add_one(command, name),
-        (None, Some(_)) if command.password_stdin => Err(vec!["--from brings the passwords itself".to_owned()]),
         (None, Some(file)) => add_all(command, file),
-        (Some(_), Some(_)) => Err(vec!["give either an address or --from, not both".to_owned()]),
-        (None, None) => Err(vec!["whom? Give an address, or a file with --from".to_owned()]),
+        // Such lines are not understood, see `args::read`.
+        _ => Err(vec!["give either an address or --from".to_owned()]),
     }
 }
 
@@ -58,7 +57,9 @@ fn add_one(command: &args::Add, name: &str) -> Result<(), Mistakes> {
 }
 
 fn new_account(jid: &Jid, password: &str, is_admin: bool) -> Vec<Field> {
+    // XEP-0133 §4.1.
     let mut fields = credentials(jid, password);
+    fields.push(Field::plain("password-verify", password.to_owned()));
     if is_admin {
         fields.push(Field::boolean("{urn:lampone:admin}admin", true));
     }
@@ -83,29 +84,52 @@ fn add_all(command: &args::Add, file: &Path) -> Result<(), Mistakes> {
         let lines = mistakes.into_iter().take(MISTAKES_MAX).map(|(line, what)| format!("{name}:{line}: {what}"));
         lines.chain((more > 0).then(|| format!("{name}: and {more} mistakes more"))).collect::<Vec<_>>()
     })?;
-    let failed = add_pipelined(&mut client, &users, command.admin)?;
-    print::out(&format!("{} added, {} not.\n", users.len() - failed.len(), failed.len()))?;
+    let mut progress = Progress::default();
+    let end = add_pipelined(&mut client, &users, command.admin, &mut progress);
+    let Progress { added, mut failed } = progress;
+    print::out(&format!("{added} added, {} not.\n", users.len() - added))?;
+    if let Err(why) = end {
+        let unanswered = users.len() - added - failed.len();
+        failed.push(format!("{why}; {unanswered} had no answer, add the file again to see which are there"));
+    }
     if failed.is_empty() { Ok(()) } else { Err(failed) }
 }
 
-/// Adds them with some requests under way; a line for each that failed.
-fn add_pipelined(client: &mut Client, users: &[NewUser<'_>], is_admin: bool) -> Result<Vec<String>, Mistakes> {
+/// What has become of a file of accounts; also if the stream breaks.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Progress {
+    added: usize,
+    /// A line for each that failed.
+    failed: Vec<String>,
+}
+
+/// Adds them with some requests under way.
+///
+/// # Errors
+/// The stream broke.
+fn add_pipelined(
+    client: &mut Client,
+    users: &[NewUser<'_>],
+    is_admin: bool,
+    progress: &mut Progress,
+) -> Result<(), String> {
     let mut under_way: BTreeMap<u64, &Jid> = BTreeMap::new();
-    let mut failed = Vec::new();
     let mut waiting = users.iter();
     loop {
         while under_way.len() < WINDOW
             && let Some((jid, password)) = waiting.next()
         {
-            let id = client.ask(ADD, new_account(jid, password, is_admin)).map_err(|line| vec![line])?;
+            let id = client.ask(ADD, new_account(jid, password, is_admin))?;
             under_way.insert(id, jid);
         }
         if under_way.is_empty() {
-            return Ok(failed);
+            return Ok(());
         }
-        let (id, outcome) = client.answer().map_err(|line| vec![line])?;
-        if let (Some(jid), Err(why)) = (under_way.remove(&id), outcome) {
-            failed.push(format!("{jid}: {why}"));
+        let (id, outcome) = client.answer()?;
+        match (under_way.remove(&id), outcome) {
+            (Some(_), Ok(_)) => progress.added += 1,
+            (Some(jid), Err(why)) => progress.failed.push(format!("{jid}: {why}")),
+            (None, _) => {}
         }
     }
 }
@@ -221,7 +245,40 @@ pub fn show(command: &args::Show) -> Result<(), Mistakes> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::client::scripted::{error, fake, result},
+        *,
+    };
+
+    #[test]
+    fn requests_go_out_before_answers_come_and_answers_come_in_any_order() {
+        // All three are asked for before the first is answered.
+        let answers = [result(3, ""), error(1, "conflict"), result(2, "")].concat();
+        let (mut client, server) = fake(vec![("cleo@home.example", answers)]);
+        let users = parse_users("anna x\nben y\ncleo z\n", "home.example").unwrap();
+        let mut progress = Progress::default();
+        assert_eq!(add_pipelined(&mut client, &users, false, &mut progress), Ok(()));
+        let failed = vec!["anna@home.example: there is an account of this name".to_owned()];
+        assert_eq!(progress, Progress { added: 2, failed });
+        drop(client);
+        let heard = server.join().unwrap();
+        for field in ["accountjid", "password", "password-verify"] {
+            assert_eq!(heard.matches(&format!("var='{field}'")).count(), 3, "{heard}");
+        }
+    }
+
+    #[test]
+    fn what_was_added_is_known_when_the_server_goes_away() {
+        let text: String = (0..=WINDOW).map(|n| format!("u{n} x\n")).collect();
+        let users = parse_users(&text, "home.example").unwrap();
+        let last = format!("u{}@", WINDOW - 1);
+        let (mut client, server) = fake(vec![(last.leak(), result(1, "") + "</stream:stream>")]);
+        let mut progress = Progress::default();
+        assert!(add_pipelined(&mut client, &users, false, &mut progress).is_err());
+        assert_eq!(progress, Progress { added: 1, failed: Vec::new() });
+        drop(client);
+        server.join().unwrap();
+    }
 
     #[test]
     fn a_file_of_accounts_is_read_line_by_line() {

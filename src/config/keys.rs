@@ -289,3 +289,14 @@ pub fn reference() -> String {
     }
     out
 }
+
+/// All settings as `lampone check --keys` prints them: key and default, what it takes, what it means.
+pub fn listing() -> String {
+    let mut out = String::new();
+    for key in KEYS {
+        let default = if key.default.is_empty() { String::new() } else { format!(" = {}", key.default) };
+        let name = key.written(SAMPLE_DOMAIN);
+        out.push_str(&format!("{name}{default}\n    {}\n    Takes {}.\n", key.doc, key.takes));
+    }
+    out
+}

@@ -59,6 +59,8 @@ pub(super) struct Reading {
 struct Origin<'t> {
     /// The file's name; `None`: the command line.
     file: Option<&'t str>,
+    /// Which option of the command line.
+    option: &'t str,
     /// What spans point into.
     source: &'t str,
     /// Whether the value is a text without quotes.
@@ -73,7 +75,7 @@ impl Origin<'_> {
                 let before = self.source.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
                 format!("{name}:{}:", before + 1)
             }
-            None => "--set".to_owned(),
+            None => self.option.to_owned(),
         }
     }
 }
@@ -81,11 +83,12 @@ impl Origin<'_> {
 impl Config {
     /// Reads a file, given as its name and text, over `base`, and then settings of the form `key=value` over that.
     ///
-    /// The value of a setting is TOML, or else a text without quotes, in which commas part the items of a list.
+    /// The value of a setting is TOML, or else a text without quotes, in which commas part the items of a list. A
+    /// setting that begins with `--`, such as `--data=5222`, is an option of that name: its value is always a text.
     ///
     /// # Errors
-    /// One line for each mistake, in the order of the text: file and line or `--set`, key, what was found and what
-    /// would do.
+    /// One line for each mistake, in the order of the text: file and line, `--set` or the option, key, what was found
+    /// and what would do.
     pub fn read(file: Option<(&str, &str)>, sets: &[String], base: Config) -> Result<Config, Vec<String>> {
         let mut reading = Reading::new(base);
         if let Some((name, text)) = file {
@@ -133,7 +136,7 @@ impl Reading {
     }
 
     fn file(&mut self, name: &str, text: &str) {
-        let origin = Origin { file: Some(name), source: text, bare: false };
+        let origin = Origin { file: Some(name), option: "", source: text, bare: false };
         let (table, broken) = DeTable::parse_recoverable(text);
         let mut found: Vec<(usize, String)> = Vec::new();
         if broken.is_empty() {
@@ -156,14 +159,19 @@ impl Reading {
             return;
         };
         let text = text.trim();
-        let (value, bare) = match DeValue::parse(text).map(|value| value.into_inner()) {
+        let (option, name) = match name.strip_prefix("--") {
+            Some(key) => (name, key),
+            None => ("--set", name),
+        };
+        let parsed = if option == "--set" { DeValue::parse(text).ok() } else { None };
+        let (value, bare) = match parsed.map(|value| value.into_inner()) {
             // No key takes the other kinds: `log=inf` and `data=2026-01-01` are texts.
-            Ok(value @ (DeValue::String(_) | DeValue::Integer(_) | DeValue::Array(_) | DeValue::Table(_))) => {
+            Some(value @ (DeValue::String(_) | DeValue::Integer(_) | DeValue::Array(_) | DeValue::Table(_))) => {
                 (value, false)
             }
             _ => (DeValue::String(text.into()), true),
         };
-        let origin = Origin { file: None, source: text, bare };
+        let origin = Origin { file: None, option, source: text, bare };
         let mut path = set_path(name.trim());
         let mut found = Vec::new();
         self.entry(origin, &mut path, 0, (&value, 0..text.len()), &mut found);

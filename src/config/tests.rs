@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Certificate, Config, Registration, keys::KEYS, reference};
+use super::{Certificate, Config, Registration, keys::KEYS, listing, reference};
 
 const EXAMPLE: &str = include_str!("../../systemd/lampone.toml");
 
@@ -435,4 +435,31 @@ fn the_reference_has_a_row_for_every_key() {
 fn the_readme_lists_every_key() {
     let readme = include_str!("../../README.md");
     assert!(readme.contains(&reference()), "the README's table should be:\n{}", reference());
+}
+
+#[test]
+fn the_listing_has_every_key_with_what_it_takes() {
+    let listing = listing();
+    for key in KEYS {
+        let begins = format!(
+            "{}{}\n",
+            key.written("\"example.org\""),
+            match key.default {
+                "" => String::new(),
+                default => format!(" = {default}"),
+            }
+        );
+        assert!(listing.contains(&begins) && listing.contains(&format!("    Takes {}.\n", key.takes)), "{begins}");
+    }
+    assert_eq!(listing.lines().count(), 3 * KEYS.len());
+}
+
+#[test]
+fn an_option_of_its_own_is_always_a_text_and_blamed_by_its_name() {
+    let config = sets(&["--data=5222", "--domain=a.example,b.example"]).unwrap();
+    assert_eq!(config.data, PathBuf::from("5222"));
+    assert_eq!(config.domains, ["a.example", "b.example"]);
+    let takes = "give a domain such as \"example.org\" or a list of them";
+    assert_eq!(set_mistakes(&["--domain=b c"]), format!("--domain domain: found b c (no valid domain); {takes}"));
+    assert_eq!(set_mistakes(&["--data="]), "--data data: found nothing (empty); give a path in quotes");
 }
