@@ -114,6 +114,18 @@ mod tests {
     }
 
     #[test]
+    fn foreign_attributes_survive_storing() {
+        let mut house = House::new();
+        let hamlet = house.online("hamlet@capulet.lit/denmark");
+        let links = "<links xmlns='urn:play' xmlns:x='http://www.w3.org/1999/xlink'>\
+                     <link x:href='http://elsinore.lit/' x:type='simple' xml:lang='da'>Kronborg</link></links>";
+        assert_eq!(result_of(&house.send(hamlet, &iq("set", links))), "");
+        let out = result_of(&house.send(hamlet, &iq("get", "<links xmlns='urn:play'/>")));
+        let query = Element::parse(out.as_bytes(), ns::CLIENT).unwrap();
+        assert_eq!(query.children().next(), Some(&Element::parse(links.as_bytes(), ns::CLIENT).unwrap()), "{out}");
+    }
+
+    #[test]
     fn what_was_never_stored_comes_back_without_content() {
         let mut house = House::new();
         let hamlet = house.online("hamlet@capulet.lit/denmark");

@@ -94,6 +94,17 @@ mod tests {
     }
 
     #[test]
+    fn extensions_of_a_vcard_survive_storing() {
+        let mut house = House::new();
+        let peter = house.online("stpeter@capulet.lit/roundabout");
+        let vcard = "<vCard xmlns='vcard-temp' xmlns:e='urn:e'><FN e:sort='Andre' xml:lang='en'>Peter</FN><e:X e:y='1'/></vCard>";
+        house.send(peter, &format!("<iq id='v1' type='set'>{vcard}</iq>"));
+        let out = result_of(&house.send(peter, "<iq id='v2' type='get'><vCard xmlns='vcard-temp'/></iq>"));
+        let parsed = |xml: &str| Element::parse(xml.as_bytes(), ns::CLIENT).unwrap();
+        assert_eq!(parsed(&out), parsed(vcard), "{out}");
+    }
+
+    #[test]
     fn s12_no_vcard_and_no_account_look_the_same() {
         // XEP-0054 §3.3, example 10.
         let mut house = House::new();

@@ -21,7 +21,8 @@ pub struct Element {
     pub name: Cow<'static, str>,
     /// Namespace name.
     pub ns: Cow<'static, str>,
-    /// Attributes in document order; a prefixed one keeps only the prefix `xml:`, others are dropped when parsed.
+    /// Attributes in document order. One with a prefix is named `{namespace}local`, whatever its prefix was, but for
+    /// `xml:lang` and the like, which keep theirs.
     pub attrs: Vec<(Cow<'static, str>, String)>,
     /// Content in document order.
     pub nodes: Vec<Node>,
@@ -177,9 +178,7 @@ impl Element {
         if self.ns != outer_ns {
             build::attr("xmlns", &self.ns, out);
         }
-        for (name, value) in &self.attrs {
-            build::attr(name, value, out);
-        }
+        self.write_attrs(out);
         if self.nodes.is_empty() {
             out.extend_from_slice(b"/>");
             return;
@@ -196,6 +195,23 @@ impl Element {
         out.push(b'>');
     }
 
+    /// Each namespace of an attribute is declared on the element itself, under a prefix that counts the attributes: so
+    /// the element can be moved anywhere.
+    fn write_attrs(&self, out: &mut Vec<u8>) {
+        for (at, (name, value)) in self.attrs.iter().enumerate() {
+            let Some((namespace, local)) = expanded(name) else {
+                build::attr(name, value, out);
+                continue;
+            };
+            let of_same = |(name, _): &(Cow<'_, str>, String)| expanded(name).is_some_and(|(ns, _)| ns == namespace);
+            let first = self.attrs.iter().position(of_same).unwrap_or(at);
+            if first == at {
+                build::attr(&format!("xmlns:ns{at}"), namespace, out);
+            }
+            build::attr(&format!("ns{first}:{local}"), value, out);
+        }
+    }
+
     /// Serialised as it stands inside a client stanza.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
@@ -206,25 +222,40 @@ impl Element {
 
 fn start(reader: &NsReader<&[u8]>, tag: &BytesStart<'_>) -> Result<Element, ParseError> {
     let (resolved, local) = reader.resolver().resolve_element(tag.name());
-    let namespace = match resolved {
+    let mut element = Element::new(local.as_ref().to_owned(), namespace_of(resolved)?);
+    for attribute in tag.attributes() {
+        let attribute = attribute.map_err(|_| ParseError)?;
+        let key = attribute.key.as_ref();
+        if key == "xmlns" || key.starts_with("xmlns:") {
+            continue;
+        }
+        let name = match key.contains(':') && !key.starts_with("xml:") {
+            true => {
+                let (resolved, local) = reader.resolver().resolve_attribute(attribute.key);
+                format!("{{{}}}{}", namespace_of(resolved)?, local.as_ref())
+            }
+            false => key.to_owned(),
+        };
+        let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|_| ParseError)?.into_owned();
+        element.attrs.push((name.into(), value));
+    }
+    Ok(element)
+}
+
+fn namespace_of(resolved: ResolveResult<'_>) -> Result<String, ParseError> {
+    Ok(match resolved {
         // quick-xml gives the value as it was sent.
         ResolveResult::Bound(namespace) => framer::unescape(namespace.as_ref()).into_owned(),
         ResolveResult::Unbound => String::new(),
         // Bound by every stream header.
         ResolveResult::Unknown(prefix) if AsRef::<str>::as_ref(&prefix) == "stream" => ns::STREAM.to_owned(),
         ResolveResult::Unknown(_) => return Err(ParseError),
-    };
-    let mut element = Element::new(local.as_ref().to_owned(), namespace);
-    for attribute in tag.attributes() {
-        let attribute = attribute.map_err(|_| ParseError)?;
-        let key = attribute.key.as_ref();
-        if key == "xmlns" || key.starts_with("xmlns:") || (key.contains(':') && !key.starts_with("xml:")) {
-            continue;
-        }
-        let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|_| ParseError)?.into_owned();
-        element.attrs.push((key.to_owned().into(), value));
-    }
-    Ok(element)
+    })
+}
+
+/// Namespace and local part of an attribute that is in a namespace, Namespaces in XML 1.0 §5.2 and §6.2.
+fn expanded(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix('{')?.rsplit_once('}')
 }
 
 fn close(open: &mut [Element], element: Element) -> Option<Element> {
@@ -257,6 +288,26 @@ mod tests {
         );
         let bytes = tree.to_vec();
         assert_eq!(Element::parse(&bytes, ns::CLIENT).unwrap(), tree, "{}", String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn attributes_keep_their_namespaces() {
+        let bytes = b"<a xmlns:x='urn:x' xmlns:odd='u}&amp;' x:href='1' href='2' xml:lang='de' odd:y='3' x:z='4'>\
+                      <x:b xmlns:x='urn:other' x:href='5'/></a>";
+        let tree = Element::parse(bytes, ns::CLIENT).unwrap();
+        let written = tree.to_vec();
+        let text = String::from_utf8_lossy(&written);
+        let again = Element::parse(&written, ns::CLIENT).unwrap();
+        assert_eq!(again, tree, "{text}");
+        for (name, value) in
+            [("{urn:x}href", "1"), ("href", "2"), ("xml:lang", "de"), ("{u}&}y", "3"), ("{urn:x}z", "4")]
+        {
+            assert_eq!(again.get(name), Some(value), "{name} in {text}");
+        }
+        assert_eq!(again.find("b", "urn:other").unwrap().get("{urn:other}href"), Some("5"), "{text}");
+        // What moves to another place takes its declarations along.
+        let inner = again.children().next().unwrap().to_vec();
+        assert_eq!(Element::parse(&inner, ns::CLIENT).unwrap(), *tree.children().next().unwrap());
     }
 
     #[test]

@@ -490,6 +490,8 @@ fn outline_of(element: &Element) -> (Vec<u8>, Outline) {
     for (name, value) in &element.attrs {
         let which = match name.as_ref() {
             "to" | "from" => continue,
+            // In a namespace: RFC 6120 §8.1 knows none on a stanza.
+            foreign if foreign.starts_with('{') => continue,
             "id" => AttrName::Id,
             "type" => AttrName::Type,
             "xml:lang" => AttrName::Lang,
