@@ -189,7 +189,14 @@ fn the_server_tells_its_state_writes_backups_and_invites() {
         line.unwrap_or_else(|| panic!("{label}: {status}")).trim().to_owned()
     };
     assert_eq!((value("Domains"), value("Accounts")), ("home.example".into(), "1".into()));
-    assert!(value("Batches written since the start").parse::<u64>().unwrap() > 0, "{status}");
+    let figure = |label: &str| value(label).parse::<u64>().unwrap();
+    assert!(figure("Batches written since the start") > 0, "{status}");
+    for (since, a_day) in [
+        ("Bytes written to the disk since the start", "Bytes written to the disk a day"),
+        ("Syncs of the disk since the start", "Syncs of the disk a day"),
+    ] {
+        assert!(figure(since) > 0 && figure(a_day) == figure(since), "{status}");
+    }
     let file = folder.0.join("copy.db");
     assert_eq!(folder.done(&["backup", "copy.db"], ""), format!("{} is written.\n", file.display()));
     assert!(fs::metadata(&file).unwrap().len() > 0);

@@ -12,8 +12,22 @@ use super::overlay::{Layer, Overlay};
 /// Looks at one row of a scan: its key and value.
 pub type Visitor<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
+/// What the medium had to take since the start: what shortens the life of a card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wear {
+    /// Bytes handed to it, journal and database; the file system's own are not in it.
+    pub bytes: u64,
+    /// Syncs.
+    pub syncs: u64,
+}
+
 /// Reads of the database as of the last flush. Every scan is bounded by its caller.
 pub trait View {
+    /// What was written; a database in memory wears nothing out.
+    fn wear(&self) -> Wear {
+        Wear::default()
+    }
+
     /// The value under `key`.
     fn read(&self, key: &[u8]) -> Option<Vec<u8>>;
 

@@ -15,7 +15,7 @@ use crate::{
         ids::{AccountId, SessionId, StreamId, Time},
         roster::{self, RosterItem},
         sessions::{Presence, Session},
-        store::View,
+        store::{View, Wear},
     },
     proto::scram::Credentials,
     services,
@@ -32,6 +32,10 @@ use crate::{
 struct Nothing;
 
 impl View for Nothing {
+    fn wear(&self) -> Wear {
+        Wear { bytes: 8_640_000, syncs: 86_400 }
+    }
+
     fn read(&self, _: &[u8]) -> Option<Vec<u8>> {
         None
     }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     domain::{
         overlay::{self, Layer, Op},
-        store::View,
+        store::{self, View},
     },
     router::event::StoreError,
 };
@@ -182,12 +182,13 @@ const READS_MAX: u32 = 3;
 /// lie that later writes make true. The turn is discarded (DESIGN.md §5).
 pub struct DatabaseView {
     base: Arc<Base>,
+    wear: Arc<Wear>,
     cached: RefCell<Option<(u64, Rows)>>,
 }
 
 impl DatabaseView {
-    pub(super) fn new(base: Arc<Base>) -> DatabaseView {
-        DatabaseView { base, cached: RefCell::new(None) }
+    pub(super) fn new(base: Arc<Base>, wear: Arc<Wear>) -> DatabaseView {
+        DatabaseView { base, wear, cached: RefCell::new(None) }
     }
 
     /// Runs `read` on the table, on a fresh one if the database was flushed or if reading fails.
@@ -227,6 +228,10 @@ impl DatabaseView {
 }
 
 impl View for DatabaseView {
+    fn wear(&self) -> store::Wear {
+        store::Wear { bytes: self.wear.bytes.load(Relaxed), syncs: self.wear.syncs.load(Relaxed) }
+    }
+
     fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.with(|rows| Ok(rows.get(key)?.map(|value| value.value().to_vec())))
     }

@@ -205,7 +205,7 @@ fn open_with(folder: &Path, options: Options, mailbox: Mailbox) -> Result<Store,
         complained: None,
     };
     let committer = Committer::start(worker).map_err(|error| format!("the store has no thread: {error}"))?;
-    Ok(Store { view: DatabaseView::new(base), committer, wear, replayed, _lock: lock })
+    Ok(Store { view: DatabaseView::new(base, wear.clone()), committer, wear, replayed, _lock: lock })
 }
 
 fn opener(path: PathBuf, cache_bytes: usize, wear: Arc<Wear>) -> database::Opener {

@@ -17,6 +17,7 @@ use crate::{
 
 /// FORM_TYPE of our own commands.
 const OWN: &str = "urn:lampone:admin";
+const DAY_S: u64 = 86_400;
 /// FORM_TYPE of an invitation, XEP-0401 §10.2.
 const INVITATION: &str = "urn:xmpp:invite#invitation";
 
@@ -108,8 +109,12 @@ fn status(_: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
         None => (bound, waiting + 1),
     });
     let counters = ctx.core.counters;
+    let wear = ctx.view.wear();
+    let uptime_s = ctx.wall_s().saturating_sub(ctx.core.started_s);
+    // On the first day what was written up to now: a rate of some minutes says nothing about a day.
+    let a_day = |figure: u64| (u128::from(figure) * u128::from(DAY_S) / u128::from(uptime_s.max(DAY_S))) as u64;
     let figures = [
-        ("uptime", "Seconds since the start", ctx.wall_s().saturating_sub(ctx.core.started_s)),
+        ("uptime", "Seconds since the start", uptime_s),
         ("accounts", "Accounts", accounts as u64),
         ("users-online", "Accounts with a session", ctx.sessions().accounts_online() as u64),
         ("sessions", "Sessions with a stream", bound),
@@ -121,6 +126,10 @@ fn status(_: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
         ("messages", "Messages delivered or kept since the start", counters.messages),
         ("commits", "Batches written since the start", counters.commits),
         ("commit-bytes", "Bytes in these batches", counters.commit_bytes),
+        ("disk-bytes", "Bytes written to the disk since the start", wear.bytes),
+        ("disk-bytes-a-day", "Bytes written to the disk a day", a_day(wear.bytes)),
+        ("disk-syncs", "Syncs of the disk since the start", wear.syncs),
+        ("disk-syncs-a-day", "Syncs of the disk a day", a_day(wear.syncs)),
         ("panics", "Mistakes of the server since the start", counters.panics),
     ];
     let form = Form::typed(FormType::Result, "urn:lampone:admin#status")

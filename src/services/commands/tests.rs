@@ -364,6 +364,18 @@ fn the_status_is_shown_to_the_command_line() {
 }
 
 #[test]
+fn the_wear_of_the_disk_is_shown_since_the_start_and_a_day() {
+    // The database of these tests claims 8,640,000 bytes and 86,400 syncs.
+    let (mut house, bard) = house();
+    for (days, bytes, syncs) in [(0, "8640000", "86400"), (1, "8640000", "86400"), (10, "864000", "8640")] {
+        house.core.started_s = house.wall_us / 1_000_000 - days * 86_400;
+        let form = form_of(&house.send(bard, &execute("urn:lampone:admin#status", "", "")));
+        assert_eq!((form.value("disk-bytes"), form.value("disk-syncs")), (Some("8640000"), Some("86400")));
+        assert_eq!((form.value("disk-bytes-a-day"), form.value("disk-syncs-a-day")), (Some(bytes), Some(syncs)));
+    }
+}
+
+#[test]
 fn a_backup_goes_where_the_asker_may_write() {
     let (mut house, bard) = house();
     let line = house.online("capulet.lit/line");

@@ -86,7 +86,7 @@ impl House {
         let found = expected.iter().any(|rows| rows.rows == durable.rows);
         assert!(found, "seed {seed}: rows are missing, or refused ones are back");
         let (mailbox, answers) = Mailbox::new();
-        let view = DatabaseView::new(base.clone());
+        let view = DatabaseView::new(base.clone(), Arc::default());
         let worker = Worker {
             journal,
             base,
