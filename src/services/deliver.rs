@@ -1,6 +1,6 @@
 //! Gives messages to sessions, and keeps those for whom nobody is there.
 //!
-//! Source: RFC 6121 §8.5, XEP-0160 v1.0.1, XEP-0203 v2.0, XEP-0334 v0.4. Invariant: a message worth keeping has its row
+//! Source: RFC 6121 §8.5, XEP-0160 v1.0.1, XEP-0203 v2.0, XEP-0334 v1.0.0. Invariant: a message worth keeping has its row
 //! ([`crate::domain::waiting`]) before the sender can be told that we have it, and keeps it until a client has received
 //! it.
 
@@ -29,7 +29,7 @@ pub struct Deliver;
 
 static CARD: Card = Card {
     name: "deliver",
-    source: "RFC 6121 §8.5, XEP-0160 v1.0.1",
+    source: "RFC 6121 §8.5, XEP-0160 v1.0.1, XEP-0334 v1.0.0",
     features: &[(Scope::Host, ns::OFFLINE)],
     stream_features: &[],
     iq: &[],

@@ -49,7 +49,7 @@ struct Pending {
 
 static CARD: Card = Card {
     name: "registration",
-    source: "XEP-0077 v2.4, XEP-0445 v0.2.0",
+    source: "XEP-0077 v2.4, XEP-0445 v0.2.0, XEP-0401 v0.6.0",
     features: &[(Scope::Host, ns::REGISTER)],
     stream_features: &[],
     iq: &[(Scope::Host, ns::REGISTER, "query"), (Scope::Own, ns::REGISTER, "query")],
