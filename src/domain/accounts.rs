@@ -12,6 +12,8 @@ pub struct Account {
     pub id: AccountId,
     /// Made an administrator by an invitation or by another admin; the configuration may name more.
     pub is_admin: bool,
+    /// Nobody can sign in to it until it is enabled again, XEP-0133 §4.3.
+    pub is_disabled: bool,
     /// Seconds since 1970.
     pub created_s: u64,
     /// SCRAM keys.
@@ -25,7 +27,7 @@ impl Account {
         let mut out = Vec::with_capacity(160);
         out.push(VERSION);
         out.extend_from_slice(&self.id.0.to_be_bytes());
-        out.push(u8::from(self.is_admin));
+        out.push(u8::from(self.is_admin) | u8::from(self.is_disabled) << 1);
         out.extend_from_slice(&self.created_s.to_be_bytes());
         self.credentials.encode(&mut out);
         out
@@ -39,6 +41,7 @@ impl Account {
         Some(Account {
             id: AccountId(u32::from_be_bytes(*id)),
             is_admin: flags[0] & 1 != 0,
+            is_disabled: flags[0] & 2 != 0,
             created_s: u64::from_be_bytes(*created),
             credentials: Credentials::decode(rest)?,
         })
@@ -80,7 +83,7 @@ pub fn create(
     let counter = keys::meta("next-account");
     let id = store.read(&counter).and_then(|v| Some(u32::from_be_bytes(v.try_into().ok()?))).unwrap_or(1);
     store.put(&counter, &id.checked_add(1)?.to_be_bytes());
-    let account = Account { id: AccountId(id), is_admin, created_s: now_s, credentials };
+    let account = Account { id: AccountId(id), is_admin, is_disabled: false, created_s: now_s, credentials };
     store.put(&key, &account.encode());
     store.put(&keys::owned(keys::ADDRESS, account.id), jid.bare_str().as_bytes());
     Some(account)
@@ -93,6 +96,14 @@ pub fn update(store: &mut Store<'_>, jid: &Jid, account: &Account) {
     }
 }
 
+/// Gives an account a new password; what vouched for the old one goes. `None` if there is no such account.
+pub fn change_password(store: &mut Store<'_>, jid: &Jid, credentials: Credentials) -> Option<Account> {
+    let account = Account { credentials, ..find(store, jid)? };
+    update(store, jid, &account);
+    purge_rows(store, account.id, keys::VOUCHING);
+    Some(account)
+}
+
 /// Removes the account itself: nobody can sign in from now on. Its other rows are left to [`purge`].
 pub fn close(store: &mut Store<'_>, jid: &Jid) -> Option<Account> {
     let account = find(store, jid)?;
@@ -102,7 +113,11 @@ pub fn close(store: &mut Store<'_>, jid: &Jid) -> Option<Account> {
 
 /// Removes all rows that belong to an account.
 pub fn purge(store: &mut Store<'_>, id: AccountId) {
-    for tag in keys::OWNED {
+    purge_rows(store, id, keys::OWNED);
+}
+
+fn purge_rows(store: &mut Store<'_>, id: AccountId, tags: &[u8]) {
+    for tag in tags {
         // Rows per tag are bounded by `limits`, and small.
         for (key, _) in store.prefix(&keys::owned(*tag, id), usize::MAX) {
             store.remove(&key);

@@ -60,6 +60,9 @@ pub fn waiting(account: AccountId, message: MessageId) -> [u8; 13] {
 /// Tags of all rows that belong to one account and go with it.
 pub const OWNED: &[u8] = b"irRsqvpbl";
 
+/// Tags of those among them that stand for the password in a sign-in, as tokens do, and go when it changes (S15).
+pub const VOUCHING: &[u8] = b"";
+
 /// Address of the account by its number.
 pub const ADDRESS: u8 = b'i';
 /// Roster items.

@@ -312,6 +312,14 @@ enum State {
 }
 
 impl Awaiting {
+    /// The localpart of the account that is being proved, prepared, once the client has named it.
+    pub fn local(&self) -> Option<&str> {
+        match &self.0 {
+            State::Initial(..) => None,
+            State::Proof { local, .. } => Some(local),
+        }
+    }
+
     /// Takes the decoded response; `terms` are those of [`begin`].
     pub fn respond(self, terms: &Terms<'_>, response: &[u8]) -> Step {
         if response.len() > RESPONSE_BYTES_MAX {

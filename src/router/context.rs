@@ -42,6 +42,8 @@ pub enum Work {
     Notice(Notice),
     /// A session ends: its stream gets this error, its unacknowledged stanzas find another way.
     End(SessionId, StreamError),
+    /// Streams that have signed in to this account, or are about to, and have no session yet, get this error.
+    Distrust(Jid, StreamError),
 }
 
 /// Everything that services share: settings, facts, and the queues of this turn.
@@ -201,6 +203,12 @@ impl Ctx<'_> {
     /// Ends a session with a stream error, after the current handler.
     pub fn end(&mut self, session: SessionId, error: StreamError) {
         self.core.work.push_back(Work::End(session, error));
+    }
+
+    /// Ends every sign-in to an account that has not led to a session yet: what it was proved by counts no more. After
+    /// the current handler.
+    pub fn distrust(&mut self, account: &Jid, error: StreamError) {
+        self.core.work.push_back(Work::Distrust(account.bare(), error));
     }
 
     /// Gives a stanza to one session, as it stands.

@@ -63,9 +63,7 @@ pub fn change_password(
     credentials: Credentials,
     keep: Option<SessionId>,
 ) -> Result<(), StanzaError> {
-    let mut account = accounts::find(&ctx.store(), jid).ok_or(StanzaError::new(Condition::ItemNotFound))?;
-    account.credentials = credentials;
-    accounts::update(&mut ctx.store(), jid, &account);
+    accounts::change_password(&mut ctx.store(), jid, credentials).ok_or(StanzaError::new(Condition::ItemNotFound))?;
     end_sessions(ctx, jid, keep, "The password was changed.");
     Ok(())
 }
@@ -79,6 +77,22 @@ pub fn remove(ctx: &mut Ctx<'_>, jid: &Jid) -> Result<(), StanzaError> {
     let account = accounts::close(&mut ctx.store(), jid).ok_or(StanzaError::new(Condition::ItemNotFound))?;
     end_sessions(ctx, jid, None, "The account was removed.");
     ctx.notice(Notice::AccountClosed(account.id, jid.bare()));
+    Ok(())
+}
+
+/// Lets nobody sign in to an account until it is enabled again, and ends its sessions. What belongs to it stays, and
+/// messages for it wait, XEP-0133 §4.3 and §4.4.
+///
+/// # Errors
+/// `item-not-found` if there is no such account.
+pub fn set_disabled(ctx: &mut Ctx<'_>, jid: &Jid, is_disabled: bool) -> Result<(), StanzaError> {
+    let account = accounts::find(&ctx.store(), jid).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    if account.is_disabled != is_disabled {
+        accounts::update(&mut ctx.store(), jid, &Account { is_disabled, ..account });
+    }
+    if is_disabled {
+        end_sessions(ctx, jid, None, "The account was disabled.");
+    }
     Ok(())
 }
 
@@ -149,11 +163,12 @@ fn subscription(ty: &'static str, from: &Jid, to: &Jid) -> Stanza {
     Stanza::build(&presence, from.bare(), Some(to.bare()))
 }
 
-/// Ends the sessions of an account, hibernating ones included.
+/// Ends the sessions of an account, hibernating ones included, and sign-ins that have not led to one.
 fn end_sessions(ctx: &mut Ctx<'_>, jid: &Jid, keep: Option<SessionId>, why: &'static str) {
     let sessions: Vec<_> = ctx.sessions().of(jid.bare_str()).map(|(id, _)| id).collect();
     for id in sessions.into_iter().filter(|id| Some(*id) != keep) {
         // XEP-0077 §3.2 names the condition for a removed account.
         ctx.end(id, StreamError::new(StreamCondition::NotAuthorized).text(why));
     }
+    ctx.distrust(jid, StreamError::new(StreamCondition::NotAuthorized).text(why));
 }

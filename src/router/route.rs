@@ -99,7 +99,7 @@ impl Router {
                 Work::Route(Leg::Outbound, stanza) => self.outbound(stanza, None, ctx),
                 Work::Route(Leg::Inbound, stanza) => self.inbound(stanza, ctx),
                 Work::Notice(notice) => self.notice(&notice, ctx),
-                end @ Work::End(..) => return Some(end),
+                work @ (Work::End(..) | Work::Distrust(..)) => return Some(work),
             }
         }
         log::error!("one event caused more than {} steps; the rest is dropped", limits::NOTICES_PER_TURN_MAX);

@@ -215,7 +215,9 @@ impl House {
         handler(&mut router, &mut self.ctx());
         let mut out = Vec::new();
         self.flush(&mut out);
-        while let Some(Work::End(id, error)) = router.work(&mut self.ctx()) {
+        while let Some(work) = router.work(&mut self.ctx()) {
+            // There are no streams here that have not signed in.
+            let Work::End(id, error) = work else { continue };
             if let Some(session) = self.core.sessions.session_mut(id)
                 && !session.gate.is_empty()
             {

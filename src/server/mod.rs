@@ -163,8 +163,13 @@ impl Server {
 
     /// Does what handlers left to do, until nothing is left.
     fn work(&mut self, env: &mut Env<'_>) {
-        while let Some(Work::End(session, error)) = self.router.work(&mut context(&mut self.core, env)) {
-            self.end_with(env, session, error);
+        while let Some(work) = self.router.work(&mut context(&mut self.core, env)) {
+            match work {
+                Work::End(session, error) => self.end_with(env, session, error),
+                Work::Distrust(account, error) => self.distrust(env, &account, &error),
+                // The router did these itself.
+                Work::Route(..) | Work::Notice(_) => {}
+            }
         }
     }
 

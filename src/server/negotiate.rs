@@ -394,9 +394,17 @@ impl Server {
         let (State::Secured(_), Some(domain)) = (&slot.state, &slot.domain) else { return Next::Stop };
         let Ok(account) = Jid::from_parts(Some(&success.local), domain, None) else { return Next::Stop };
         let peer = slot.peer();
-        if !accounts::exists(&Store { overlay: &mut self.core.overlay, view: env.view }, &account) {
+        let failure = match accounts::find(&Store { overlay: &mut self.core.overlay, view: env.view }, &account) {
             // Removed while the handshake was under way.
-            let failure = SaslFailure::new(SaslCondition::NotAuthorized, "the account is gone");
+            None => Some(SaslFailure::new(SaslCondition::NotAuthorized, "the account is gone")),
+            // RFC 6120 §6.5.2: said to nobody but who knows the password.
+            Some(account) if account.is_disabled => {
+                let failure = SaslFailure::new(SaslCondition::AccountDisabled, "the account is disabled");
+                Some(failure.text("An administrator has disabled this account."))
+            }
+            Some(_) => None,
+        };
+        if let Some(failure) = failure {
             return self.sasl_failed(env, id, &failure, Some(&success.local));
         }
         let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
@@ -410,6 +418,31 @@ impl Server {
         nonza::write_success(success.additional_data.as_deref(), &mut out);
         self.core.write(id, Chunk::new(out));
         Next::Restart(self.bounds())
+    }
+
+    /// A new password, or the end of the account: whoever proved the old one and has no session yet, or is just proving
+    /// it, does not get in (S15).
+    pub(super) fn distrust(&mut self, env: &mut Env<'_>, account: &Jid, error: &StreamError) {
+        let signs_in = |id: &StreamId| {
+            let slot = self.streams.slot(*id)?;
+            let local = match &slot.state {
+                State::Verified(proof) => return Some(proof.account == *account),
+                State::Secured(secured) => match &secured.handshake {
+                    Handshake::Idle => None,
+                    Handshake::Awaiting(awaiting) => awaiting.local(),
+                    Handshake::Checking => {
+                        let mut verdicts = self.questions.verdicts.values();
+                        verdicts.find(|(stream, _)| stream == id).map(|(_, verdict)| verdict.local())
+                    }
+                },
+                State::Clear | State::Upgrading | State::Bound(_) => None,
+            };
+            Some(local? == account.local()? && slot.domain.as_deref()? == account.domain())
+        };
+        let ids: Vec<_> = self.streams.ids().into_iter().filter(|id| signs_in(id) == Some(true)).collect();
+        for id in ids {
+            self.fail(env, id, error.clone());
+        }
     }
 
     fn sasl_failed(&mut self, env: &mut Env<'_>, id: StreamId, failure: &SaslFailure, local: Option<&str>) -> Next {

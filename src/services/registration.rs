@@ -63,14 +63,23 @@ impl Service for Registration {
 
     fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
         let account = iq.from.bare();
+        let removes = iq.payload.find("remove", ns::REGISTER).is_some();
         // Whoever asks the host asks about the own account there; the command line has none.
         if account.local().is_none() || account.domain() != iq.domain || !accounts::exists(&ctx.store(), &account) {
-            return Err(Condition::NotAllowed.into());
+            return Err(match (iq.is_set(), removes) {
+                // XEP-0077 §3.1: nobody registers from within a session.
+                (false, _) => Condition::ServiceUnavailable,
+                // Table 1: the sender was not registered before.
+                (true, true) => Condition::RegistrationRequired,
+                // Table 2.
+                (true, false) => Condition::NotAllowed,
+            }
+            .into());
         }
         if !iq.is_set() {
             return Ok(registered(&account).into());
         }
-        if iq.payload.find("remove", ns::REGISTER).is_some() {
+        if removes {
             return remove(iq, &account, ctx);
         }
         self.change_password(iq, account, ctx)
@@ -100,6 +109,7 @@ fn registered(account: &Jid) -> Element {
     let query = Element::new("query", ns::REGISTER);
     query
         .child(Element::new("registered", ns::REGISTER))
+        .leaf("instructions", "To change your password, send your username and the new password.")
         .leaf("username", account.local().unwrap_or_default())
         .child(Element::new("password", ns::REGISTER))
 }

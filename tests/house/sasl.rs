@@ -212,3 +212,60 @@ fn s15_a_new_password_ends_every_other_session() {
     client.send(&mut world, &format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>"));
     assert_eq!(client.element(&mut world).name, "failed", "the session that waited is gone");
 }
+
+const NEW_PASSWORD: &str = "<iq type='set' to='capulet.lit' id='new'><query xmlns='jabber:iq:register'>\
+                            <username>romeo</username><password>r0salin3</password></query></iq>";
+
+#[test]
+fn s15_a_new_password_stops_whoever_signs_in_with_the_old_one() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut owner = Player::sign_in(&mut world, "romeo", "orchard");
+    // One has proved the password and not bound, one is just proving it, and somebody else is doing the same.
+    let mut proved = stranger(&mut world);
+    assert_eq!(plain(&mut world, &mut proved, "", "romeo", PASSWORD).name, "success");
+    proved.open_stream(&mut world);
+    let (mut proving, mut other) = (stranger(&mut world), stranger(&mut world));
+    for (player, name) in [(&mut proving, "romeo"), (&mut other, "juliet")] {
+        let first = STANDARD.encode(format!("n,,n={name},r=clientnonce"));
+        player.send(&mut world, &format!("<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{first}</auth>"));
+        assert_eq!(player.element(&mut world).name, "challenge");
+    }
+    owner.send(&mut world, NEW_PASSWORD);
+    assert_eq!(owner.element(&mut world).attrs.get("type").map(String::as_str), Some("result"));
+    for player in [&mut proved, &mut proving] {
+        let error = player.element(&mut world);
+        assert!(error.to_string().contains("not-authorized"), "{error}");
+    }
+    assert!(!world.is_open(proved.conn) && !world.is_open(proving.conn));
+    assert!(world.is_open(other.conn) && world.is_open(owner.conn));
+    let mut again = stranger(&mut world);
+    assert_eq!(condition(&plain(&mut world, &mut again, "", "romeo", PASSWORD)), "not-authorized");
+    assert_eq!(plain(&mut world, &mut again, "", "romeo", "r0salin3").name, "success");
+}
+
+#[test]
+fn a_disabled_account_is_told_so_if_it_proves_itself() {
+    // XEP-0133 §4.3, RFC 6120 §6.5.2.
+    let mut world = World::new(&["romeo", "prince!"]);
+    let mut romeo = Player::sign_in(&mut world, "romeo", "orchard");
+    let mut prince = Player::sign_in(&mut world, "prince", "hall");
+    let command = |node: &str| {
+        format!(
+            "<iq type='set' to='capulet.lit' id='{node}'><command xmlns='http://jabber.org/protocol/commands' \
+             node='http://jabber.org/protocol/admin#{node}'><x xmlns='jabber:x:data' type='submit'>\
+             <field var='accountjids'><value>romeo@capulet.lit</value></field></x></command></iq>"
+        )
+    };
+    prince.send(&mut world, &command("disable-user"));
+    let done = prince.element(&mut world);
+    assert!(done.to_string().contains("completed"), "{done}");
+    let error = romeo.element(&mut world);
+    assert!(error.to_string().contains("not-authorized"), "{error}");
+    let mut again = stranger(&mut world);
+    assert_eq!(condition(&plain(&mut world, &mut again, "", "romeo", "wrong")), "not-authorized");
+    assert_eq!(condition(&plain(&mut world, &mut again, "", "romeo", PASSWORD)), "account-disabled");
+    assert_eq!(condition(&scram(&mut world, &mut again, false, "romeo", PASSWORD, ("n,,", b""))), "account-disabled");
+    prince.send(&mut world, &command("reenable-user"));
+    prince.element(&mut world);
+    assert_eq!(plain(&mut world, &mut again, "", "romeo", PASSWORD).name, "success");
+}

@@ -32,6 +32,18 @@ pub(super) static COMMANDS: &[Command] = &[
         run: delete,
     },
     Command {
+        node: "http://jabber.org/protocol/admin#disable-user",
+        name: "Disable user",
+        form: Some(|| several("Disable users", "Addresses of the accounts to disable")),
+        run: |call, ctx| set_disabled(call, ctx, true),
+    },
+    Command {
+        node: "http://jabber.org/protocol/admin#reenable-user",
+        name: "Re-enable user",
+        form: Some(|| several("Re-enable users", "Addresses of the accounts to enable again")),
+        run: |call, ctx| set_disabled(call, ctx, false),
+    },
+    Command {
         node: "http://jabber.org/protocol/admin#change-user-password",
         name: "Change user password",
         form: Some(password_form),
@@ -138,6 +150,22 @@ fn delete(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     let jids = existing(call, ctx)?;
     for jid in &jids {
         lifecycle::remove(ctx, jid)?;
+    }
+    Ok(Done::Quietly)
+}
+
+/// XEP-0133 §4.3 and §4.4: all or none. Nobody disables the account that gives the command, nor one that the settings
+/// make an administrator: the way back would be lost.
+fn set_disabled(call: &Call<'_>, ctx: &mut Ctx<'_>, is_disabled: bool) -> Result<Done, StanzaError> {
+    let jids = existing(call, ctx)?;
+    let is_needed = |jid: &Jid| {
+        jid.as_str() == call.iq.from.bare_str() || ctx.config().admins.iter().any(|admin| admin == jid.as_str())
+    };
+    if is_disabled && jids.iter().any(is_needed) {
+        return Err(StanzaError::new(Condition::NotAllowed).text("This administrator's account cannot be disabled."));
+    }
+    for jid in &jids {
+        lifecycle::set_disabled(ctx, jid, is_disabled)?;
     }
     Ok(Done::Quietly)
 }

@@ -245,6 +245,30 @@ fn a_deleted_user_is_gone_everywhere() {
 }
 
 #[test]
+fn a_disabled_account_keeps_what_it_has() {
+    // XEP-0133 §4.3 and §4.4.
+    let (mut house, bard) = house();
+    let juliet = house.online("juliet@capulet.lit/balcony");
+    house.subscribe("juliet@capulet.lit", "bard@capulet.lit");
+    let id = house.account("juliet@capulet.lit");
+    let run = |house: &mut House, node: &str, whom: &str| {
+        house.send(bard, &execute(&format!("{ADMIN}{node}"), "", &submit(&[("accountjids", &[whom])])))
+    };
+    let disabled = |house: &mut House| {
+        let jid = Jid::parse("juliet@capulet.lit").unwrap();
+        accounts::find(&house.ctx().store(), &jid).unwrap().is_disabled
+    };
+    let out = run(&mut house, "disable-user", "juliet@capulet.lit");
+    assert!(result_of(&to_session(&out, bard)).contains("completed") && disabled(&mut house), "{out:?}");
+    assert_eq!(house.ended.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [juliet]);
+    assert!(roster::state(&house.ctx().store(), id, "bard@capulet.lit").from);
+    run(&mut house, "reenable-user", "juliet@capulet.lit");
+    assert!(!disabled(&mut house));
+    assert_eq!(condition_of(&run(&mut house, "disable-user", "bard@capulet.lit")), "not-allowed");
+    assert_eq!(condition_of(&run(&mut house, "disable-user", "nobody@capulet.lit")), "item-not-found");
+}
+
+#[test]
 fn deleting_is_all_or_nothing() {
     let (mut house, bard) = house();
     house.account("juliet@capulet.lit");

@@ -29,8 +29,9 @@ fn who_has_signed_in_is_registered() {
     let mut house = House::new();
     let juliet = house.online("juliet@capulet.lit/balcony");
     let out = house.send(juliet, "<iq type='get' id='reg1'><query xmlns='jabber:iq:register'/></iq>");
-    let expected = "<query xmlns='jabber:iq:register'><registered/><username>juliet</username><password/></query>";
-    assert_eq!(result_of(&out), expected);
+    let out = result_of(&out);
+    assert!(out.starts_with("<query xmlns='jabber:iq:register'><registered/><instructions>"), "{out}");
+    assert!(out.ends_with("</instructions><username>juliet</username><password/></query>"), "{out}");
 }
 
 #[test]
@@ -122,7 +123,12 @@ fn the_own_account_is_removed() {
 fn the_command_line_has_no_account_to_change() {
     let mut house = House::new();
     let line = house.online("capulet.lit/line");
-    assert_eq!(condition_of(&house.send(line, &set("<remove/>"))), "not-allowed");
+    let change = "<username>bill</username><password>x</password>";
+    for (content, condition) in [("<remove/>", "registration-required"), (change, "not-allowed")] {
+        assert_eq!(condition_of(&house.send(line, &set(content))), condition);
+    }
+    let get = "<iq type='get' to='capulet.lit' id='r'><query xmlns='jabber:iq:register'/></iq>";
+    assert_eq!(condition_of(&house.send(line, get)), "service-unavailable");
 }
 
 /// A stream before sign-in.
