@@ -43,6 +43,20 @@ pub const ROSTER_GROUPS_MAX: usize = 32;
 pub const ROSTER_TEXT_BYTES_MAX: usize = 1023;
 /// Addresses in one block list, XEP-0191.
 pub const BLOCKED_MAX: usize = 2_000;
+/// Reports of one account that reach the administrators in a day, XEP-0377: who finds more should speak to them.
+pub const REPORTS_PER_DAY_MAX: u32 = 20;
+/// Accounts whose reports of the last day are counted.
+pub const REPORTERS_MAX: usize = 1_000;
+/// Bytes of a report's text that are told.
+pub const REPORT_TEXT_BYTES_MAX: usize = 2_000;
+/// Bytes of a reason, an id or an address that are told.
+pub const REPORT_REASON_BYTES_MAX: usize = 200;
+/// Messages named in one report that are told.
+pub const REPORT_STANZA_IDS_MAX: usize = 20;
+/// Administrators who are told of a report.
+pub const REPORT_READERS_MAX: usize = 20;
+/// Accounts that are looked at to find those who may administer the server.
+pub const ADMIN_SEARCH_MAX: usize = 10_000;
 /// Bytes of a vCard, XEP-0054.
 pub const VCARD_BYTES_MAX: usize = 192 * 1024;
 /// Private elements of one account, XEP-0049.

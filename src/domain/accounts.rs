@@ -3,7 +3,7 @@
 //! Invariant: a number is never used twice, so rows that a deletion has not reached yet belong to nobody.
 
 use super::{ids::AccountId, keys, store::Store};
-use crate::{proto::scram::Credentials, wire::jid::Jid};
+use crate::{limits, proto::scram::Credentials, wire::jid::Jid};
 
 /// An account as stored.
 #[derive(Clone, Debug)]
@@ -21,6 +21,11 @@ pub struct Account {
 }
 
 const VERSION: u8 = 1;
+
+/// Prefix of all accounts.
+const ALL: &[u8] = b"a";
+/// Rows that are read at a time.
+const PAGE: usize = 500;
 
 impl Account {
     fn encode(&self) -> Vec<u8> {
@@ -134,12 +139,11 @@ pub fn remove(store: &mut Store<'_>, jid: &Jid) -> Option<Account> {
 
 /// Whether any account is here.
 pub fn any(store: &Store<'_>) -> bool {
-    !store.prefix(b"a", 1).is_empty()
+    !store.prefix(ALL, 1).is_empty()
 }
 
 /// How many accounts a domain has.
 pub fn count(store: &Store<'_>, domain: &str) -> usize {
-    const PAGE: usize = 500;
     let prefix = keys::accounts_of(domain);
     let end = super::store::after_prefix(&prefix);
     let (mut from, mut count) = (prefix, 0);
@@ -151,6 +155,28 @@ pub fn count(store: &Store<'_>, domain: &str) -> usize {
             None => return count,
         }
     }
+}
+
+/// Addresses of at most `limit` accounts that were made administrators, of all domains, looked for among the first
+/// [`limits::ADMIN_SEARCH_MAX`] accounts. Those of the settings are not among them unless they were made so as well.
+pub fn admins(store: &Store<'_>, limit: usize) -> Vec<Jid> {
+    let mut found = Vec::new();
+    let (mut from, mut seen) = (ALL.to_vec(), 0);
+    while seen < limits::ADMIN_SEARCH_MAX && found.len() < limit {
+        let page = store.scan(&from, &super::store::after_prefix(ALL), false, PAGE);
+        found.extend(page.iter().filter_map(|(key, value)| {
+            Account::decode(value).filter(|account| account.is_admin)?;
+            let (domain, local) = std::str::from_utf8(key.get(ALL.len()..)?).ok()?.split_once('\0')?;
+            Jid::from_parts(Some(local), domain, None).ok()
+        }));
+        seen += page.len();
+        match page.into_iter().nth(PAGE - 1) {
+            Some((last, _)) => from = [&last[..], &[0]].concat(),
+            None => break,
+        }
+    }
+    found.truncate(limit);
+    found
 }
 
 /// At most `limit` accounts of a domain whose localpart is greater than `after`, in order.
@@ -168,4 +194,37 @@ pub fn list(store: &Store<'_>, domain: &str, after: Option<&str>, limit: usize) 
             Some((local, Account::decode(&value)?))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{overlay::Overlay, store::MemoryView};
+
+    #[test]
+    fn admins_are_found_among_many_accounts() {
+        let (mut overlay, view) = (Overlay::default(), MemoryView::default());
+        let mut store = Store { overlay: &mut overlay, view: &view };
+        let credentials = Credentials::fake(&[1; 32], "x");
+        for n in 0..2 * PAGE {
+            let jid = Jid::parse(&format!("a{n:04}@{}.lit", if n < PAGE { "capulet" } else { "montague" })).unwrap();
+            create(&mut store, &jid, credentials.clone(), n % PAGE == PAGE - 1, 0).unwrap();
+        }
+        let found: Vec<String> = admins(&store, 9).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["a0499@capulet.lit", "a0999@montague.lit"]);
+        assert_eq!(admins(&store, 1).len(), 1);
+    }
+
+    #[test]
+    fn an_account_survives_its_encoding() {
+        for (is_admin, is_disabled) in [(false, false), (true, false), (false, true), (true, true)] {
+            let credentials = Credentials::fake(&[1; 32], "x");
+            let account = Account { id: AccountId(7), is_admin, is_disabled, created_s: 9, credentials };
+            let read = Account::decode(&account.encode()).unwrap();
+            assert_eq!(
+                (read.id, read.is_admin, read.is_disabled, read.created_s),
+                (AccountId(7), is_admin, is_disabled, 9)
+            );
+        }
+    }
 }

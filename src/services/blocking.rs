@@ -1,7 +1,9 @@
 //! Keeps the addresses an account does not want to hear from, and keeps their stanzas away.
 //!
-//! Source: XEP-0191 v1.3. Invariant: to a blocked sender the account looks as if it did not exist (S36), and no block
+//! Source: XEP-0191 v1.3, XEP-0377 v0.4.1. Invariant: to a blocked sender the account looks as if it did not exist (S36), and no block
 //! stands between an account and its own resources or the server itself.
+
+mod reports;
 
 use crate::{
     domain::{blocks, ids::AccountId},
@@ -19,14 +21,16 @@ use crate::{
     },
 };
 
-/// XEP-0191.
-#[derive(Debug)]
-pub struct Blocking;
+/// XEP-0191, with the reports of XEP-0377.
+#[derive(Debug, Default)]
+pub struct Blocking {
+    reporters: reports::Reporters,
+}
 
 static CARD: Card = Card {
     name: "blocking",
-    source: "XEP-0191 v1.3",
-    features: &[(Scope::Host, ns::BLOCKING), (Scope::Own, ns::BLOCKING)],
+    source: "XEP-0191 v1.3, XEP-0377 v0.4.1",
+    features: &[(Scope::Host, ns::BLOCKING), (Scope::Own, ns::BLOCKING), (Scope::Host, ns::REPORTING)],
     stream_features: &[],
     iq: &[
         (Scope::Own, ns::BLOCKING, "blocklist"),
@@ -52,7 +56,11 @@ impl Service for Blocking {
         let owner = iq.owner()?;
         match (iq.payload.name.as_ref(), iq.is_set()) {
             ("blocklist", false) => Ok(list(owner, iq, ctx)),
-            ("block", true) => block(owner, iq, ctx),
+            ("block", true) => {
+                let reply = block(owner, iq, ctx)?;
+                self.reporters.forward(owner, iq, ctx);
+                Ok(reply)
+            }
             ("unblock", true) => unblock(owner, iq, ctx),
             _ => Err(Condition::BadRequest.into()),
         }

@@ -46,7 +46,7 @@ use crate::router::service::Service;
 /// Every service, in the order in which they run within a phase.
 pub fn all() -> Vec<Box<dyn Service>> {
     vec![
-        Box::new(blocking::Blocking),
+        Box::new(blocking::Blocking::default()),
         Box::new(sid::StanzaIds),
         Box::new(deliver::Deliver),
         Box::new(roster::Roster),

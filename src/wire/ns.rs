@@ -73,6 +73,8 @@ pub const DELAY: &str = "urn:xmpp:delay";
 pub const HINTS: &str = "urn:xmpp:hints";
 /// XEP-0359.
 pub const SID: &str = "urn:xmpp:sid:0";
+/// XEP-0377.
+pub const REPORTING: &str = "urn:xmpp:reporting:1";
 /// XEP-0379 and XEP-0445.
 pub const PRE_AUTH: &str = "urn:xmpp:pars:0";
 /// XEP-0401; its older stream feature of invitations.
