@@ -4,12 +4,16 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read, Write},
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, process::ExitStatusExt},
+    },
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
 };
 
 use rustix::{
+    process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, tcgetattr},
 };
@@ -277,28 +281,57 @@ struct Typed {
     restored: bool,
 }
 
+/// A program that asks for Anna's password on a terminal.
+struct Asking {
+    child: Child,
+    errors: ChildStderr,
+    ours: fs::File,
+    theirs: OwnedFd,
+    /// What stood on standard error up to now.
+    said: String,
+}
+
+impl Asking {
+    fn begin(folder: &Folder) -> Asking {
+        let (ours, theirs) = terminal();
+        let mut command = program(&folder.0);
+        command
+            .args(["user", "add", "anna", "--data", &folder.data()])
+            .stdin(theirs.try_clone().unwrap())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let errors = child.stderr.take().unwrap();
+        Asking { child, errors, ours, theirs, said: String::new() }
+    }
+
+    /// Waits until it asks this, on a terminal that is silent.
+    fn hear(&mut self, prompt: &str) {
+        let mut byte = [0];
+        while !self.said.ends_with(prompt) && self.errors.read(&mut byte).unwrap() == 1 {
+            self.said.push(byte[0].into());
+        }
+        assert!(self.said.ends_with(prompt), "{}", self.said);
+        assert!(!tcgetattr(&self.theirs).unwrap().local_modes.contains(LocalModes::ECHO));
+    }
+}
+
+/// Whether a terminal behaves as people expect.
+fn is_usual(terminal: &OwnedFd) -> bool {
+    let modes = tcgetattr(terminal).unwrap().local_modes;
+    modes.contains(LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON)
+}
+
+const FIRST: &str = "Password for anna@home.example: ";
+
 /// Asks for Anna's password on a terminal and types these when asked.
 fn typed(folder: &Folder, lines: &[&[u8]]) -> Typed {
-    let (mut ours, theirs) = terminal();
-    let mut command = program(&folder.0);
-    command
-        .args(["user", "add", "anna", "--data", &folder.data()])
-        .stdin(theirs.try_clone().unwrap())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut said = String::new();
-    let mut errors = child.stderr.take().unwrap();
-    for (line, prompt) in lines.iter().zip(["Password for anna@home.example: ", "The same again: "]) {
-        let mut byte = [0];
-        while !said.ends_with(prompt) && errors.read(&mut byte).unwrap() == 1 {
-            said.push(byte[0].into());
-        }
-        assert!(said.ends_with(prompt), "{said}");
-        let modes = tcgetattr(&theirs).unwrap().local_modes;
-        assert!(!modes.contains(LocalModes::ECHO));
-        ours.write_all(line).unwrap();
+    let mut asking = Asking::begin(folder);
+    for (line, prompt) in lines.iter().zip([FIRST, "The same again: "]) {
+        asking.hear(prompt);
+        asking.ours.write_all(line).unwrap();
     }
+    let Asking { mut child, mut errors, mut ours, theirs, mut said } = asking;
     let end = child.wait().unwrap();
     errors.read_to_string(&mut said).unwrap();
     // A mark behind all that the terminal showed.
@@ -308,8 +341,7 @@ fn typed(folder: &Folder, lines: &[&[u8]]) -> Typed {
     while ours.read(&mut byte).unwrap() == 1 && byte[0] != 4 {
         shown.push(byte[0].into());
     }
-    let modes = tcgetattr(&theirs).unwrap().local_modes;
-    let restored = modes.contains(LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON);
+    let restored = is_usual(&theirs);
     Typed { end, said, shown, restored }
 }
 
@@ -339,6 +371,20 @@ fn the_key_that_interrupts_gives_the_terminal_back() {
         assert!(restored && !shown.contains("s3"), "{shown:?}");
     }
     assert_eq!(folder.done(&["user", "list"], ""), "");
+    served.end();
+}
+
+#[test]
+fn a_signal_from_elsewhere_gives_the_terminal_back_and_ends_the_program() {
+    let folder = Folder::new("signalled");
+    let served = folder.serve();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut asking = Asking::begin(&folder);
+        asking.hear(FIRST);
+        kill_process(Pid::from_child(&asking.child), signal).unwrap();
+        assert_eq!(asking.child.wait().unwrap().signal(), Some(signal.as_raw()), "whoever waits sees why it ended");
+        assert!(is_usual(&asking.theirs), "{signal:?}");
+    }
     served.end();
 }
 

@@ -4,6 +4,7 @@ mod bell;
 pub mod clock;
 pub mod conn;
 pub mod driver;
+pub mod ending;
 mod inbound;
 pub mod listen;
 pub mod log;

@@ -1,12 +1,17 @@
 //! Passwords as people give them: typed twice unseen, or on standard input.
 //!
-//! Invariant: the terminal echoes again whatever happens. While a password is typed keys raise no signals, so that
-//! nobody is left at a silent terminal.
+//! Invariant: the terminal echoes again whatever happens. While a password is typed keys raise no signals, and a signal
+//! from elsewhere ends the program only when the terminal is as it was, so that nobody is left at a silent one.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Read, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
+
+use crate::adapters::ending;
 
 /// Bytes of one password; RFC 8265 sets no limit, and people type less.
 const BYTES_MAX: usize = 1024;
@@ -51,22 +56,32 @@ fn first_line(input: &mut dyn BufRead) -> Result<Zeroizing<String>, String> {
     }
 }
 
-/// A terminal that shows nothing, until this goes; then it is as it was.
-struct Quiet(Termios);
+/// A terminal that shows nothing, until this goes; then it is as it was. It holds how it was, until it is so again.
+struct Quiet(Arc<Mutex<Option<Termios>>>);
 
 impl Quiet {
     fn begin() -> io::Result<Quiet> {
         let before = tcgetattr(io::stdin())?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        let held = Quiet(Arc::new(Mutex::new(Some(before))));
+        let before = held.0.clone();
+        ending::before_end(move || give_back(&before))?;
         tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
-        Ok(Quiet(before))
+        Ok(held)
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+        give_back(&self.0);
+    }
+}
+
+fn give_back(before: &Mutex<Option<Termios>>) {
+    let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(before) = before.take() {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
     }
 }
 
