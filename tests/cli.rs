@@ -146,7 +146,16 @@ fn accounts_are_made_listed_changed_removed_and_outlive_the_server() {
     folder.done(&["user", "passwd", "bob", "--password-stdin"], "c\n");
     assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\nbob@home.example\n");
     let shown = folder.done(&["user", "show", "bob"], "");
-    assert!(shown.contains("Address    bob@home.example\n") && shown.contains("Contacts   0\n"), "{shown}");
+    assert!(shown.contains("Address        bob@home.example\n") && shown.contains("\nContacts       0\n"), "{shown}");
+    assert!(shown.contains("\nAdministrator  no\n") && shown.contains("\nDisabled       no\n"), "{shown}");
+    assert_eq!(folder.done(&["user", "disable", "bob"], ""), "bob@home.example is disabled.\n");
+    assert!(folder.done(&["user", "show", "bob"], "").contains("\nDisabled       yes\n"));
+    assert_eq!(folder.done(&["user", "enable", "bob"], ""), "bob@home.example is enabled.\n");
+    assert!(folder.refused(&["user", "disable", "carl"], "").ends_with("there is no such account\n"));
+    for (words, input) in [(&["announce", "Tea is ready."][..], ""), (&["announce"], "Tea\nis ready.\n")] {
+        assert_eq!(folder.done(words, input), "The announcement is sent.\n");
+    }
+    assert_eq!(folder.refused(&["announce"], "\n"), "lampone: The announcement is empty.\n");
     folder.done(&["user", "add", "carl", "--password-stdin"], "x\n");
     assert_eq!(folder.done(&["user", "remove", "carl@home.example"], ""), "carl@home.example is removed.\n");
     assert!(folder.refused(&["user", "remove", "carl"], "").ends_with("there is no such account\n"));
@@ -250,7 +259,7 @@ fn a_line_that_is_not_understood_is_code_two_and_help_is_none() {
     }
     let (help, err, code) = run(&["--help"]);
     assert_eq!((err.as_str(), code), ("", 0));
-    for command in ["serve", "check", "user", "status", "backup", "invite", "plan", "version"] {
+    for command in ["serve", "check", "user", "status", "backup", "invite", "announce", "plan", "version"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
     assert!(help.lines().all(|line| line.len() <= 80), "{help}");

@@ -36,6 +36,7 @@ pub enum Command {
     Status(Status),
     Backup(Backup),
     Invite(Invite),
+    Announce(Announce),
     Plan(Plan),
     Version(Version),
 }
@@ -112,6 +113,8 @@ pub enum UserCommand {
     Add(Add),
     Passwd(Passwd),
     Remove(Remove),
+    Disable(Disable),
+    Enable(Enable),
     List(List),
     Show(Show),
 }
@@ -171,6 +174,28 @@ command! {
 
 command! {
     ["which of the server's domains is meant (default: its first)"]
+    /// Let nobody sign in to an account, and end its sessions; it keeps what it has.
+    #[argh(subcommand, name = "disable")]
+    Disable {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
+    }
+}
+
+command! {
+    ["which of the server's domains is meant (default: its first)"]
+    /// Let people sign in again to an account that was disabled.
+    #[argh(subcommand, name = "enable")]
+    Enable {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
+    }
+}
+
+command! {
+    ["which of the server's domains is meant (default: its first)"]
     /// List the addresses of all accounts.
     #[argh(subcommand, name = "list")]
     List {}
@@ -213,6 +238,17 @@ command! {
         /// the new account may administer the server
         #[argh(switch)]
         pub admin: bool,
+    }
+}
+
+command! {
+    ["which of the server's domains is meant (default: its first)"]
+    /// Send a message to everybody who is online.
+    #[argh(subcommand, name = "announce")]
+    Announce {
+        /// the message; without it, standard input is read
+        #[argh(positional, arg_name = "text")]
+        pub text: Option<String>,
     }
 }
 

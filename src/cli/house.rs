@@ -1,9 +1,12 @@
 //! Commands about the whole server: its state, backups, invitations.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Read};
 
 use super::{Mistakes, args, client::Client, print, settings::Sources};
 use crate::wire::form::{Field, FieldType};
+
+/// Bytes of an announcement that is read from standard input: more than anybody reads.
+const ANNOUNCEMENT_BYTES_MAX: u64 = 8 * 1024;
 
 /// `lampone status`.
 ///
@@ -38,6 +41,32 @@ pub fn backup(command: &args::Backup) -> Result<(), Mistakes> {
     let outcome = client.command("urn:lampone:admin#backup", vec![Field::plain("file", text.to_owned())]);
     outcome.map_err(|line| vec![format!("no backup was made: {line}")])?;
     print::out(&format!("{} is written.\n", print::shown(text)))
+}
+
+/// `lampone announce`.
+///
+/// # Errors
+/// No server runs, or there is nothing to announce.
+pub fn announce(command: &args::Announce) -> Result<(), Mistakes> {
+    let text = match &command.text {
+        Some(text) => text.clone(),
+        None => read_announcement().map_err(|e| vec![format!("standard input: {e}")])?,
+    };
+    let lines = text.lines().map(|line| line.trim_end().to_owned());
+    let field = Field::new("announcement", FieldType::TextMulti).values(lines);
+    let mut client = Client::connect(&command.sources())?;
+    let outcome = client.command("http://jabber.org/protocol/admin#announce", vec![field]);
+    outcome.map_err(|line| vec![line])?;
+    print::out("The announcement is sent.\n")
+}
+
+fn read_announcement() -> io::Result<String> {
+    let mut text = String::new();
+    io::stdin().take(ANNOUNCEMENT_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > ANNOUNCEMENT_BYTES_MAX {
+        true => Err(io::Error::other(format!("an announcement has {ANNOUNCEMENT_BYTES_MAX} bytes at most"))),
+        false => Ok(text),
+    }
 }
 
 /// `lampone invite`.

@@ -22,10 +22,16 @@ use crate::wire::{
 
 const ADD: &str = "http://jabber.org/protocol/admin#add-user";
 const REMOVE: &str = "http://jabber.org/protocol/admin#delete-user";
+const DISABLE: &str = "http://jabber.org/protocol/admin#disable-user";
+const ENABLE: &str = "http://jabber.org/protocol/admin#reenable-user";
 const CHANGE_PASSWORD: &str = "http://jabber.org/protocol/admin#change-user-password";
 const LIST: &str = "http://jabber.org/protocol/admin#get-registered-users-list";
 const STATISTICS: &str = "http://jabber.org/protocol/admin#user-stats";
 const LAST_LOGIN: &str = "http://jabber.org/protocol/admin#get-user-lastlogin";
+
+/// Our additions to the forms of XEP-0133.
+const IS_ADMIN: &str = "{urn:lampone:admin}admin";
+const IS_DISABLED: &str = "{urn:lampone:admin}disabled";
 
 /// Requests under way at once: half of what the server derives for all its admins (`limits::DERIVING_MAX`).
 const WINDOW: usize = 8;
@@ -61,7 +67,7 @@ fn new_account(jid: &Jid, password: &str, is_admin: bool) -> Vec<Field> {
     let mut fields = credentials(jid, password);
     fields.push(Field::plain("password-verify", password.to_owned()));
     if is_admin {
-        fields.push(Field::boolean("{urn:lampone:admin}admin", true));
+        fields.push(Field::boolean(IS_ADMIN, true));
     }
     fields
 }
@@ -190,11 +196,27 @@ pub fn change_password(command: &args::Passwd) -> Result<(), Mistakes> {
 /// # Errors
 /// There is no such account, or no server runs.
 pub fn remove(command: &args::Remove) -> Result<(), Mistakes> {
-    let mut client = Client::connect(&command.sources())?;
-    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    to_one(&command.sources(), &command.name, REMOVE, "is removed")
+}
+
+/// `lampone user disable` and `lampone user enable`.
+///
+/// # Errors
+/// There is no such account, or no server runs.
+pub fn set_disabled(sources: &Sources, name: &str, is_disabled: bool) -> Result<(), Mistakes> {
+    match is_disabled {
+        true => to_one(sources, name, DISABLE, "is disabled"),
+        false => to_one(sources, name, ENABLE, "is enabled"),
+    }
+}
+
+/// A command that takes any number of accounts, with one.
+fn to_one(sources: &Sources, name: &str, node: &str, what_it_is: &str) -> Result<(), Mistakes> {
+    let mut client = Client::connect(sources)?;
+    let jid = client.account(name).map_err(|line| vec![line])?;
     let whom = Field::plain("accountjids", jid.as_str().to_owned());
-    client.command(REMOVE, vec![whom]).map_err(|why| vec![format!("{jid}: {why}")])?;
-    print::out(&format!("{jid} is removed.\n"))
+    client.command(node, vec![whom]).map_err(|why| vec![format!("{jid}: {why}")])?;
+    print::out(&format!("{jid} {what_it_is}.\n"))
 }
 
 /// `lampone user list`.
@@ -232,6 +254,11 @@ pub fn show(command: &args::Show) -> Result<(), Mistakes> {
     let values = |form: &Option<Form>, var: &str| -> Vec<String> {
         form.iter().flat_map(|form| form.values(var)).map(str::to_owned).collect()
     };
+    let said = |var| match statistics.as_ref().and_then(|form| form.bool(var)) {
+        Some(true) => vec!["yes".to_owned()],
+        Some(false) => vec!["no".to_owned()],
+        None => Vec::new(),
+    };
     let sessions = values(&statistics, "onlineresources");
     let here = if sessions.is_empty() { "Last here" } else { "Here since" };
     print::out(&print::aligned(&[
@@ -240,6 +267,8 @@ pub fn show(command: &args::Show) -> Result<(), Mistakes> {
         ("Sessions", sessions),
         ("From", values(&statistics, "ipaddresses")),
         ("Contacts", values(&statistics, "rostersize")),
+        ("Administrator", said(IS_ADMIN)),
+        ("Disabled", said(IS_DISABLED)),
     ]))
 }
 

@@ -179,6 +179,23 @@ pub fn admins(store: &Store<'_>, limit: usize) -> Vec<Jid> {
     found
 }
 
+/// Localparts of at most `limit` accounts of a domain to which nobody can sign in, in order.
+pub fn disabled(store: &Store<'_>, domain: &str, limit: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut after: Option<String> = None;
+    while found.len() < limit {
+        let page = list(store, domain, after.as_deref(), PAGE);
+        let is_last = page.len() < PAGE;
+        after = page.last().map(|(local, _)| local.clone());
+        found.extend(page.into_iter().filter(|(_, account)| account.is_disabled).map(|(local, _)| local));
+        if is_last {
+            break;
+        }
+    }
+    found.truncate(limit);
+    found
+}
+
 /// At most `limit` accounts of a domain whose localpart is greater than `after`, in order.
 pub fn list(store: &Store<'_>, domain: &str, after: Option<&str>, limit: usize) -> Vec<(String, Account)> {
     let prefix = keys::accounts_of(domain);

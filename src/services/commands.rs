@@ -74,8 +74,8 @@ enum Then {
 struct Command {
     node: &'static str,
     name: &'static str,
-    /// What has to be known to run it; `None`: nothing.
-    form: Option<fn() -> Form>,
+    /// What has to be known to run it, filled in with what is so now; `None`: nothing.
+    form: Option<fn(&mut Ctx<'_>) -> Form>,
     run: fn(&Call<'_>, &mut Ctx<'_>) -> Result<Done, StanzaError>,
 }
 
@@ -92,6 +92,8 @@ enum Done {
     Quietly,
     /// Well, with a result.
     With(Form),
+    /// Well, with a result that holds something beside its fields.
+    Holding(Form, Element),
     /// Well, with a result that is not complete.
     Partly(Form, &'static str),
     /// It goes on when this question is answered.
@@ -132,7 +134,10 @@ impl Service for Commands {
             return self.proceed(command, id, action, Call { iq, form: submitted(form, action)? }, ctx);
         }
         match (action, form, command.form) {
-            ("execute", None, Some(form)) => Ok(self.open(command, iq, form(), ctx)),
+            ("execute", None, Some(form)) => {
+                let form = form(ctx);
+                Ok(self.open(command, iq, form, ctx))
+            }
             ("execute" | "complete", Some(form), _) => {
                 let id = ctx.token();
                 self.run(command, id, Call { iq, form }, ctx)
@@ -226,6 +231,9 @@ impl Commands {
             }
             Done::Quietly => command("completed", entry.node, &id).into(),
             Done::With(form) => command("completed", entry.node, &id).child(form.element()).into(),
+            Done::Holding(form, element) => {
+                command("completed", entry.node, &id).child(form.element().child(element)).into()
+            }
             Done::Partly(form, why) => {
                 command("completed", entry.node, &id).child(note("warn", why)).child(form.element()).into()
             }
@@ -324,9 +332,9 @@ impl Call<'_> {
         }
     }
 
-    /// The addresses that the command is about, without doubles.
-    fn targets(&self) -> Result<Vec<Jid>, StanzaError> {
-        let texts = self.form.values("accountjids").map(str::trim).filter(|text| !text.is_empty());
+    /// The addresses in a field, without doubles.
+    fn addresses(&self, var: &str) -> Result<Vec<Jid>, StanzaError> {
+        let texts = self.form.values(var).map(str::trim).filter(|text| !text.is_empty());
         let jids: Result<Vec<Jid>, _> = texts.map(Jid::parse).collect();
         let mut jids = jids.map_err(|_| StanzaError::new(Condition::JidMalformed))?;
         jids.sort_unstable();

@@ -16,7 +16,7 @@
 //!    - [`notice`](Service::notice) hears what happened: sessions that come and go, accounts, settings.
 //!    - [`disco`](Service::disco), [`discloses`](Service::discloses) and [`stream_feature`](Service::stream_feature)
 //!      tell what the card cannot: forms, nodes, what depends on settings or on the asker.
-//! 4. Add one line to [`all`], and let `LAMPONE_WRITE=1 cargo test --test readme` put the card's `source` into the
+//! 4. Add one line to [`all`], and let `LAMPONE_SNAPSHOTS=write cargo test --test readme` put the card's `source` into the
 //!    README's table. What is not a service has its line in `tests/readme/main.rs`.
 //! 5. State that is worth keeping is a fact: give it a row and a letter in `domain/keys.rs`, and functions beside the
 //!    other facts if more than one service needs it. Rows that belong to an account have their letter in

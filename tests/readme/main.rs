@@ -1,6 +1,6 @@
 //! The README's table of standards is made here, from the services' cards and from [`ELSEWHERE`].
 //!
-//! After a change: `LAMPONE_WRITE=1 cargo test --test readme` puts the table into the README.
+//! After a change: `LAMPONE_SNAPSHOTS=write cargo test --test readme` puts the table into the README.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 const TITLES: &str = include_str!("titles.txt");
 
 /// What surrounds the table in the README.
-const BEGIN: &str = "<!-- standards: LAMPONE_WRITE=1 cargo test --test readme -->\n";
+const BEGIN: &str = "<!-- standards: LAMPONE_SNAPSHOTS=write cargo test --test readme -->\n";
 const END: &str = "<!-- end of standards -->\n";
 
 /// One standard.
@@ -122,10 +122,10 @@ fn the_table_of_standards_is_that_of_the_cards() {
     let (is, after) = rest.split_once(END).expect("the README has the mark where the table ends");
     let table = table();
     let should = format!("\n{table}\n");
-    if std::env::var_os("LAMPONE_WRITE").is_some() {
+    if std::env::var_os("LAMPONE_SNAPSHOTS").is_some() {
         return fs::write(path, [before, BEGIN, &should, END, after].concat()).unwrap();
     }
-    assert!(is == should, "`LAMPONE_WRITE=1 cargo test --test readme` makes the README's table:\n{table}");
+    assert!(is == should, "`LAMPONE_SNAPSHOTS=write cargo test --test readme` makes the README's table:\n{table}");
 }
 
 #[test]

@@ -14,11 +14,14 @@ const ALL: &[(&[&str], &[&str], bool)] = &[
     (&["user", "add"], &["--admin", "--password-stdin", "--from"], true),
     (&["user", "passwd"], &["--password-stdin"], true),
     (&["user", "remove"], &[], true),
+    (&["user", "disable"], &[], true),
+    (&["user", "enable"], &[], true),
     (&["user", "list"], &[], true),
     (&["user", "show"], &[], true),
     (&["status"], &[], true),
     (&["backup"], &[], true),
     (&["invite"], &["--admin"], true),
+    (&["announce"], &[], true),
     (&["plan"], &[], false),
     (&["version"], &[], false),
 ];
@@ -80,7 +83,7 @@ fn a_mistake_is_one_line_with_a_hint() {
         (&["serve", "--set"], "No value provided for option '--set'; see `lampone serve --help`"),
         (
             &["user"],
-            "One of the following subcommands must be present: help add passwd remove list show; see `lampone user \
+            "One of the following subcommands must be present: help add passwd remove disable enable list show; see `lampone user \
              --help`",
         ),
         (&["user", "show"], "Required positional arguments not provided: address; see `lampone user show --help`"),

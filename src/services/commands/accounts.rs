@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{Call, Command, Done, Then, bad_payload};
 use crate::{
-    domain::{accounts, keys, roster},
+    domain::{
+        accounts::{self, Account},
+        keys, roster,
+    },
     limits,
     router::{context::Ctx, lifecycle},
     wire::{
+        element::Element,
         error::{Condition, StanzaError},
         form::{Field, FieldType, Form, FormType},
         jid::Jid,
@@ -15,50 +19,64 @@ use crate::{
     },
 };
 
-/// Whether a new account may administer the server: our addition to the form of XEP-0133 §4.1, with a name that no registered
-/// field can have.
+/// Whether an account may administer the server: our addition to the form of XEP-0133 §4.1 and the result of §4.10, with
+/// a name that no registered field can have.
 const IS_ADMIN: &str = "{urn:lampone:admin}admin";
+
+/// Whether nobody can sign in to the account: our addition to the result of XEP-0133 §4.10.
+const IS_DISABLED: &str = "{urn:lampone:admin}disabled";
 
 /// Address after which a list of users goes on: our addition to the form of XEP-0133 §4.18.
 const AFTER: &str = "{urn:lampone:admin}after";
 
 /// Commands about accounts.
 pub(super) static COMMANDS: &[Command] = &[
-    Command { node: "http://jabber.org/protocol/admin#add-user", name: "Add user", form: Some(add_form), run: add },
+    Command {
+        node: "http://jabber.org/protocol/admin#add-user",
+        name: "Add user",
+        form: Some(|_| add_form()),
+        run: add,
+    },
     Command {
         node: "http://jabber.org/protocol/admin#delete-user",
         name: "Delete user",
-        form: Some(|| several("Delete users", "Addresses of the accounts to delete")),
+        form: Some(|_| several("Delete users", "Addresses of the accounts to delete")),
         run: delete,
     },
     Command {
         node: "http://jabber.org/protocol/admin#disable-user",
         name: "Disable user",
-        form: Some(|| several("Disable users", "Addresses of the accounts to disable")),
+        form: Some(|_| several("Disable users", "Addresses of the accounts to disable")),
         run: |call, ctx| set_disabled(call, ctx, true),
     },
     Command {
         node: "http://jabber.org/protocol/admin#reenable-user",
         name: "Re-enable user",
-        form: Some(|| several("Re-enable users", "Addresses of the accounts to enable again")),
+        form: Some(|_| several("Re-enable users", "Addresses of the accounts to enable again")),
         run: |call, ctx| set_disabled(call, ctx, false),
     },
     Command {
         node: "http://jabber.org/protocol/admin#change-user-password",
         name: "Change user password",
-        form: Some(password_form),
+        form: Some(|_| password_form()),
         run: change_password,
+    },
+    Command {
+        node: "http://jabber.org/protocol/admin#get-user-roster",
+        name: "Get user roster",
+        form: Some(|_| several("Contacts of a user", "Address of the account")),
+        run: contacts,
     },
     Command {
         node: "http://jabber.org/protocol/admin#get-user-lastlogin",
         name: "Get last login of user",
-        form: Some(|| several("Last login", "Addresses of the accounts")),
+        form: Some(|_| several("Last login", "Addresses of the accounts")),
         run: last_login,
     },
     Command {
         node: "http://jabber.org/protocol/admin#user-stats",
         name: "Get user statistics",
-        form: Some(|| form("User statistics").field(address("Address of the account"))),
+        form: Some(|_| form("User statistics").field(address("Address of the account"))),
         run: statistics,
     },
     Command {
@@ -68,6 +86,26 @@ pub(super) static COMMANDS: &[Command] = &[
         run: |call, ctx| {
             let count = accounts::count(&ctx.store(), call.iq.domain);
             Ok(Done::With(result(Field::plain("registeredusersnum", count.to_string()).label("Registered users"))))
+        },
+    },
+    Command {
+        node: "http://jabber.org/protocol/admin#get-disabled-users-num",
+        name: "Get number of disabled users",
+        form: None,
+        run: |call, ctx| {
+            let count = accounts::disabled(&ctx.store(), call.iq.domain, usize::MAX).len();
+            Ok(Done::With(result(Field::plain("disabledusersnum", count.to_string()).label("Disabled users"))))
+        },
+    },
+    Command {
+        node: "http://jabber.org/protocol/admin#get-disabled-users-list",
+        name: "Get list of disabled users",
+        form: None,
+        run: |call, ctx| {
+            let (most, domain) = (most(call)?, call.iq.domain);
+            let users = accounts::disabled(&ctx.store(), domain, most + 1);
+            let users = users.into_iter().map(|local| format!("{local}@{domain}")).collect();
+            Ok(listed("disableduserjids", users, most))
         },
     },
     Command {
@@ -93,6 +131,12 @@ pub(super) static COMMANDS: &[Command] = &[
             let users = online(call, ctx).into_iter().collect();
             Ok(listed("onlineuserjids", users, most(call)?))
         },
+    },
+    Command {
+        node: "http://jabber.org/protocol/admin#edit-admin",
+        name: "Edit admin list",
+        form: Some(admins_form),
+        run: edit_admins,
     },
 ];
 
@@ -172,7 +216,10 @@ fn set_disabled(call: &Call<'_>, ctx: &mut Ctx<'_>, is_disabled: bool) -> Result
 
 /// The bare addresses of accounts that the command is about.
 fn existing(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Vec<Jid>, StanzaError> {
-    let jids = call.targets()?;
+    all_existing(call.addresses("accountjids")?, ctx)
+}
+
+fn all_existing(jids: Vec<Jid>, ctx: &mut Ctx<'_>) -> Result<Vec<Jid>, StanzaError> {
     for jid in &jids {
         if !jid.is_bare() || !accounts::exists(&ctx.store(), jid) {
             return Err(Condition::ItemNotFound.into());
@@ -217,8 +264,57 @@ fn statistics(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     let resources = sessions.iter().filter_map(|session| Some(session.jid.resource()?.to_owned()));
     let form = result(Field::new("ipaddresses", FieldType::TextMulti).values(addresses))
         .field(Field::plain("rostersize", contacts.to_string()))
-        .field(Field::new("onlineresources", FieldType::TextMulti).values(resources));
+        .field(Field::new("onlineresources", FieldType::TextMulti).values(resources))
+        .field(Field::boolean(IS_ADMIN, ctx.is_admin(&jid)).label("May administer the server"))
+        .field(Field::boolean(IS_DISABLED, account.is_disabled).label("Is disabled"));
     Ok(Done::With(form))
+}
+
+/// XEP-0133 §4.8: one account at a time, since the result does not tell whose contact is whose.
+fn contacts(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
+    let jids = existing(call, ctx)?;
+    let [jid] = jids.as_slice() else { return Err(bad_payload("One address at a time.")) };
+    let account = accounts::find(&ctx.store(), jid).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let items = roster::items(&ctx.store(), account.id).into_iter().map(|(contact, item)| {
+        let name = Some(item.name).filter(|name| !name.is_empty());
+        let ask = item.state.pending_out.then_some("subscribe");
+        let subscription = item.state.subscription();
+        let element = Element::new("item", ns::ROSTER).attr("jid", contact).attr_if("name", name);
+        let element = element.attr("subscription", subscription).attr_if("ask", ask);
+        item.groups.into_iter().fold(element, |element, group| element.leaf("group", group))
+    });
+    let query = Element::new("query", ns::ROSTER).with(items);
+    let whose = Field::new("accountjids", FieldType::JidMulti).value(jid.as_str().to_owned());
+    Ok(Done::Holding(result(whose), query))
+}
+
+/// XEP-0133 §4.29. Those of the settings are not listed: they are changed there.
+fn admins_form(ctx: &mut Ctx<'_>) -> Form {
+    let admins = accounts::admins(&ctx.store(), limits::COMMAND_TARGETS_MAX);
+    let admins = admins.into_iter().map(|jid| jid.as_str().to_owned());
+    let label = "Accounts that may administer the server, beside those that its settings name";
+    form("Administrators").field(Field::new("adminjids", FieldType::JidMulti).label(label).values(admins))
+}
+
+/// XEP-0133 §4.29: all or nothing. Nobody takes the own rights away: the last administrator would do it by mistake.
+fn edit_admins(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
+    let field = call.form.get("adminjids").ok_or(bad_payload("The list is missing."))?;
+    let after = match field.values.iter().all(|value| value.trim().is_empty()) {
+        true => Vec::new(),
+        false => all_existing(call.addresses("adminjids")?, ctx)?,
+    };
+    let before = accounts::admins(&ctx.store(), limits::COMMAND_TARGETS_MAX);
+    let lost: Vec<&Jid> = before.iter().filter(|jid| !after.contains(jid)).collect();
+    if lost.iter().any(|jid| jid.as_str() == call.iq.from.bare_str()) {
+        return Err(StanzaError::new(Condition::NotAllowed).text("Another administrator has to take your rights away."));
+    }
+    let changes = after.iter().map(|jid| (jid, true)).chain(lost.into_iter().map(|jid| (jid, false)));
+    for (jid, is_admin) in changes {
+        if let Some(account) = accounts::find(&ctx.store(), jid).filter(|account| account.is_admin != is_admin) {
+            accounts::update(&mut ctx.store(), jid, &Account { is_admin, ..account });
+        }
+    }
+    Ok(Done::Quietly)
 }
 
 /// Bare addresses of the domain that have a session.

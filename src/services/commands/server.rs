@@ -26,7 +26,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         node: "http://jabber.org/protocol/admin#end-user-session",
         name: "End user session",
-        form: Some(|| {
+        form: Some(|_| {
             let addresses = Field::new("accountjids", FieldType::JidMulti).label("Addresses, with or without resource");
             Form::typed(FormType::Form, ns::ADMIN).title("End sessions").field(addresses.required())
         }),
@@ -35,7 +35,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         node: "http://jabber.org/protocol/admin#announce",
         name: "Send announcement to online users",
-        form: Some(|| {
+        form: Some(|_| {
             let text = Field::new("announcement", FieldType::TextMulti).label("Announcement").required();
             Form::typed(FormType::Form, ns::ADMIN).title("Make an announcement").field(text)
         }),
@@ -45,7 +45,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         node: "urn:lampone:admin#backup",
         name: "Write a backup",
-        form: Some(|| {
+        form: Some(|_| {
             let file = Field::new("file", FieldType::TextSingle).label("Name of the new file").required();
             Form::typed(FormType::Form, OWN).title("Write a backup").field(file)
         }),
@@ -54,7 +54,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         node: "urn:lampone:admin#invite",
         name: "Invite a user",
-        form: Some(|| {
+        form: Some(|_| {
             let admin = Field::boolean("admin", false).label("The new account may administer the server");
             Form::typed(FormType::Form, OWN).title("Invite a user").field(admin)
         }),
@@ -64,7 +64,7 @@ pub(super) static COMMANDS: &[Command] = &[
 
 /// XEP-0133 §4.5: a bare address means all sessions of the account.
 fn end_sessions(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
-    let jids = call.targets()?;
+    let jids = call.addresses("accountjids")?;
     for jid in &jids {
         if !accounts::exists(&ctx.store(), jid) {
             return Err(Condition::ItemNotFound.into());

@@ -269,6 +269,75 @@ fn a_disabled_account_keeps_what_it_has() {
 }
 
 #[test]
+fn disabled_users_are_counted_and_listed() {
+    // XEP-0133 §4.14 and §4.19.
+    let (mut house, bard) = house();
+    for name in ["iago", "bernardo", "juliet"] {
+        house.account(&format!("{name}@capulet.lit"));
+    }
+    let both = submit(&[("accountjids", &["iago@capulet.lit", "bernardo@capulet.lit"])]);
+    house.send(bard, &execute(&format!("{ADMIN}disable-user"), "", &both));
+    let ask = |house: &mut House, node: &str, content: &str| {
+        form_of(&house.send(bard, &execute(&format!("{ADMIN}{node}"), "", content)))
+    };
+    assert_eq!(ask(&mut house, "get-disabled-users-num", "").value("disabledusersnum"), Some("2"));
+    let list = ask(&mut house, "get-disabled-users-list", "");
+    let all: Vec<_> = list.values("disableduserjids").collect();
+    assert_eq!(all, ["bernardo@capulet.lit", "iago@capulet.lit"]);
+    let cut = ask(&mut house, "get-disabled-users-list", &submit(&[("max_items", &["1"])]));
+    assert_eq!(cut.values("disableduserjids").count(), 1);
+    let iago = ask(&mut house, "user-stats", &submit(&[("accountjid", &["iago@capulet.lit"])]));
+    assert_eq!(
+        (iago.bool("{urn:lampone:admin}disabled"), iago.bool("{urn:lampone:admin}admin")),
+        (Some(true), Some(false))
+    );
+}
+
+#[test]
+fn the_contacts_of_a_user_are_told() {
+    // XEP-0133 §4.8.
+    let (mut house, bard) = house();
+    house.subscribe("juliet@capulet.lit", "romeo@capulet.lit");
+    let node = format!("{ADMIN}get-user-roster");
+    let out = house.send(bard, &execute(&node, "", &submit(&[("accountjids", &["juliet@capulet.lit"])])));
+    let command = Element::parse(result_of(&out).as_bytes(), ns::CLIENT).unwrap();
+    let form = command.find("x", ns::DATA).unwrap();
+    let items: Vec<_> = form.find("query", ns::ROSTER).unwrap().children().collect();
+    let item = |name| items[0].get(name);
+    assert_eq!((items.len(), item("jid"), item("subscription")), (1, Some("romeo@capulet.lit"), Some("from")));
+    let two = submit(&[("accountjids", &["juliet@capulet.lit", "romeo@capulet.lit"])]);
+    assert_eq!(condition_of(&house.send(bard, &execute(&node, "", &two))), "bad-request");
+}
+
+#[test]
+fn the_list_of_admins_is_edited() {
+    // XEP-0133 §4.29.
+    let (mut house, bard) = house();
+    house.make_admin("chris@capulet.lit");
+    house.account("hecate@capulet.lit");
+    let node = format!("{ADMIN}edit-admin");
+    let open = result_of(&house.send(bard, &execute(&node, "", "")));
+    assert!(open.contains("<value>bard@capulet.lit</value><value>chris@capulet.lit</value>"), "{open}");
+    let admins = |house: &mut House| {
+        let found = accounts::admins(&house.ctx().store(), 9);
+        found.iter().map(|jid| jid.local().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let ask = |house: &mut House, jids: &[&str]| house.send(bard, &execute(&node, "", &submit(&[("adminjids", jids)])));
+    assert!(result_of(&ask(&mut house, &["bard@capulet.lit", "hecate@capulet.lit"])).contains("completed"));
+    assert_eq!(admins(&mut house), "bard hecate");
+    for (jids, condition) in [
+        (&["hecate@capulet.lit"][..], "not-allowed"),
+        (&[""], "not-allowed"),
+        (&["bard@capulet.lit", "nobody@capulet.lit"], "item-not-found"),
+        (&["bard@capulet.lit", "bard@montague.lit"], "item-not-found"),
+    ] {
+        assert_eq!(condition_of(&ask(&mut house, jids)), condition, "{jids:?}");
+    }
+    assert_eq!(condition_of(&house.send(bard, &execute(&node, "", &submit(&[])))), "bad-request");
+    assert_eq!(admins(&mut house), "bard hecate");
+}
+
+#[test]
 fn deleting_is_all_or_nothing() {
     let (mut house, bard) = house();
     house.account("juliet@capulet.lit");
