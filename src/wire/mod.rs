@@ -7,5 +7,6 @@ pub mod form;
 pub mod framer;
 pub mod jid;
 pub mod ns;
+pub mod rsm;
 pub mod stanza;
 pub mod time;
