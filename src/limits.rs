@@ -89,6 +89,13 @@ pub const NOTICES_PER_TURN_MAX: usize = 10_000;
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Batches handed to the committer and not yet answered; beyond it readers are paused.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
+/// Microseconds within which a sync has to be done for the main thread to wait for it itself: some times what waking
+/// the store's thread costs, and nothing that a person or another client would notice.
+pub const SWIFT_SYNC_US: u64 = 2_000;
+/// Syncs in a row that have to be swift before the main thread waits for one, after the start.
+pub const SWIFT_SYNCS_FIRST: u32 = 16;
+/// The same after one that was not: a card that hesitates now and then is left to the thread.
+pub const SWIFT_SYNCS_AGAIN: u32 = 64;
 /// Bytes of writes held in memory before they move from the journal into the database.
 pub const OVERLAY_BYTES_MAX: usize = 768 * 1024;
 /// Milliseconds after which a smaller layer moves as well, with whatever happens next: nobody is woken for it.

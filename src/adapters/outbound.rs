@@ -41,6 +41,9 @@ impl Driver {
             core.dirty = dirty;
             core.gather.clear();
             core.gather.shrink_to(GATHER_KEPT);
+            if let Some(answer) = core.store.settle() {
+                core.queue.push_back(answer.into());
+            }
             self.relax(core.house.deadline());
             if !core.queue.is_empty() {
                 self.flusher.ring();

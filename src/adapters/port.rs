@@ -47,12 +47,17 @@ impl House for Server {
     }
 }
 
-/// The store as the driver needs it. Answers come through the [`Mailbox`], from whatever thread.
+/// The store as the driver needs it. Answers come through the [`Mailbox`], from whatever thread, or from
+/// [`StorePort::settle`].
 pub trait StorePort {
     /// The database as of the last flush.
     fn view(&self) -> &dyn View;
     /// Answered by [`Answer::Committed`] or [`Answer::Refused`], in order.
     fn commit(&mut self, batch: BatchId, puts: Vec<u8>);
+    /// The round is over and everything is said: a store that would rather write here and now does, and answers.
+    fn settle(&mut self) -> Option<Answer> {
+        None
+    }
     /// Answered by [`Answer::Flushed`].
     fn flush(&mut self, layer: Arc<Layer>);
     /// Answered by [`Answer::BackedUp`].

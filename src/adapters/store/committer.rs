@@ -1,7 +1,11 @@
-//! The thread that writes.
+//! The thread that writes, and the short way past it.
 //!
 //! Batches that wait are joined into one journal record: one write, one sync, one answer. Under load groups grow by
 //! themselves; a lone batch waits for nothing. Flushes and backups stand in the same queue.
+//!
+//! Waking a thread and being woken by it costs more than the sync itself on a fast disk. So while the thread has nothing
+//! to do and the last syncs were all swift, the main thread writes its batch itself, at the end of its round. One slow
+//! sync, and the thread does it again for a good while: a card that takes milliseconds never holds up the house.
 //!
 //! Source: DESIGN.md §5, §6. Invariants: what is answered `Committed` is durable, in order; after a refusal every batch
 //! that was handed over before the main thread learned of it is dropped (`Refused` speaks for them all); a layer goes
@@ -15,8 +19,11 @@ use std::{
     fmt, io,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::Ordering::Relaxed,
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -51,38 +58,114 @@ pub(super) enum Job {
 
 /// The main thread's end. Dropping it writes what waits and ends the thread. The queue is bounded by its user: at most
 /// `limits::BATCHES_IN_FLIGHT_MAX` batches and one flush are under way.
-pub(super) struct Committer {
+pub(super) struct Committer<F: JournalFile> {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared<F>>,
+    /// Batches that the main thread writes itself when its round is over.
+    own: Group,
 }
 
-impl Committer {
+/// What both threads hold. The lock is never waited for: the main thread takes it only while nothing is queued.
+struct Shared<F> {
+    worker: Mutex<Worker<F>>,
+    /// Jobs sent and not done.
+    queued: AtomicUsize,
+}
+
+impl<F: JournalFile> Shared<F> {
+    fn worker(&self) -> MutexGuard<'_, Worker<F>> {
+        // A panic of its holder ends the process.
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: JournalFile + 'static> Committer<F> {
     /// Starts the thread.
-    pub(super) fn start<F: JournalFile + 'static>(worker: Worker<F>) -> io::Result<Committer> {
+    pub(super) fn start(worker: Worker<F>) -> io::Result<Committer<F>> {
         let (jobs, queue) = channel();
+        let shared = Arc::new(Shared { worker: Mutex::new(worker), queued: AtomicUsize::new(0) });
+        let theirs = shared.clone();
         let thread = thread::Builder::new().name("lampone-store".into()).spawn(move || {
             // Without this thread nothing is durable any more; the service manager starts a sound process.
             let guard = AbortOnPanic;
-            worker.run(&queue);
+            run(&theirs, &queue);
             std::mem::forget(guard);
         })?;
-        Ok(Committer { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Committer { jobs: Some(jobs), thread: Some(thread), shared, own: Group::default() })
     }
 
-    /// Queues a job.
-    pub(super) fn send(&self, job: Job) {
-        if let Some(jobs) = &self.jobs {
+    /// Takes a batch; it is on its way to the medium at once, or when the round is over.
+    pub(super) fn commit(&mut self, batch: BatchId, bytes: Vec<u8>) {
+        let idle = self.shared.queued.load(Acquire) == 0;
+        if idle && self.own.takes(bytes.len()) && self.shared.worker().is_swift() {
+            self.own.push(batch, bytes);
+        } else {
+            self.send(Job::Commit(batch, bytes));
+        }
+    }
+
+    /// The main thread has said what it had to say: it writes what it took upon itself.
+    pub(super) fn settle(&mut self) -> Option<Answer> {
+        if self.own.batches.is_empty() {
+            return None;
+        }
+        let guard = AbortOnPanic;
+        let group = std::mem::take(&mut self.own);
+        let mut worker = self.shared.worker();
+        let mut joined = Group::default();
+        for (batch, bytes) in group.batches {
+            worker.join(&mut joined, batch, bytes);
+        }
+        let answer = worker.commit(&mut joined);
+        std::mem::forget(guard);
+        answer
+    }
+
+    /// Queues a job, behind the batches that the main thread has not written yet.
+    pub(super) fn send(&mut self, job: Job) {
+        let Some(jobs) = &self.jobs else { return };
+        let own = std::mem::take(&mut self.own).batches;
+        for job in own.into_iter().map(|(batch, bytes)| Job::Commit(batch, bytes)).chain([job]) {
+            self.shared.queued.fetch_add(1, Relaxed);
             // The receiver goes only with the thread, and that takes the process along.
             let _ = jobs.send(job);
         }
     }
 }
 
-impl Drop for Committer {
+impl<F: JournalFile> Drop for Committer<F> {
     fn drop(&mut self) {
-        self.jobs = None;
+        if let Some(jobs) = self.jobs.take() {
+            for (batch, bytes) in std::mem::take(&mut self.own).batches {
+                let _ = jobs.send(Job::Commit(batch, bytes));
+            }
+        }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's life.
+fn run<F: JournalFile>(shared: &Shared<F>, queue: &Receiver<Job>) {
+    let mut group = Group::default();
+    while let Ok(first) = queue.recv() {
+        let mut worker = shared.worker();
+        let mut done = 0;
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            worker.perform(&mut group, job);
+            done += 1;
+            next = queue.try_recv().ok();
+        }
+        let answer = worker.commit(&mut group);
+        let mailbox = worker.mailbox.clone();
+        drop(worker);
+        // Before the answer wakes the main thread, so that it finds nothing queued.
+        shared.queued.fetch_sub(done, Release);
+        if let Some(answer) = answer {
+            mailbox.post(answer);
         }
     }
 }
@@ -107,6 +190,27 @@ pub(super) struct Worker<F> {
     pub(super) order: Order,
     /// When a failure was last written to the log.
     pub(super) complained: Option<Instant>,
+    pub(super) pace: Pace,
+}
+
+/// How the medium has kept up lately.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Syncs that have to be swift before the main thread trusts the medium.
+    doubt: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { doubt: limits::SWIFT_SYNCS_FIRST }
+    }
+}
+
+impl Pace {
+    fn took(&mut self, time: Duration) {
+        let swift = time <= Duration::from_micros(limits::SWIFT_SYNC_US);
+        self.doubt = if swift { self.doubt.saturating_sub(1) } else { limits::SWIFT_SYNCS_AGAIN };
+    }
 }
 
 /// Where the thread is in the run of batches.
@@ -131,19 +235,17 @@ impl Group {
     fn takes(&self, bytes: usize) -> bool {
         self.batches.is_empty() || self.bytes + bytes <= limits::BATCH_BYTES_MAX
     }
+
+    fn push(&mut self, batch: BatchId, bytes: Vec<u8>) {
+        self.bytes += bytes.len();
+        self.batches.push((batch, bytes));
+    }
 }
 
 impl<F: JournalFile> Worker<F> {
-    fn run(mut self, queue: &Receiver<Job>) {
-        let mut group = Group::default();
-        while let Ok(first) = queue.recv() {
-            let mut next = Some(first);
-            while let Some(job) = next.take() {
-                self.perform(&mut group, job);
-                next = queue.try_recv().ok();
-            }
-            self.commit(&mut group);
-        }
+    /// Whether the last syncs were all so fast that the main thread may wait for one.
+    fn is_swift(&self) -> bool {
+        self.pace.doubt == 0
     }
 
     /// Joins a batch to the group; anything else is done once the group is written.
@@ -151,19 +253,19 @@ impl<F: JournalFile> Worker<F> {
         match job {
             Job::Commit(batch, bytes) => {
                 if !group.takes(bytes.len()) {
-                    self.commit(group);
+                    self.commit_and_answer(group);
                 }
                 self.join(group, batch, bytes);
             }
             Job::Flush(layer) => {
-                self.commit(group);
+                self.commit_and_answer(group);
                 let outcome = self.flush(&layer);
                 // The server may take the rows back out of a layer that nobody else holds.
                 drop(layer);
                 self.mailbox.post(Answer::Flushed(outcome));
             }
             Job::Backup(query, path) => {
-                self.commit(group);
+                self.commit_and_answer(group);
                 self.backup(query, path);
             }
         }
@@ -175,29 +277,37 @@ impl<F: JournalFile> Worker<F> {
         self.order.last = batch.0;
         self.order.refusing &= follows;
         if !self.order.refusing {
-            group.bytes += bytes.len();
-            group.batches.push((batch, bytes));
+            group.push(batch, bytes);
         }
     }
 
-    /// Makes the group durable, and empties it.
-    pub(super) fn commit(&mut self, group: &mut Group) {
-        let (Some((first, _)), Some((last, _))) = (group.batches.first(), group.batches.last()) else { return };
-        let (first, last) = (*first, *last);
-        match self.journal.append(group.batches.iter().map(|(_, bytes)| &**bytes)) {
+    /// [`Worker::commit`], with its answer in the mailbox.
+    pub(super) fn commit_and_answer(&mut self, group: &mut Group) {
+        if let Some(answer) = self.commit(group) {
+            self.mailbox.post(answer);
+        }
+    }
+
+    /// Makes the group durable, and empties it. The answer; `None` if nothing was in it.
+    pub(super) fn commit(&mut self, group: &mut Group) -> Option<Answer> {
+        let (first, last) = (group.batches.first()?.0, group.batches.last()?.0);
+        let begun = Instant::now();
+        let answer = match self.journal.append(group.batches.iter().map(|(_, bytes)| &**bytes)) {
             Ok(_) => {
                 self.order.committed = last.0;
                 self.wear.batches.fetch_add(group.batches.len() as u64, Relaxed);
-                self.mailbox.post(Answer::Committed(last));
+                Answer::Committed(last)
             }
             Err(error) => {
                 self.complain(format_args!("the journal cannot take {} bytes: {error}", group.bytes));
                 self.order.refusing = true;
-                self.mailbox.post(Answer::Refused(first, reason_io(&error)));
+                Answer::Refused(first, reason_io(&error))
             }
-        }
+        };
+        self.pace.took(begun.elapsed());
         group.batches.clear();
         group.bytes = 0;
+        Some(answer)
     }
 
     fn flush(&mut self, layer: &Layer) -> Result<(), StoreError> {

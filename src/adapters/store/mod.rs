@@ -78,13 +78,13 @@ use redb::Database;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use self::{
-    committer::{Committer, Job, Order, Worker},
+    committer::{Committer, Job, Order, Pace, Worker},
     database::{Base, DatabaseView, apply, open_file},
     journal::{Journal, JournalFile},
     medium::{HalfFile, Lock, sync_name},
     schema::{Identity, Migration},
 };
-use super::port::{Mailbox, StorePort};
+use super::port::{Answer, Mailbox, StorePort};
 use crate::{
     domain::{overlay::Layer, store::View},
     limits,
@@ -121,7 +121,7 @@ impl Wear {
 /// The store of a running server.
 pub struct Store {
     view: DatabaseView,
-    committer: Committer,
+    committer: Committer<HalfFile>,
     /// What was written.
     pub wear: Arc<Wear>,
     /// Journal records that the last run had not moved into the database; they are there now.
@@ -136,7 +136,11 @@ impl StorePort for Store {
     }
 
     fn commit(&mut self, batch: BatchId, puts: Vec<u8>) {
-        self.committer.send(Job::Commit(batch, puts));
+        self.committer.commit(batch, puts);
+    }
+
+    fn settle(&mut self) -> Option<Answer> {
+        self.committer.settle()
     }
 
     fn flush(&mut self, layer: Arc<Layer>) {
@@ -203,6 +207,7 @@ fn open_with(folder: &Path, options: Options, mailbox: Mailbox) -> Result<Store,
         cache_bytes: options.cache_bytes,
         order: Order::default(),
         complained: None,
+        pace: Pace::default(),
     };
     let committer = Committer::start(worker).map_err(|error| format!("the store has no thread: {error}"))?;
     Ok(Store { view: DatabaseView::new(base, wear.clone()), committer, wear, replayed, _lock: lock })

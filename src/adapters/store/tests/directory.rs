@@ -72,9 +72,9 @@ impl House {
         }
     }
 
-    /// Waits for the thread.
+    /// Ends the round and waits for the thread.
     fn answer(&mut self) -> Answer {
-        let answer = self.answers.recv_blocking().unwrap();
+        let answer = self.store.settle().unwrap_or_else(|| self.answers.recv_blocking().unwrap());
         match &answer {
             Answer::Committed(id) => self.overlay.committed(*id),
             Answer::Refused(id, _) => {

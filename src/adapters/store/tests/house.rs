@@ -18,7 +18,7 @@ use crate::{
     adapters::{
         port::{Answer, Mailbox},
         store::{
-            committer::{Group, Job, Order, Worker},
+            committer::{Group, Job, Order, Pace, Worker},
             database::{Base, DatabaseView, open_backend},
             identify, replay_into, schema,
         },
@@ -96,6 +96,7 @@ impl House {
             cache_bytes: 64 * 1024,
             order: Order::default(),
             complained: None,
+            pace: Pace::default(),
         };
         House {
             disk,
@@ -178,7 +179,7 @@ impl House {
 
     /// The thread's queue is empty, and the server hears of it.
     fn finish(&mut self) {
-        self.worker.commit(&mut self.group);
+        self.worker.commit_and_answer(&mut self.group);
         self.handle();
     }
 
@@ -197,7 +198,7 @@ impl House {
             }
             self.hand_over();
             if dice.one_in(3) {
-                self.worker.commit(&mut self.group);
+                self.worker.commit_and_answer(&mut self.group);
             }
             if dice.one_in(4) && !self.flushing {
                 self.freeze();
@@ -298,7 +299,7 @@ fn a_flush_behind_a_refused_batch_is_answered_and_not_done() {
     house.overlay.put(b"refused", b"2");
     house.disk.faults(1, 0);
     assert!(house.hand_over());
-    house.worker.commit(&mut house.group);
+    house.worker.commit_and_answer(&mut house.group);
     house.disk.faults(0, 0);
     // The answer has not been heard.
     assert!(house.freeze());
