@@ -230,7 +230,8 @@ fn start(name: &str, change: impl FnOnce(&mut Config, &Path)) -> Running {
         let (mailbox, answers) = Mailbox::new();
         let house = Obedient::new(notes_in, gate_out);
         let store = Box::new(ForgetfulStore::new(mailbox));
-        let driver = Driver::new(|_| Box::new(house), store, answers, certificates, config.limits.streams);
+        let driver =
+            Driver::new(|_| Box::new(house), store, answers, certificates, config.limits.streams).expect("timer");
         ready.send(listeners.addresses()).expect("test");
         let listeners = listeners.serve(&driver).expect("reactor");
         let ears = driver.clone();

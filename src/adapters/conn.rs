@@ -140,6 +140,8 @@ pub(super) struct Connection {
     pub reader: Option<Waker>,
     pub paused: bool,
     pub closing: bool,
+    /// Goodbye is said.
+    parted: bool,
     pub dirty: bool,
     pub stuck: bool,
     /// A task waits for the socket to take more.
@@ -165,6 +167,7 @@ impl Connection {
             reader: None,
             paused: false,
             closing: false,
+            parted: false,
             dirty: false,
             stuck: false,
             writing: false,
@@ -191,6 +194,16 @@ impl Connection {
             return Flushed::Broken(e);
         }
         loop {
+            // What TLS has to say for itself leaves together with what the house says.
+            if self.gathered_bytes == 0
+                && !self.pending.is_empty()
+                && let Err(e) = self.gather(gather)
+            {
+                return Flushed::Broken(e);
+            }
+            if self.closing && self.pending.is_empty() {
+                self.say_goodbye();
+            }
             match self.push() {
                 Ok(true) => self.gathered_bytes = 0,
                 Ok(false) => return Flushed::Blocked,
@@ -204,18 +217,20 @@ impl Connection {
                 }
                 return Flushed::Done;
             }
-            gather.clear();
-            while gather.len() < GATHER_BYTES
-                && let Some(chunk) = self.pending.pop_front()
-            {
-                self.pending_bytes -= chunk.len();
-                chunk.write(gather);
-            }
-            self.gathered_bytes = gather.len();
-            if let Err(e) = self.send(gather) {
-                return Flushed::Broken(e);
-            }
         }
+    }
+
+    /// Takes some of what waits and encrypts it, or writes it at once where it is to go in clear.
+    fn gather(&mut self, gather: &mut Vec<u8>) -> io::Result<()> {
+        gather.clear();
+        while gather.len() < GATHER_BYTES
+            && let Some(chunk) = self.pending.pop_front()
+        {
+            self.pending_bytes -= chunk.len();
+            chunk.write(gather);
+        }
+        self.gathered_bytes = gather.len();
+        self.send(gather)
     }
 
     /// Encrypts, or writes at once what is to go in clear.
@@ -272,9 +287,11 @@ impl Connection {
         }
     }
 
-    /// Says goodbye in TLS, to be written by the next flush.
-    pub fn say_goodbye(&mut self) {
-        if let Channel::Tls(tls) = &mut self.channel {
+    /// Says goodbye in TLS, once, to be written by the next push.
+    fn say_goodbye(&mut self) {
+        if let Channel::Tls(tls) = &mut self.channel
+            && !std::mem::replace(&mut self.parted, true)
+        {
             tls.close();
         }
     }

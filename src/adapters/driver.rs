@@ -10,9 +10,10 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    io,
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    rc::Rc,
+    rc::{Rc, Weak},
     time::Duration,
 };
 
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 
 pub use super::port::{Answer, ForgetfulStore, House, Mailbox, StorePort};
 use super::{
+    alarm::Alarm,
     bell::Bell,
     clock::{self, Clock, SystemEntropy},
     conn::{Channel, Connection, Socket},
@@ -38,8 +40,6 @@ use crate::{
 
 /// Connections that must have gone before memory is given back to the system.
 const TRIM_GONE_MIN: usize = 256;
-/// Milliseconds by which the armed timer may come too early.
-const STALE_MS_MAX: u64 = 1_000;
 /// Milliseconds after a panic until the next tick, so that a faulty timer does not turn the house into a heater.
 const AFTER_PANIC_MS: u64 = 1_000;
 /// Everything that turns touch.
@@ -69,11 +69,11 @@ pub struct Driver {
     pub(super) clock: Clock,
     pub(super) seats: Rc<Seats>,
     pub(super) flusher: Bell,
-    pub(super) timer: Bell,
+    pub(super) alarm: Alarm,
     pub(super) stop: Bell,
     pub(super) stopping: Cell<bool>,
-    /// Earliest deadline that the reactor knows.
-    pub(super) armed: Cell<Option<Time>>,
+    /// Closing connections, each with the time by which it has to be over; in order, for all get the same.
+    pub(super) partings: RefCell<VecDeque<(Time, Weak<Socket>)>>,
     /// No tick before this.
     pub(super) tick_floor: Cell<Time>,
     pub(super) workers: Rc<Semaphore>,
@@ -83,13 +83,16 @@ pub struct Driver {
 
 impl Driver {
     /// A driver with nobody connected. `house` is made with the environment that turns see.
+    ///
+    /// # Errors
+    /// The system has no timer to give.
     pub fn new(
         house: impl FnOnce(&mut Env<'_>) -> Box<dyn House>,
         store: Box<dyn StorePort>,
         answers: Receiver<Answer>,
         certificates: Certificates,
         streams_max: usize,
-    ) -> Rc<Driver> {
+    ) -> io::Result<Rc<Driver>> {
         let clock = Clock::default();
         let mut entropy = SystemEntropy::default();
         let mut env = Env { now: clock.now(), wall_us: clock::wall_us(), view: store.view(), entropy: &mut entropy };
@@ -114,10 +117,10 @@ impl Driver {
             clock,
             seats: Seats::new(streams_max),
             flusher: Bell::default(),
-            timer: Bell::default(),
+            alarm: Alarm::new(clock)?,
             stop: Bell::default(),
             stopping: Cell::new(false),
-            armed: Cell::new(None),
+            partings: RefCell::default(),
             tick_floor: Cell::new(Time(0)),
             workers: Rc::new(Semaphore::new(pool::WORKERS_MAX)),
             unsaid: Cell::new(0),
@@ -126,7 +129,7 @@ impl Driver {
         driver.spawn(driver.clone().tick());
         driver.spawn(driver.clone().take_answers(answers));
         driver.arm(driver.core.borrow().house.deadline());
-        driver
+        Ok(driver)
     }
 
     /// Runs until the house says [`Effect::Stop`] (or [`Driver::give_up`] is called), then until the last words are
@@ -295,46 +298,27 @@ impl Driver {
 
     // Time, answers, passwords.
 
-    /// Tells the reactor if the earliest deadline moved earlier; later ones are found when the timer fires.
+    /// Something is due by then.
     pub(super) fn arm(&self, deadline: Option<Time>) {
-        let Some(deadline) = deadline.map(|d| d.max(self.tick_floor.get())) else { return };
-        if self.armed.get().is_none_or(|armed| deadline < armed) {
-            self.armed.set(Some(deadline));
-            self.timer.ring();
+        if let Some(deadline) = deadline {
+            self.alarm.set_by(deadline.max(self.tick_floor.get()));
         }
     }
 
-    /// At the end of a round: a timer that would fire long before anything is due is set anew, so that an idle house is
-    /// not woken by deadlines that were met long ago. Within a second it is left alone, which spares the reactor.
+    /// At the end of a round: what nobody waits for any more wakes nobody.
     pub(super) fn relax(&self, deadline: Option<Time>) {
-        let Some(armed) = self.armed.get() else { return };
-        if deadline.is_none_or(|deadline| deadline > armed.plus_ms(STALE_MS_MAX)) {
-            self.armed.set(deadline);
-            self.timer.ring();
-        }
+        let mut partings = self.partings.borrow_mut();
+        while partings.pop_front_if(|(_, socket)| socket.strong_count() == 0).is_some() {}
+        let parting = partings.front().map(|(by, _)| *by);
+        self.alarm.relax(deadline.into_iter().chain(parting).min());
     }
 
     /// The one timer.
     async fn tick(self: Rc<Self>) {
-        let mut timer = Timer::never();
         loop {
-            let moved = async {
-                self.timer.wait().await;
-                true
-            };
-            let fired = async {
-                (&mut timer).await;
-                false
-            };
-            if or(moved, fired).await {
-                match self.armed.get() {
-                    Some(armed) => timer.set_at(self.clock.instant(armed)),
-                    None => timer = Timer::never(),
-                }
-                continue;
-            }
-            self.armed.set(None);
+            self.alarm.rung().await;
             let now = self.clock.now();
+            self.part(now);
             let core = &mut *self.core.borrow_mut();
             match core.house.deadline() {
                 Some(deadline) if deadline <= now => {
@@ -344,6 +328,25 @@ impl Driver {
                 }
                 later => self.arm(later),
             }
+        }
+    }
+
+    /// A connection that is closing has this long for its last words.
+    pub(super) fn part_by(&self, deadline: Time, socket: &Rc<Socket>) {
+        self.partings.borrow_mut().push_back((deadline, Rc::downgrade(socket)));
+        self.alarm.set_by(deadline);
+    }
+
+    /// Ends the closing connections whose time is over: their tasks wake up and find it so.
+    fn part(&self, now: Time) {
+        let mut partings = self.partings.borrow_mut();
+        while let Some((_, socket)) = partings.pop_front_if(|(by, _)| *by <= now) {
+            if let Some(socket) = socket.upgrade() {
+                socket.shut();
+            }
+        }
+        if let Some((by, _)) = partings.front() {
+            self.alarm.set_by(*by);
         }
     }
 

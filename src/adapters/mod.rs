@@ -1,5 +1,6 @@
 //! Floor 7: sockets, TLS, files, clocks, signals. The only floor that waits, blocks or fails at the system.
 
+mod alarm;
 mod bell;
 pub mod clock;
 pub mod conn;

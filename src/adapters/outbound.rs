@@ -3,10 +3,9 @@
 //! Invariants: one system call for each connection and round as long as the socket takes it; what a stream may let wait
 //! is bounded (`OUTBOX_BYTES_MAX`, `OUTBOX_BYTES_CAP`); a connection that the house closed ends within `CLOSING_MS_MAX`.
 
-use std::{cell::Cell, future::poll_fn, io, rc::Rc, time::Duration};
+use std::{cell::Cell, future::poll_fn, io, rc::Rc};
 
-use async_io::Timer;
-use smol::future::{or, yield_now};
+use smol::future::yield_now;
 
 use super::{
     conn::{Connection, Flushed, Socket},
@@ -121,41 +120,38 @@ impl Driver {
                 }
             }
         };
-        let goodbye = async {
-            let mut parted = false;
-            loop {
-                let flushed = connection.flush(&mut self.core.borrow_mut().gather);
-                match flushed {
-                    Flushed::Broken(_) => return,
-                    Flushed::Blocked => {
-                        let _ = poll_fn(|cx| socket.poll_writable(cx)).await;
-                    }
-                    Flushed::Done if parted => break,
-                    Flushed::Done => {
-                        connection.say_goodbye();
-                        parted = true;
-                    }
+        self.part_by(self.clock.now().plus_ms(limits::CLOSING_MS_MAX), &socket);
+        loop {
+            let flushed = connection.flush(&mut self.core.borrow_mut().gather);
+            match flushed {
+                Flushed::Broken(_) => break,
+                Flushed::Blocked => {
+                    let _ = poll_fn(|cx| socket.poll_writable(cx)).await;
+                }
+                Flushed::Done => {
+                    socket.finish();
+                    said();
+                    drain(&socket).await;
+                    break;
                 }
             }
-            socket.finish();
-            said();
-            let mut rest = [0; 512];
-            loop {
-                match socket.read(&mut rest) {
-                    Ok(0) => return,
-                    Ok(_) => yield_now().await,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        let _ = poll_fn(|cx| socket.poll_readable(cx)).await;
-                    }
-                    Err(_) => return,
-                }
-            }
-        };
-        let late = async {
-            Timer::after(Duration::from_millis(limits::CLOSING_MS_MAX)).await;
-        };
-        or(goodbye, late).await;
+        }
         said();
         socket.shut();
+    }
+}
+
+/// Reads until the peer has said everything too. Ends with the socket at the latest, see [`Driver::part_by`].
+async fn drain(socket: &Socket) {
+    let mut rest = [0; 512];
+    loop {
+        match socket.read(&mut rest) {
+            Ok(0) => return,
+            Ok(_) => yield_now().await,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let _ = poll_fn(|cx| socket.poll_readable(cx)).await;
+            }
+            Err(_) => return,
+        }
     }
 }

@@ -44,7 +44,8 @@ pub fn serve(config: Config, sources: ReloadFn, house: HouseFn) -> Result<(), St
     let config = Rc::new(config);
     let (mailbox, answers) = Mailbox::new();
     let store = Box::new(super::store::open(&config.data, config.limits.cache_bytes, mailbox)?);
-    let driver = Driver::new(|env| house(config.clone(), env), store, answers, certificates, config.limits.streams);
+    let driver = Driver::new(|env| house(config.clone(), env), store, answers, certificates, config.limits.streams)
+        .map_err(|e| format!("the system has no timer to give: {e}"))?;
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     // The socket file is removed when this goes.
     let _listeners = listeners.serve(&driver)?;
