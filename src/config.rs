@@ -51,6 +51,8 @@ pub struct Listen {
     pub c2s: Vec<SocketAddr>,
     /// Direct TLS; default `[::]:5223`.
     pub c2s_tls: Vec<SocketAddr>,
+    /// Where clients come back to resume a session, XEP-0198 §3: host, or host and port; `None`: they find it as before.
+    pub location: Option<String>,
     /// The administration socket; default `admin.sock` in the data directory.
     pub admin: Option<PathBuf>,
 }
@@ -109,6 +111,7 @@ impl Default for Config {
             listen: Listen {
                 c2s: vec![SocketAddr::from(([0u16; 8], 5222))],
                 c2s_tls: vec![SocketAddr::from(([0u16; 8], 5223))],
+                location: None,
                 admin: None,
             },
             tls: None,

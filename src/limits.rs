@@ -31,6 +31,11 @@ pub const HIBERNATIONS_PER_ACCOUNT_MAX: usize = 16;
 pub const SM_QUEUE_MAX: usize = 2_000;
 /// Bytes kept for resumption in one session.
 pub const SM_QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Sessions that ended unresumed of which the count of handled stanzas is remembered: a night of a household (XEP-0198
+/// §5); some 100 bytes each.
+pub const GONE_MAX: usize = 512;
+/// Bytes that a stream may have sent on while it waits for the disk and is not read from: what one read brings.
+pub const HELD_BYTES_MAX: usize = 128 * 1024;
 /// Messages kept for one absent account, XEP-0160.
 pub const OFFLINE_PER_ACCOUNT_MAX: usize = 2_000;
 /// Items in one roster.

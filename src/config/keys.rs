@@ -80,6 +80,13 @@ pub(super) static KEYS: &[Key] = &[
         set: |draft, given| given.addresses().map(|addresses| draft.config.listen.c2s_tls = addresses),
     },
     Key {
+        name: "listen.location",
+        takes: "a host, or a host and a port, such as \"chat.example.org:5222\" or \"[2001:db8::1]:5222\", or \"none\"",
+        default: "\"none\"",
+        doc: "Where clients reconnect to resume a session (XEP-0198 §3), if not where their DNS look-up leads.",
+        set: |draft, given| given.location().map(|location| draft.config.listen.location = location),
+    },
+    Key {
         name: "listen.admin",
         takes: PATH,
         default: "",

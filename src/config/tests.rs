@@ -41,6 +41,7 @@ fn all_different() -> Config {
         [listen]
         c2s = ["127.0.0.1:1", 2, ":3", "[::1]:4"]
         c2s_tls = []
+        location = "Chat.Capulet.lit:5"
         admin = "/run/lampone.sock"
         [tls]
         certificate = "chain.pem"
@@ -82,6 +83,7 @@ fn every_key_reaches_its_place() {
     assert_eq!(config.registration, Registration::Closed);
     assert_eq!(config.listen.c2s, sockets(&["127.0.0.1:1", "[::]:2", "[::]:3", "[::1]:4"]));
     assert_eq!(config.listen.c2s_tls, []);
+    assert_eq!(config.listen.location.as_deref(), Some("chat.capulet.lit:5"));
     assert_eq!(config.listen.admin, Some("/run/lampone.sock".into()));
     assert_eq!(config.tls, Some(Certificate { certificate: "chain.pem".into(), key: "key.pem".into() }));
     let munich = Certificate { certificate: "m.pem".into(), key: "m.key".into() };
@@ -136,6 +138,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "data=/srv/lampone",
         "listen.c2s=127.0.0.1:1,:2",
         "listen.c2s_tls=none",
+        "listen.location=[2001:DB8::1]:6",
         "listen.admin=/run/l.sock",
         "tls.certificate=chain.pem",
         "tls.key=key.pem",
@@ -166,6 +169,7 @@ fn every_key_can_be_given_on_the_command_line() {
     assert_eq!(config.domains, ["capulet.lit", "montague.lit"]);
     assert_eq!(config.listen.c2s, sockets(&["127.0.0.1:1", "[::]:2"]));
     assert_eq!(config.listen.c2s_tls, []);
+    assert_eq!(config.listen.location.as_deref(), Some("[2001:db8::1]:6"));
     assert_eq!(config.certificates["montague.lit"].key, PathBuf::from("m.key"));
     assert_eq!(config.admins, ["juliet@capulet.lit", "romeo@montague.lit"]);
     assert_eq!(config.contact["abuse-addresses"], ["mailto:a@capulet.lit", "mailto:b@capulet.lit"]);
@@ -184,6 +188,20 @@ fn the_command_line_beats_the_file_and_the_file_beats_the_base() {
     assert_eq!(config.data, PathBuf::from("/file"));
     assert_eq!(config.limits.streams, 7);
     assert_eq!(config.tls, Some(Certificate { certificate: "file.pem".into(), key: "set.key".into() }));
+}
+
+#[test]
+fn a_location_is_a_host_and_perhaps_a_port() {
+    for (text, location) in [("192.0.2.1", "192.0.2.1"), ("[::1]", "[::1]"), ("München.example:1", "münchen.example:1")]
+    {
+        let config = sets(&[&format!("listen.location={text}")]).unwrap();
+        assert_eq!(config.listen.location.as_deref(), Some(location));
+    }
+    for text in
+        ["", "::1", "2001:db8::1:5222", "host:", "host:0", "host:65536", "host:http", "a b", "a/b", "a@b", "[::1"]
+    {
+        assert!(sets(&[&format!("listen.location={text}")]).is_err(), "{text}");
+    }
 }
 
 #[test]
@@ -219,7 +237,7 @@ fn unknown_keys_name_the_nearest() {
 fn sections_are_tables() {
     assert_eq!(
         mistakes("listen = 5222"),
-        "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.admin"
+        "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.location, listen.admin"
     );
     assert_eq!(
         set_mistakes(&["certificates.localhost=x.pem"]),

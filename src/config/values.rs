@@ -221,6 +221,15 @@ impl<'v> Given<'v> {
             Kind::Other => Err(String::new()),
         })
     }
+
+    /// Host and port to come back to, RFC 6120 §4.9.3.19; `none` is nothing.
+    pub(super) fn location(&self) -> Result<Option<String>, Vec<Wrong>> {
+        self.one(|kind| match kind {
+            Kind::Text("none") => Ok(None),
+            Kind::Text(text) => location(text).map(Some),
+            _ => Err(String::new()),
+        })
+    }
 }
 
 /// Prepares a domain, or says that it is none.
@@ -265,6 +274,23 @@ fn is_uri(text: &str) -> bool {
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
         && !rest.is_empty()
         && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// `host`, `host:port`, `[IPv6]` or `[IPv6]:port`, the host prepared.
+fn location(text: &str) -> Result<String, String> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    if host.contains(':') && !host.starts_with('[') {
+        return Err("an IPv6 address stands in brackets".into());
+    }
+    let host = domain(host)?;
+    match port.map(str::parse::<u16>) {
+        None => Ok(host),
+        Some(Ok(port)) if port > 0 => Ok(format!("{host}:{port}")),
+        Some(_) => Err("a port is a number from 1 to 65535".into()),
+    }
 }
 
 fn any_address(port: u16) -> SocketAddr {

@@ -48,6 +48,15 @@ pub struct Backlog {
     pub since: MessageId,
 }
 
+/// Why a session ends, once what it was promised is durable or refused.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The batch that it waits for.
+    pub batch: u64,
+    /// What its stream is told; `None`: the client closed it.
+    pub error: Option<StreamError>,
+}
+
 /// One bound resource.
 #[derive(Debug)]
 pub struct Session {
@@ -75,8 +84,8 @@ pub struct Session {
     pub gate: VecDeque<(u64, Chunk, Keep)>,
     /// Messages that wait to be sent to it, in order; `None`: it has caught up.
     pub backlog: Option<Backlog>,
-    /// It ends with this error as soon as its gate is empty.
-    pub ending: Option<StreamError>,
+    /// It ends as soon as nothing waits for the disk; until then it is heard no more.
+    pub ending: Option<Ending>,
     /// When it is forgotten if nobody resumes it.
     pub expires: Option<Time>,
     /// Seconds that it waits for resumption.

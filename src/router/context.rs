@@ -40,8 +40,8 @@ pub enum Work {
     Route(Leg, Stanza),
     /// Services hear of it.
     Notice(Notice),
-    /// A session ends: its stream gets this error, its unacknowledged stanzas find another way.
-    End(SessionId, StreamError),
+    /// A session ends: its stream gets this error (`None`: a farewell), its unacknowledged stanzas find another way.
+    End(SessionId, Option<StreamError>),
     /// Streams that have signed in to this account, or are about to, and have no session yet, get this error.
     Distrust(Jid, StreamError),
 }
@@ -202,7 +202,7 @@ impl Ctx<'_> {
 
     /// Ends a session with a stream error, after the current handler.
     pub fn end(&mut self, session: SessionId, error: StreamError) {
-        self.core.work.push_back(Work::End(session, error));
+        self.core.work.push_back(Work::End(session, Some(error)));
     }
 
     /// Ends every sign-in to an account that has not led to a session yet: what it was proved by counts no more. After
@@ -408,6 +408,11 @@ impl Core {
         }
     }
 
+    /// The last batch with writes that somebody waits for: with nothing open, the last one that was closed.
+    pub fn last_batch(&self) -> u64 {
+        if self.overlay.has_open() { self.open_batch } else { self.open_batch - 1 }
+    }
+
     /// A session has room again for messages that wait.
     pub fn backlog_moves(&mut self, id: SessionId) {
         if self.sessions.session(id).is_some_and(|session| session.backlog.is_some()) {
@@ -422,9 +427,10 @@ impl Core {
             while let Some(session) = self.sessions.session_mut(*id) {
                 match session.gate.front() {
                     Some((batch, ..)) if *batch > self.committed => return true,
+                    None if session.ending.as_ref().is_some_and(|ending| ending.batch > self.committed) => return true,
                     None => {
-                        if let Some(error) = session.ending.take() {
-                            self.work.push_back(Work::End(*id, error));
+                        if let Some(ending) = session.ending.take() {
+                            self.work.push_back(Work::End(*id, ending.error));
                         }
                         return false;
                     }
@@ -441,8 +447,7 @@ impl Core {
     }
 
     fn emit(&mut self, id: SessionId, chunk: Chunk, keep: Keep) {
-        // The batch that holds the row: with nothing open, the last one that was closed.
-        let batch = if self.overlay.has_open() { self.open_batch } else { self.open_batch - 1 };
+        let batch = self.last_batch();
         let Some(session) = self.sessions.session_mut(id) else { return };
         let stream = session.stream;
         if let Some(sm) = &mut session.sm {
@@ -453,7 +458,7 @@ impl Core {
             if !fits {
                 let error = StreamError::new(crate::wire::error::StreamCondition::ResourceConstraint)
                     .text("Too many stanzas without acknowledgement.");
-                self.work.push_back(Work::End(id, error));
+                self.work.push_back(Work::End(id, Some(error)));
             }
         } else if let Keep::Message(message) = keep {
             self.handed_over.push_back((batch, session.account, message));
@@ -495,8 +500,7 @@ impl Core {
         }
         let Some(session) = self.session_at(&origin.from) else { return };
         let chunk = Chunk::new(out);
-        // The last batch with writes that are not durable.
-        let batch = if self.overlay.has_open() { self.open_batch } else { self.open_batch - 1 };
+        let batch = self.last_batch();
         if waits && batch > self.committed {
             self.promises.push_back((batch, Promise::Answer(session, origin.clone())));
             self.deliver_after(session, batch, chunk, Keep::Nothing);

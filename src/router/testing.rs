@@ -14,7 +14,7 @@ use crate::{
         accounts,
         ids::{AccountId, SessionId, StreamId, Time},
         roster::{self, RosterItem},
-        sessions::{Presence, Session},
+        sessions::{Ending, Presence, Session},
         store::{View, Wear},
     },
     proto::scram::Credentials,
@@ -221,7 +221,7 @@ impl House {
             if let Some(session) = self.core.sessions.session_mut(id)
                 && !session.gate.is_empty()
             {
-                session.ending.get_or_insert(error);
+                session.ending.get_or_insert(Ending { batch: 0, error });
                 self.flush(&mut out);
                 continue;
             }
@@ -229,7 +229,7 @@ impl House {
                 router.notice(&Notice::SessionEnding(id), &mut self.ctx());
                 self.flush(&mut out);
                 self.core.sessions.remove(id);
-                self.ended.push((id, error));
+                self.ended.extend(error.map(|error| (id, error)));
             }
         }
         self.flush(&mut out);

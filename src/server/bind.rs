@@ -11,14 +11,14 @@ use crate::{
     domain::{
         accounts, blocks,
         ids::{AccountId, SessionId, StreamId},
-        sessions::{Backlog, Keep, Session},
+        sessions::{Backlog, Ending, Keep, Session},
         store::Store,
         waiting,
     },
     limits,
     proto::sm::{Ask, Sm},
     router::{
-        context::UNHANDLED,
+        context::{Promise, UNHANDLED},
         event::{Door, Env, Time},
         service::Notice,
     },
@@ -155,10 +155,13 @@ impl Server {
         let hold_s = self.core.config.retention.resume_s;
         let Some(session) = self.core.sessions.session_mut(id) else { return };
         if session.sm.is_some() {
-            return self.core.write(stream, failed(Condition::UnexpectedRequest, None));
+            // XEP-0198 §3 shows the one and demands the other.
+            self.core.write(stream, failed(Condition::UnexpectedRequest, None));
+            let error = StreamError::new(StreamCondition::PolicyViolation).text("Stream management is enabled once.");
+            return self.fail(env, stream, error);
         }
-        let resumable = matches!(enable.get("resume"), Some("true" | "1")) && !session.is_local;
-        let wanted = enable.get("max").and_then(|max| max.parse::<u64>().ok());
+        let resumable = matches!(enable.get("resume"), Some("true" | "1")) && !session.is_local && hold_s > 0;
+        let wanted = enable.get("max").and_then(|max| max.parse::<u64>().ok()).filter(|max| *max > 0);
         let hold_s = wanted.map_or(hold_s, |wanted| wanted.min(hold_s));
         session.hold_s = hold_s;
         session.sm = Some(Box::new(Sm::new(resumable.then_some(token))));
@@ -167,6 +170,9 @@ impl Server {
             build::attr("id", &resume_id(id, &token), &mut answer);
             build::attr("resume", "true", &mut answer);
             build::attr("max", &hold_s.to_string(), &mut answer);
+            if let Some(location) = &self.core.config.listen.location {
+                build::attr("location", location, &mut answer);
+            }
         }
         answer.extend_from_slice(b"/>");
         self.core.write(stream, Chunk::new(answer));
@@ -185,11 +191,12 @@ impl Server {
         let found = parse_resume_id(previous).filter(|(id, token)| {
             self.core.sessions.session(*id).is_some_and(|session| {
                 let same = session.sm.as_ref().and_then(|sm| sm.token).is_some_and(|own| same_token(&own, token));
-                same && session.jid.bare_str() == proof.account.as_str()
+                same && session.jid.bare_str() == proof.account.as_str() && session.ending.is_none()
             })
         });
         let Some((id, _)) = found else {
-            self.core.write(stream, failed(Condition::ItemNotFound, None));
+            let handled = self.gone.handled(previous, &proof.account);
+            self.core.write(stream, failed(Condition::ItemNotFound, handled));
             return Next::Go;
         };
         self.leave_old_stream(env, id);
@@ -240,10 +247,8 @@ impl Server {
         if session.expires.is_none() {
             self.expire_later(env, id);
         }
-        match self.durable.resuming.iter().any(|(waits, _)| *waits == stream) {
-            true => self.core.write(stream, failed(Condition::UnexpectedRequest, None)),
-            false => self.durable.resuming.push((stream, resume.clone())),
-        }
+        self.durable.resuming.push((stream, resume.clone()));
+        self.hold(stream);
         true
     }
 
@@ -253,6 +258,9 @@ impl Server {
             if matches!(self.streams.slot(stream), Some(slot) if matches!(slot.state, State::Verified(_))) {
                 // If it fails, its stream is closed already.
                 let _ = self.resume(env, stream, &resume);
+            }
+            if self.durable.resuming.iter().all(|(waits, _)| *waits != stream) {
+                self.release(env, stream);
             }
         }
     }
@@ -308,7 +316,7 @@ impl Server {
     /// The stream broke: the session waits for its client, if the client can come back.
     pub(super) fn hibernate(&mut self, env: &mut Env<'_>, id: SessionId) {
         let Some(session) = self.core.sessions.session_mut(id) else { return };
-        let resumable = session.sm.as_ref().is_some_and(|sm| sm.token.is_some());
+        let resumable = session.sm.as_ref().is_some_and(|sm| sm.token.is_some()) && session.ending.is_none();
         if !resumable || self.stops {
             return self.end_session(env, id);
         }
@@ -331,19 +339,40 @@ impl Server {
         self.timers.set(at, Alarm::Expiry(id));
     }
 
-    /// Ends a session whose stream, if any, is told why.
-    pub(super) fn end_with(&mut self, env: &mut Env<'_>, id: SessionId, error: StreamError) {
-        // An answer that waits for the disk is said first; `Core::open_gates` comes back to this.
-        if let Some(session) = self.core.sessions.session_mut(id)
-            && session.stream.is_some()
-            && !session.gate.is_empty()
-        {
-            session.ending.get_or_insert(error);
-            return;
+    /// Ends a session whose stream, if any, is told why; `None`: it said goodbye.
+    pub(super) fn end_with(&mut self, env: &mut Env<'_>, id: SessionId, error: Option<StreamError>) {
+        let Some(session) = self.core.sessions.session(id) else { return };
+        match (session.stream, error) {
+            (None, _) => self.end_session(env, id),
+            // An answer that waits for the disk is said first; `Core::open_gates` comes back to this.
+            (Some(_), error) if !session.gate.is_empty() => self.end_later(id, error),
+            (Some(stream), Some(error)) => self.fail(env, stream, error),
+            (Some(stream), None) => self.finish(env, stream),
         }
-        match self.core.sessions.session(id).and_then(|session| session.stream) {
-            Some(stream) => self.fail(env, stream, error),
-            None => self.end_session(env, id),
+    }
+
+    /// Whether the disk may still refuse something of which this session would have to hear.
+    pub(super) fn owes(&self, id: SessionId) -> bool {
+        let committed = self.core.committed;
+        let Some(session) = self.core.sessions.session(id).filter(|_| self.core.last_batch() > committed) else {
+            return false;
+        };
+        let is_own = |promise: &Promise| matches!(promise, Promise::Stanza(stanza) if stanza.from == session.jid);
+        !session.gate.is_empty() || self.core.promises.iter().any(|(_, promise)| is_own(promise))
+    }
+
+    /// Ends a session when nothing waits for the disk any more. Until then it is not heard: what it asks would put the
+    /// end off.
+    pub(super) fn end_later(&mut self, id: SessionId, error: Option<StreamError>) {
+        let batch = self.core.last_batch();
+        let Some(session) = self.core.sessions.session_mut(id) else { return };
+        session.ending.get_or_insert(Ending { batch, error });
+        let stream = session.stream;
+        if !self.core.gated.contains(&id) {
+            self.core.gated.push(id);
+        }
+        if let Some(stream) = stream {
+            self.hold(stream);
         }
     }
 
@@ -356,6 +385,9 @@ impl Server {
         let Some(mut session) = self.core.sessions.remove(id) else { return };
         if let Some(at) = session.expires {
             self.timers.cancel(at, Alarm::Expiry(id));
+        }
+        if let Some(sm) = &mut session.sm {
+            self.gone.remember(id, session.jid.bare(), sm, self.core.committed);
         }
         let unacked = session.sm.as_mut().map(|sm| sm.take_unacked()).unwrap_or_default();
         let gated = session.gate.into_iter().map(|(_, chunk, keep)| (chunk, keep));
@@ -430,6 +462,28 @@ impl Server {
             let error = StreamError::new(StreamCondition::ConnectionTimeout).text("No acknowledgement in time.");
             self.abandon(env, stream, &error);
         }
+    }
+}
+
+/// How many stanzas were handled of sessions that nobody resumed in time, XEP-0198 §5; the oldest are forgotten first.
+#[derive(Debug, Default)]
+pub struct Gone(VecDeque<(SessionId, [u8; 16], Jid, u32)>);
+
+impl Gone {
+    /// A session ends. What the disk may still refuse does not count.
+    fn remember(&mut self, id: SessionId, account: Jid, sm: &mut Sm<Keep>, committed: u64) {
+        let Some(token) = sm.token else { return };
+        if self.0.len() >= limits::GONE_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, token, account, sm.durable(committed)));
+    }
+
+    /// The count of the session with this resumption id, if it belonged to this account.
+    fn handled(&self, previous: &str, account: &Jid) -> Option<u32> {
+        let (id, token) = parse_resume_id(previous)?;
+        let (_, own, owner, h) = self.0.iter().find(|(gone, ..)| *gone == id)?;
+        (same_token(own, &token) && owner == account).then_some(*h)
     }
 }
 

@@ -68,11 +68,13 @@ impl Server {
             self.work(env);
             self.promise(before, promise);
         }
-        let batch = (self.core.overlay.puts() != before).then_some(self.core.open_batch);
+        // A stanza that writes nothing may rely on what was written before it, by whomever.
+        let batch = self.core.last_batch();
+        let batch = (batch > self.core.committed).then_some(batch);
         if let Some(sm) = self.core.sessions.session_mut(id).and_then(|session| session.sm.as_mut()) {
             sm.received(batch);
         }
-        if batch.is_some() {
+        if self.core.overlay.puts() != before {
             self.hold_if_behind(stream);
         }
     }

@@ -115,7 +115,6 @@ impl Server {
     }
 
     pub(super) fn committed(&mut self, env: &mut Env<'_>, batch: BatchId) {
-        let _ = env;
         let newly = batch.0.saturating_sub(self.core.committed);
         self.durable.in_flight = self.durable.in_flight.saturating_sub(newly as usize);
         self.core.committed = self.core.committed.max(batch.0);
@@ -163,9 +162,20 @@ impl Server {
                 *answer = iq.attr_if("id", answer.get("id")).child(REFUSED.element());
             }
         }
+        // Who was to end because of what is taken back stays, and is heard again.
+        let mut stay = Vec::new();
+        for id in &self.core.gated {
+            let Some(session) = self.core.sessions.session_mut(*id) else { continue };
+            if session.ending.take_if(|ending| ending.error.is_some() && ending.batch >= batch.0).is_some() {
+                stay.extend(session.stream);
+            }
+        }
         // Nothing waits for these batches any more.
         self.core.committed = self.core.committed.max(last);
         self.settled(env);
+        for stream in stay {
+            self.release(env, stream);
+        }
     }
 
     fn settled(&mut self, env: &mut Env<'_>) {
@@ -189,7 +199,7 @@ impl Server {
         self.forget_handed_over(env);
         self.resume_waiting(env);
         for id in std::mem::take(&mut self.durable.paused) {
-            self.core.effects.push(Effect::Resume(id));
+            self.unpause(id);
         }
     }
 

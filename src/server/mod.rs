@@ -43,6 +43,7 @@ pub struct Server {
     throttle: throttle::Throttle,
     durable: durable::Durable,
     questions: negotiate::Questions,
+    gone: bind::Gone,
     outline: Outline,
     /// Key of the fake credentials that unknown users meet (S12).
     secret: [u8; 32],
@@ -65,6 +66,7 @@ impl Server {
             throttle: throttle::Throttle::default(),
             durable: durable::Durable::default(),
             questions: negotiate::Questions::default(),
+            gone: bind::Gone::default(),
             outline: Outline::default(),
             secret,
             stops: false,

@@ -107,6 +107,9 @@ impl Server {
 
     /// Bytes came in. The framer is taken out of its slot while its frames are handled.
     pub(super) fn received(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8]) {
+        if self.keeps(env, id, bytes) {
+            return;
+        }
         let Some(mut framer) = self.streams.slot_mut(id).and_then(|slot| slot.framer.take()) else { return };
         self.core.current = Some(id);
         let mut outline = std::mem::take(&mut self.outline);
@@ -130,6 +133,7 @@ impl Server {
             };
             self.work(env);
             match next {
+                Next::Go if self.keeps(env, id, input) => break,
                 Next::Go => {}
                 Next::Restart(bounds) => framer.restart(bounds),
                 Next::Widen(bounds) => framer.set_bounds(bounds),

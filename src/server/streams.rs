@@ -38,6 +38,8 @@ pub struct Slot {
     pub lang: Option<Rc<str>>,
     /// Until when it must have signed in.
     pub sign_in_by: Option<Time>,
+    /// It waits for the disk: bytes that come meanwhile, bounded by [`limits::HELD_BYTES_MAX`].
+    pub held: Option<Vec<u8>>,
 }
 
 impl Slot {
@@ -132,6 +134,7 @@ impl Server {
             domain: None,
             lang: None,
             sign_in_by: Some(sign_in_by),
+            held: None,
         };
         let household = slot.peer().map(household);
         self.streams.insert(id, slot);
@@ -189,9 +192,13 @@ impl Server {
         self.goodbye(env, id, out);
     }
 
-    /// Closes in peace: the other side ended its stream, or we have said all.
+    /// Closes in peace: the other side ended its stream, or we have said all. What the disk may still refuse is waited
+    /// for: its sender would never hear of it (RFC 6120 §4.4 lets us finish what we have to say).
     pub(super) fn finish(&mut self, env: &mut Env<'_>, id: StreamId) {
-        self.goodbye(env, id, Vec::new());
+        match self.streams.slot(id).and_then(Slot::session).filter(|session| self.owes(*session)) {
+            Some(session) => self.end_later(session, None),
+            None => self.goodbye(env, id, Vec::new()),
+        }
     }
 
     fn goodbye(&mut self, env: &mut Env<'_>, id: StreamId, mut last_words: Vec<u8>) {
@@ -243,7 +250,44 @@ impl Server {
     /// Everything was written: whoever waited goes on.
     pub(super) fn drained(&mut self, id: StreamId) {
         for held in self.core.stuck.remove(&id).map(|stuck| stuck.held).unwrap_or_default() {
-            self.core.effects.push(Effect::Resume(held));
+            self.unpause(held);
+        }
+    }
+
+    /// Reads from the stream again, unless it waits for the disk.
+    pub(super) fn unpause(&mut self, id: StreamId) {
+        if self.streams.slot(id).is_none_or(|slot| slot.held.is_none()) {
+            self.core.effects.push(Effect::Resume(id));
+        }
+    }
+
+    /// What comes from the stream waits from now on.
+    pub(super) fn hold(&mut self, id: StreamId) {
+        if let Some(slot) = self.streams.slot_mut(id) {
+            slot.held.get_or_insert_default();
+            self.core.effects.push(Effect::Pause(id));
+        }
+    }
+
+    /// Keeps bytes of a stream that waits for the disk; `false`: it does not wait.
+    pub(super) fn keeps(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8]) -> bool {
+        let Some(held) = self.streams.slot_mut(id).and_then(|slot| slot.held.as_mut()) else { return false };
+        if held.len() + bytes.len() <= limits::HELD_BYTES_MAX {
+            held.extend_from_slice(bytes);
+        } else {
+            let error = StreamError::new(StreamCondition::PolicyViolation).text("Too much while the disk is busy.");
+            self.fail(env, id, error);
+        }
+        true
+    }
+
+    /// The stream waits no more: what came meanwhile is heard now.
+    pub(super) fn release(&mut self, env: &mut Env<'_>, id: StreamId) {
+        let Some(held) = self.streams.slot_mut(id).and_then(|slot| slot.held.take()) else { return };
+        self.core.effects.push(Effect::Resume(id));
+        if !held.is_empty() {
+            self.received(env, id, &held);
+            self.core.current = None;
         }
     }
 
@@ -252,7 +296,7 @@ impl Server {
         let Some(stuck) = self.core.stuck.get_mut(&id) else { return };
         stuck.holds_back = false;
         for held in std::mem::take(&mut stuck.held) {
-            self.core.effects.push(Effect::Resume(held));
+            self.unpause(held);
         }
     }
 

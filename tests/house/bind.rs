@@ -120,3 +120,79 @@ fn large_messages_that_waited_come_in_pieces_that_fit() {
         }
     }
 }
+
+#[test]
+fn what_follows_a_resumption_that_waits_for_the_disk_waits_with_it() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    world.disk.held = true;
+    romeo.send(&mut world, "<message to='juliet@capulet.lit'><body>1</body></message>");
+    world.drive();
+    world.cut(romeo.conn);
+    let mut again = Player::connect(&mut world, "romeo", "orchard", true);
+    again.authenticate(&mut world);
+    let message = |n: u32| format!("<message to='juliet@capulet.lit'><body>{n}</body></message>");
+    again.sm = romeo.sm.clone();
+    let id = romeo.sm.id.clone().unwrap();
+    let resume = format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='{}'/>", romeo.sm.h);
+    again.send(&mut world, &(resume + &message(2) + "<message to='juliet@capu"));
+    assert_eq!(again.next(&mut world), None);
+    assert!(world.is_paused(again.conn), "he is not read from while he waits");
+    world.disk.held = false;
+    assert_eq!(again.element(&mut world).name, "resumed");
+    again.send(&mut world, "let.lit'><body>3</body></message>");
+    again.send(&mut world, "<r xmlns='urn:xmpp:sm:3'/>");
+    again.elements(&mut world);
+    assert_eq!((again.sm.acked, again.sm.sent), (romeo.sm.sent + 2, romeo.sm.sent + 2));
+    let got: Vec<_> = juliet.elements(&mut world).iter().filter_map(|m| Some(m.find("body")?.text())).collect();
+    assert_eq!(got, ["1", "2", "3"]);
+}
+
+#[test]
+fn a_client_that_comes_too_late_hears_how_much_was_handled() {
+    let mut world = World::new(&["romeo", "tybalt"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    romeo.send(&mut world, "<presence><show>away</show></presence>");
+    romeo.elements(&mut world);
+    world.cut(romeo.conn);
+    world.advance(3_601_000);
+    let id = romeo.sm.id.clone().unwrap();
+    let mut thief = Player::connect(&mut world, "tybalt", "x", true);
+    thief.authenticate(&mut world);
+    thief.send(&mut world, &format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>"));
+    assert_eq!(thief.element(&mut world).get("h"), None, "nobody else's business");
+    let h = romeo.sm.h;
+    let failed = romeo.resume(&mut world, h);
+    assert_eq!((failed.name.as_str(), failed.get("h")), ("failed", Some("3")), "{failed}");
+    assert!(failed.find("item-not-found").is_some());
+    romeo.bind(&mut world);
+}
+
+#[test]
+fn resumption_is_promised_only_where_it_can_be_kept() {
+    let resumable = |config: lampone::config::Config, enable: &str| {
+        let mut world = World::with(config, &["romeo"], 1);
+        let mut romeo = Player::sign_in(&mut world, "romeo", "x");
+        romeo.send(&mut world, enable);
+        romeo.element(&mut world)
+    };
+    let config = || lampone::config::Config { domains: vec!["capulet.lit".into()], ..Default::default() };
+    let enabled = resumable(config(), "<enable xmlns='urn:xmpp:sm:3' resume='1' max='60'/>");
+    assert_eq!((enabled.get("resume"), enabled.get("max"), enabled.get("location")), (Some("true"), Some("60"), None));
+    // `max` is a positive integer (XEP-0198 §11).
+    for max in ["0", "-1", "soon"] {
+        let enabled = resumable(config(), &format!("<enable xmlns='urn:xmpp:sm:3' resume='1' max='{max}'/>"));
+        assert_eq!(enabled.get("max"), Some("3600"));
+    }
+    let mut never = config();
+    never.retention.resume_s = 0;
+    let enabled = resumable(never, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    assert_eq!((enabled.get("resume"), enabled.get("id"), enabled.get("max")), (None, None, None));
+    let mut here = config();
+    here.listen.location = Some("[2001:db8::1]:5222".into());
+    let enabled = resumable(here.clone(), "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    assert_eq!(enabled.get("location"), Some("[2001:db8::1]:5222"));
+    let enabled = resumable(here, "<enable xmlns='urn:xmpp:sm:3'/>");
+    assert_eq!(enabled.get("location"), None);
+}

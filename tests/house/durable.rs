@@ -112,3 +112,81 @@ fn a_subscription_that_the_disk_refuses_comes_back() {
     let answers = romeo.elements(&mut world);
     assert!(answers.iter().any(|p| p.get("id") == Some("s") && p.get("type") == Some("error")), "{answers:?}");
 }
+
+#[test]
+fn h_waits_for_the_writes_of_another_session_that_a_stanza_relies_on() {
+    let mut world = World::new(&["romeo"]);
+    let mut phone = Player::online(&mut world, "romeo", "phone");
+    let mut desk = Player::online(&mut world, "romeo", "desk");
+    world.drive();
+    phone.elements(&mut world);
+    desk.elements(&mut world);
+    world.disk.held = true;
+    let block = "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='tybalt@capulet.lit'/></block></iq>";
+    phone.send(&mut world, block);
+    world.drive();
+    desk.send(&mut world, block);
+    desk.send(&mut world, "<r xmlns='urn:xmpp:sm:3'/>");
+    desk.elements(&mut world);
+    assert!(desk.sm.acked < desk.sm.sent, "his list is not on the disk yet");
+    world.disk.held = false;
+    desk.elements(&mut world);
+    assert_eq!(desk.sm.acked, desk.sm.sent);
+}
+
+#[test]
+fn a_message_before_the_end_of_the_stream_is_returned_if_the_disk_refuses_it() {
+    for manages in [false, true] {
+        let mut world = World::new(&["romeo", "juliet"]);
+        let mut romeo = Player::sign_in(&mut world, "romeo", "orchard");
+        if manages {
+            romeo.manage(&mut world);
+        }
+        world.drive();
+        world.disk.refuse_in = Some(0);
+        romeo.send(&mut world, "<message to='juliet@capulet.lit' id='m'><body>?</body></message></stream:stream>");
+        let answers = romeo.elements(&mut world);
+        assert!(answers.iter().any(|m| m.get("id") == Some("m") && m.get("type") == Some("error")), "{answers:?}");
+        assert!(world.is_closed(romeo.conn));
+    }
+}
+
+const REMOVE: &str = "<iq type='set' id='r'><query xmlns='jabber:iq:register'><remove/></query></iq>";
+
+#[test]
+fn s15_a_session_that_ends_is_heard_no_more() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    world.drive();
+    world.disk.held = true;
+    romeo.send(&mut world, REMOVE);
+    world.drive();
+    for n in 0..3 {
+        // Each answer would have to wait for a later batch than the one before.
+        romeo.send(&mut world, "<message to='juliet@capulet.lit'><body>still here</body></message>");
+        romeo.send(
+            &mut world,
+            &format!("<iq type='set' id='q{n}'><query xmlns='jabber:iq:private'><v xmlns='urn:v'>{n}</v></query></iq>"),
+        );
+        world.drive();
+    }
+    assert_eq!(bodies(&mut world, &mut juliet), [""; 0]);
+    world.disk.held = false;
+    let last = romeo.elements(&mut world);
+    let answers: Vec<_> = last.iter().filter_map(|e| e.get("id")).collect();
+    assert_eq!(answers, ["r"], "{last:?}");
+    assert!(world.is_closed(romeo.conn));
+}
+
+#[test]
+fn a_session_stays_if_the_disk_refuses_what_it_was_to_end_for() {
+    let mut world = World::new(&["romeo"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    world.drive();
+    world.disk.refuse_in = Some(0);
+    romeo.send(&mut world, REMOVE);
+    let answer = romeo.element(&mut world);
+    assert_eq!((answer.get("id"), answer.get("type")), (Some("r"), Some("error")), "{answer}");
+    assert!(romeo.fence(&mut world), "he has an account and a session");
+}
