@@ -79,6 +79,8 @@ impl Hash {
 
     /// `H()` of RFC 5802 §2.2.
     pub fn digest(self, data: &[u8]) -> digest::Digest {
+        #[cfg(test)]
+        work::add(work::Work { digests: 1, ..work::Work::default() });
         match self {
             Hash::Sha1 => digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data),
             Hash::Sha256 => digest::digest(&digest::SHA256, data),
@@ -87,6 +89,8 @@ impl Hash {
 
     /// `HMAC()` of RFC 5802 §2.2.
     pub fn hmac(self, key: &[u8], data: &[u8]) -> hmac::Tag {
+        #[cfg(test)]
+        work::add(work::Work { hmacs: 1, ..work::Work::default() });
         let algorithm = match self {
             Hash::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             Hash::Sha256 => hmac::HMAC_SHA256,
@@ -100,6 +104,8 @@ impl Hash {
             Hash::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
             Hash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
         };
+        #[cfg(test)]
+        work::add(work::Work { rounds: iterations.get(), ..work::Work::default() });
         let mut salted = Zeroizing::new(Key([0; 32], self.bytes()));
         pbkdf2::derive(algorithm, iterations, salt, password.as_bytes(), salted.bytes_mut());
         salted
@@ -284,6 +290,8 @@ impl Credentials {
     pub fn fake(secret: &[u8; 32], account: &str) -> Credentials {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let drawn = |label: &str| {
+            #[cfg(test)]
+            work::add(work::Work { hmacs: 1, ..work::Work::default() });
             let mut context = hmac::Context::with_key(&secret);
             context.update(label.as_bytes());
             // No label holds a NUL, so that no name can run into one.
@@ -303,6 +311,13 @@ impl Credentials {
             (Some(sha1), Some(sha256)) => Credentials { sha1, sha256 },
             _ => unreachable!("a tag of 32 bytes is long enough for every part"),
         }
+    }
+
+    /// The credentials of an account, or those of [`Credentials::fake`] if there is none. Costs the same either way, so
+    /// that nobody learns from the time it takes whether there is such an account (S11).
+    pub fn known_or_fake(known: Option<Credentials>, secret: &[u8; 32], account: &str) -> Credentials {
+        let fake = std::hint::black_box(Credentials::fake(secret, account));
+        known.unwrap_or(fake)
     }
 
     /// The keys of one hash.
@@ -333,6 +348,43 @@ impl Credentials {
         let (sha1, rest) = ScramKeys::decode(Hash::Sha1, rest)?;
         let (sha256, rest) = ScramKeys::decode(Hash::Sha256, rest)?;
         rest.is_empty().then_some(Credentials { sha1, sha256 })
+    }
+}
+
+/// What this thread has computed, for tests that compare work: time would tell more of the machine.
+#[cfg(test)]
+pub mod work {
+    use std::cell::Cell;
+
+    /// Work done.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Work {
+        /// Digests alone.
+        pub digests: u32,
+        /// HMACs outside PBKDF2.
+        pub hmacs: u32,
+        /// Rounds of PBKDF2.
+        pub rounds: u32,
+    }
+
+    thread_local! {
+        static DONE: Cell<Work> = const { Cell::new(Work { digests: 0, hmacs: 0, rounds: 0 }) };
+    }
+
+    pub(super) fn add(more: Work) {
+        let done = DONE.get();
+        DONE.set(Work {
+            digests: done.digests + more.digests,
+            hmacs: done.hmacs + more.hmacs,
+            rounds: done.rounds + more.rounds,
+        });
+    }
+
+    /// What `run` computed.
+    pub fn of(run: impl FnOnce()) -> Work {
+        DONE.set(Work::default());
+        run();
+        DONE.take()
     }
 }
 

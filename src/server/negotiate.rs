@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{Server, context, random_id, streams::Slot};
 use crate::{
     domain::{
-        accounts::{self, Account},
+        accounts,
         ids::{QueryId, SessionId, StreamId},
         store::Store,
     },
@@ -361,10 +361,8 @@ impl Server {
             return None;
         }
         let known = accounts::find(&Store { overlay: &mut self.core.overlay, view: env.view }, &jid);
-        let credentials = match known {
-            Some(Account { credentials, .. }) => credentials,
-            None => Credentials::fake(&self.secret, jid.as_str()),
-        };
+        let known = known.map(|account| account.credentials);
+        let credentials = Credentials::known_or_fake(known, &self.secret, jid.as_str());
         Some((jid, credentials))
     }
 

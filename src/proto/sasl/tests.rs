@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use super::*;
-use crate::proto::scram::SALT_BYTES;
+use crate::proto::scram::{SALT_BYTES, work};
 
 const FEW: NonZeroU32 = NonZeroU32::new(4).unwrap();
 const NONCE: Nonce = *b"eighteen bytes all";
@@ -42,10 +42,8 @@ impl House {
     }
 
     fn credentials(&self, local: &str) -> Credentials {
-        match local {
-            "juliet" => self.juliet.clone(),
-            _ => Credentials::fake(&SECRET, local),
-        }
+        let known = (local == "juliet").then(|| self.juliet.clone());
+        Credentials::known_or_fake(known, &SECRET, local)
     }
 
     /// A whole SCRAM handshake; the client shows the proof that `password` gives and binds to `bound`.
@@ -274,6 +272,30 @@ fn s11_every_wrong_proof_is_compared_to_its_end() {
         let forged = format!("{head},p={}", BASE64.encode(proof));
         let step = awaiting.respond(&house.terms(), forged.as_bytes());
         assert_eq!(condition(ended(step)), SaslCondition::NotAuthorized);
+    }
+}
+
+#[test]
+fn s11_an_unknown_account_costs_the_work_of_a_wrong_password() {
+    // Work is counted, not time; the client's half is in it, and the same for both. Rounds as new accounts have them.
+    let juliet = Credentials::derive("pencil", [7; SALT_BYTES], scram::ITERATIONS);
+    let house = House { juliet, ..House::tls13() };
+    let attempt = |mechanism: &str, name: &str| {
+        work::of(|| {
+            let ended = match mechanism {
+                "PLAIN" => house.plain(&format!("\0{name}\0wrong")),
+                _ if mechanism.ends_with("-PLUS") => {
+                    house.scram(mechanism, "p=tls-exporter,,", &[1; 32], name, "wrong")
+                }
+                _ => house.scram(mechanism, "n,,", b"", name, "wrong"),
+            };
+            assert_eq!(condition(ended), SaslCondition::NotAuthorized, "{mechanism} {name}");
+        })
+    };
+    for mechanism in Mechanism::ALL.map(Mechanism::as_str) {
+        let (known, unknown) = (attempt(mechanism, "juliet"), attempt(mechanism, "nobody"));
+        assert_eq!(known, unknown, "{mechanism}");
+        assert!(known.hmacs > 0 && (mechanism == "PLAIN") == (known.rounds > 0), "{mechanism}: {known:?}");
     }
 }
 
