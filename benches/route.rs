@@ -1,8 +1,7 @@
 //! What one message costs inside the house: framed, routed, kept, handed to its recipient and acknowledged, without
 //! sockets, TLS and disk.
 //!
-//! `cargo bench --bench route` prints nanoseconds. For instructions, which repeat exactly:
-//! `valgrind --tool=callgrind --toggle-collect='*messages*' target/release/deps/route-*`.
+//! `cargo bench --bench route` prints nanoseconds, `benches/instructions` instructions, which repeat.
 
 use std::{rc::Rc, time::Instant};
 
@@ -152,7 +151,7 @@ fn main() {
     }
     assert!(house.written - before > ROUNDS * MESSAGES * MESSAGE.len(), "every message was handed over");
     println!(
-        "framed, routed, kept and acknowledged: {best} ns per message of {} bytes, best of {ROUNDS}",
+        "framed, routed, kept and acknowledged: {best} ns per message of {} bytes, best of {ROUNDS} rounds of {MESSAGES}",
         MESSAGE.len()
     );
 }
