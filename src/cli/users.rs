@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{self, Read},
+    io::{self, IsTerminal, Read},
     path::Path,
 };
 
@@ -82,10 +82,11 @@ fn address(jid: &Jid) -> Field {
 
 fn add_all(command: &args::Add, file: &Path) -> Result<(), Mistakes> {
     let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
-    let text = read_users(file).map_err(|e| vec![format!("{name}: {e}")])?;
+    let bytes = read_users(file).map_err(|e| vec![format!("{name}: {e}")])?;
+    let text = text_of(&bytes).map_err(|line| vec![format!("{name}:{line}: not valid UTF-8")])?;
     let mut client = Client::connect(&command.sources())?;
     let domain = client.domain().to_owned();
-    let users = parse_users(&text, &domain).map_err(|mistakes| {
+    let users = parse_users(text, &domain).map_err(|mistakes| {
         let more = mistakes.len().saturating_sub(MISTAKES_MAX);
         let lines = mistakes.into_iter().take(MISTAKES_MAX).map(|(line, what)| format!("{name}:{line}: {what}"));
         lines.chain((more > 0).then(|| format!("{name}: and {more} mistakes more"))).collect::<Vec<_>>()
@@ -137,19 +138,35 @@ fn add_pipelined(
             (Some(jid), Err(why)) => progress.failed.push(format!("{jid}: {why}")),
             (None, _) => {}
         }
+        tell(progress.added + progress.failed.len(), users.len());
     }
 }
 
-fn read_users(file: &Path) -> io::Result<Zeroizing<String>> {
+/// Each account takes tens of milliseconds on a small machine: whoever watches a long file sees how far it is.
+fn tell(done: usize, of: usize) {
+    const STEP: usize = 100;
+    if of > STEP && (done.is_multiple_of(STEP) || done == of) && io::stderr().is_terminal() {
+        eprint!("\r{done} of {of}{}", if done == of { "\n" } else { "" });
+    }
+}
+
+/// The text of a file without the mark that some editors put before it; otherwise the first line that is none.
+fn text_of(bytes: &[u8]) -> Result<&str, usize> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let lines_before = |end| bytes[..end].iter().filter(|byte| **byte == b'\n').count();
+    std::str::from_utf8(bytes).map_err(|e| lines_before(e.valid_up_to()) + 1)
+}
+
+fn read_users(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let input: Box<dyn Read> = match file == Path::new("-") {
         true => Box::new(io::stdin()),
         false => Box::new(fs::File::open(file)?),
     };
-    let mut text = Zeroizing::new(String::new());
-    input.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > FILE_BYTES_MAX {
+    let mut bytes = Zeroizing::new(Vec::new());
+    input.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > FILE_BYTES_MAX {
         true => Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))),
-        false => Ok(text),
+        false => Ok(bytes),
     }
 }
 
@@ -315,6 +332,12 @@ mod tests {
         let users = parse_users(text, "home.example").unwrap();
         let users: Vec<_> = users.iter().map(|(jid, password)| (jid.as_str(), *password)).collect();
         assert_eq!(users, [("anna@home.example", "s3cret word"), ("bob@home.example", "pa#ss")]);
+    }
+
+    #[test]
+    fn a_file_may_begin_with_a_mark_and_must_be_text() {
+        assert_eq!(text_of("\u{feff}anna x\n".as_bytes()), Ok("anna x\n"));
+        assert_eq!(text_of(b"anna x\n\nb\xff y\n"), Err(3));
     }
 
     #[test]
