@@ -23,6 +23,14 @@ pub const STREAMS_PER_ADDRESS_MAX: usize = 2_048;
 pub const PREAUTH_PER_ADDRESS_MAX: usize = 64;
 /// Sign-in attempts on one stream before it is closed, RFC 6120 §6.4.5 (2 to 5 are recommended).
 pub const SASL_ATTEMPTS_MAX: u32 = 5;
+/// Devices remembered for one account, XEP-0494: everything a person owns, for years.
+pub const DEVICES_PER_ACCOUNT_MAX: usize = 64;
+/// Bytes of the name of a device or its software; two of them and a length of one byte each.
+pub const DEVICE_TEXT_BYTES_MAX: usize = 96;
+/// Seconds by which the time of a device's last sign-in may be late: it is not written down more often.
+pub const DEVICE_SEEN_S: u64 = 3_600;
+/// Bytes of the tag that a client puts into its resource, XEP-0386 §3.2.
+pub const TAG_BYTES_MAX: usize = 64;
 /// Resources bound to one account at once.
 pub const SESSIONS_PER_ACCOUNT_MAX: usize = 64;
 /// Hibernated sessions kept for one account (S35).

@@ -13,6 +13,7 @@
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |
 //! | `l` account | last logout: seconds since 1970, status (XEP-0012) |
+//! | `d` account, device | a device that has signed in ([`super::devices`]) |
 //! | `t` token | invitation ([`super::invitations`]) |
 
 use super::ids::{AccountId, MessageId};
@@ -58,7 +59,7 @@ pub fn waiting(account: AccountId, message: MessageId) -> [u8; 13] {
 }
 
 /// Tags of all rows that belong to one account and go with it.
-pub const OWNED: &[u8] = b"irRsqvpbl";
+pub const OWNED: &[u8] = b"irRsqvpbld";
 
 /// Tags of those among them that stand for the password in a sign-in, as tokens do, and go when it changes (S15).
 pub const VOUCHING: &[u8] = b"";
@@ -81,5 +82,7 @@ pub const PRIVATE: u8 = b'p';
 pub const BLOCKED: u8 = b'b';
 /// Last logout.
 pub const LAST: u8 = b'l';
+/// Devices that have signed in.
+pub const DEVICE: u8 = b'd';
 /// Invitations, not owned by an account.
 pub const INVITATION: u8 = b't';

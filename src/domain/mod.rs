@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod blocks;
+pub mod devices;
 pub mod ids;
 pub mod invitations;
 pub mod keys;

@@ -8,7 +8,10 @@ use std::{
     net::IpAddr,
 };
 
-use super::ids::{AccountId, MessageId, SessionId, StreamId, Time};
+use super::{
+    devices::DeviceId,
+    ids::{AccountId, MessageId, SessionId, StreamId, Time},
+};
 use crate::{
     proto::sm::Sm,
     wire::{
@@ -66,6 +69,8 @@ pub struct Session {
     pub jid: Jid,
     /// Its stream; `None` while it waits for resumption.
     pub stream: Option<StreamId>,
+    /// The device on which it runs, if it said so (XEP-0388 §2.4).
+    pub device: Option<DeviceId>,
     /// Where its last stream came from.
     pub peer: Option<IpAddr>,
     /// Bound by the command line on the administration socket; belongs to no account.

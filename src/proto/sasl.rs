@@ -283,6 +283,9 @@ pub struct Terms<'t> {
     pub offer: &'t Offer,
     /// What its TLS connection is bound to.
     pub binding: &'t ChannelBinding,
+    /// The `from` of the stream's header if an authorization identity has to agree with it (XEP-0388 §5.3), as SASL2
+    /// wants.
+    pub from: Option<&'t Jid>,
 }
 
 /// What happens next in a handshake.
@@ -478,6 +481,10 @@ fn account(terms: &Terms<'_>, authcid: &str, authzid: Option<&str>) -> Result<St
             .is_ok_and(|jid| jid.is_bare() && jid.local() == Some(&local) && jid.domain() == terms.domain);
         if !is_own {
             return Err(SaslFailure::new(SaslCondition::InvalidAuthzid, "authzid is not the account's own address"));
+        }
+        // The header names a domain of ours, or it would not have been believed so far.
+        if terms.from.is_some_and(|from| from.local() != Some(&local)) {
+            return Err(SaslFailure::new(SaslCondition::InvalidAuthzid, "authzid is not the stream's `from`"));
         }
     }
     Ok(local)

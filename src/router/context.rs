@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     event::{Effect, Entropy},
-    service::{Card, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
+    service::{AtBind, Card, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
 };
 use crate::{
     config::Config,
@@ -65,6 +65,10 @@ pub struct Core {
     pub disclosed: Vec<(Scope, String, Element)>,
     /// Services that answer disco requests for nodes.
     pub discloses: Vec<Discloses>,
+    /// What services do while a session is bound.
+    pub at_bind: Vec<AtBind>,
+    /// What of it is announced: the elements `<feature/>` of XEP-0386 §3.1, serialised.
+    pub bind_features: Vec<u8>,
     /// The batch that the writes of now will be part of.
     pub open_batch: u64,
     /// All batches up to this one are durable.
@@ -323,6 +327,8 @@ impl Core {
             cards: Vec::new(),
             disclosed: Vec::new(),
             discloses: Vec::new(),
+            at_bind: Vec::new(),
+            bind_features: Vec::new(),
             open_batch: 1,
             committed: 0,
             ask: Vec::new(),
@@ -346,6 +352,15 @@ impl Core {
         let config = self.config.clone();
         self.cards = services.iter().map(|service| service.card()).collect();
         self.discloses = services.iter().filter_map(|service| service.discloses()).collect();
+        self.at_bind = services.iter().filter_map(|service| service.at_bind()).collect();
+        // XEP-0198 §9.1: stream management is the server's own.
+        let features = self.at_bind.iter().filter(|at| at.is_feature).map(|at| at.ns).chain([ns::SM]);
+        self.bind_features.clear();
+        for var in features {
+            self.bind_features.extend_from_slice(b"<feature");
+            build::attr("var", var, &mut self.bind_features);
+            self.bind_features.extend_from_slice(b"/>");
+        }
         self.disclosed.clear();
         for domain in &config.domains {
             for scope in [Scope::Host, Scope::Own] {

@@ -239,6 +239,11 @@ pub trait Service {
         Vec::new()
     }
 
+    /// What it does while a session is bound, in the same breath as the sign-in (XEP-0386 §3.2).
+    fn at_bind(&self) -> Option<AtBind> {
+        None
+    }
+
     /// Answers disco requests for nodes, and lists items that not everybody may see.
     fn discloses(&self) -> Option<Discloses> {
         None
@@ -249,6 +254,24 @@ pub trait Service {
         let _ = (core, domain);
         None
     }
+}
+
+/// What a service does while a session is bound, before anybody else learns that it is. Carbons, for one, are enabled so:
+///
+/// ```text
+/// fn at_bind(&self) -> Option<AtBind> {
+///     Some(AtBind { ns: ns::CARBONS, is_feature: true, run: |session, wish, ctx| … })
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct AtBind {
+    /// Namespace of the elements by which a client asks for it.
+    pub ns: &'static str,
+    /// Announced as a feature to ask for (XEP-0386 §3.1), and run for each element in that namespace. Otherwise it runs
+    /// once for every session, as the metadata of the archive do.
+    pub is_feature: bool,
+    /// Session; what the client asks for, `None` if it runs for every session. What it returns becomes part of `<bound/>`.
+    pub run: fn(SessionId, Option<&Element>, &mut Ctx<'_>) -> Option<Element>,
 }
 
 /// A disco request, XEP-0030.

@@ -147,6 +147,7 @@ impl House {
             account,
             jid,
             stream: Some(stream),
+            device: None,
             peer: None,
             is_local,
             presence: None,

@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use super::{
     Server, context,
     negotiate::{Next, State, namespace},
+    streams::Slot,
     timers::Alarm,
 };
 use crate::{
     domain::{
         accounts, blocks,
+        devices::DeviceId,
         ids::{AccountId, SessionId, StreamId},
         sessions::{Backlog, Ending, Keep, Session},
         store::Store,
@@ -61,12 +63,11 @@ impl Server {
         let Some(slot) = self.streams.slot(id) else { return Next::Stop };
         let State::Verified(proof) = &slot.state else { return Next::Stop };
         let account = proof.account.clone();
-        let peer = slot.peer();
         let wanted = bind.leaf_text("resource").filter(|resource| !resource.is_empty());
         let jid = match wanted {
             Some(resource) => account.with_resource(&resource),
             // RFC 6120 §7.6: of the server's making.
-            None => account.with_resource(&super::random_id(env)[..16]),
+            None => account.with_resource(&resource(env)),
         };
         let Ok(jid) = jid else {
             self.refuse_bind(id, iq, &StanzaError::new(Condition::BadRequest));
@@ -77,10 +78,37 @@ impl Server {
             self.fail(env, id, StreamCondition::NotAuthorized.into());
             return Next::Stop;
         };
-        let blocks = blocks::any(&store, owner);
-        if let Some((old, _)) = self.core.sessions.full(&jid) {
-            // RFC 6120 §7.7.2.2: the newer one wins, since the older is most often the same client's dead stream.
-            // At once, whatever still waits for the disk: two sessions never share an address.
+        let session = match self.bind_session(env, id, jid.clone(), owner, None) {
+            Ok(session) => session,
+            Err(error) => {
+                self.refuse_bind(id, iq, &error);
+                return Next::Go;
+            }
+        };
+        let bound = Element::new("bind", ns::BIND).leaf("jid", jid.as_str());
+        let answer = Element::new("iq", ns::CLIENT).attr("type", "result").attr_if("id", iq.get("id")).child(bound);
+        self.core.write(id, Chunk::new(answer.to_vec()));
+        self.notice(env, &Notice::SessionBound(session));
+        Next::Go
+    }
+
+    /// Makes a session on a stream. Others of the same address end, and those of the same device (XEP-0386 §3.2).
+    ///
+    /// # Errors
+    /// `resource-constraint` if the account has too many sessions.
+    pub(super) fn bind_session(
+        &mut self,
+        env: &mut Env<'_>,
+        id: StreamId,
+        jid: Jid,
+        owner: AccountId,
+        device: Option<DeviceId>,
+    ) -> Result<SessionId, StanzaError> {
+        let of_account = self.core.sessions.of(jid.bare_str());
+        let older = of_account.filter(|(_, old)| old.jid == jid || device.is_some() && old.device == device);
+        // RFC 6120 §7.7.2.2: the newer one wins, since the older is most often the same client's dead stream. At once,
+        // whatever still waits for the disk: two sessions never share an address.
+        for old in older.map(|(id, _)| id).collect::<Vec<_>>() {
             let conflict = StreamError::new(StreamCondition::Conflict).text("Replaced by a new session.");
             match self.core.sessions.session(old).and_then(|session| session.stream) {
                 Some(stream) => self.fail(env, stream, conflict),
@@ -88,21 +116,17 @@ impl Server {
             }
             self.work(env);
         }
-        if self.core.sessions.of(account.as_str()).count() >= limits::SESSIONS_PER_ACCOUNT_MAX {
-            let error = StanzaError::new(Condition::ResourceConstraint).text("Too many sessions.");
-            self.refuse_bind(id, iq, &error);
-            return Next::Go;
+        if self.core.sessions.of(jid.bare_str()).count() >= limits::SESSIONS_PER_ACCOUNT_MAX {
+            return Err(StanzaError::new(Condition::ResourceConstraint).text("Too many sessions."));
         }
-        let session = self.session(jid.clone(), owner, id, env.wall_us / 1_000_000);
-        let session = self.core.sessions.insert(Session { peer, ..session }, blocks);
+        let blocks = blocks::any(&Store { overlay: &mut self.core.overlay, view: env.view }, owner);
+        let session = self.session(jid, owner, id, env.wall_us / 1_000_000);
+        let peer = self.streams.slot(id).and_then(Slot::peer);
+        let session = self.core.sessions.insert(Session { peer, device, ..session }, blocks);
         if let Some(slot) = self.streams.slot_mut(id) {
             slot.state = State::Bound(session);
         }
-        let bound = Element::new("bind", ns::BIND).leaf("jid", jid.as_str());
-        let answer = Element::new("iq", ns::CLIENT).attr("type", "result").attr_if("id", iq.get("id")).child(bound);
-        self.core.write(id, Chunk::new(answer.to_vec()));
-        self.notice(env, &Notice::SessionBound(session));
-        Next::Go
+        Ok(session)
     }
 
     fn refuse_bind(&mut self, id: StreamId, iq: &Element, error: &StanzaError) {
@@ -116,6 +140,7 @@ impl Server {
             account,
             jid,
             stream: Some(stream),
+            device: None,
             peer: None,
             is_local: false,
             presence: None,
@@ -150,16 +175,30 @@ impl Server {
 
     /// XEP-0198 §3.
     pub(super) fn enable(&mut self, env: &mut Env<'_>, stream: StreamId, id: SessionId, enable: &Element) {
+        match self.manage(env, id, enable) {
+            Ok(enabled) => self.core.write(stream, Chunk::new(enabled)),
+            Err(condition) => {
+                // XEP-0198 §3 shows the one and demands the other.
+                self.core.write(stream, failed(condition, None));
+                let error =
+                    StreamError::new(StreamCondition::PolicyViolation).text("Stream management is enabled once.");
+                self.fail(env, stream, error);
+            }
+        }
+    }
+
+    /// Counts the stanzas of a session from now on; returns `<enabled/>`.
+    ///
+    /// # Errors
+    /// `unexpected-request` if they are counted already.
+    pub(super) fn manage(&mut self, env: &mut Env<'_>, id: SessionId, enable: &Element) -> Result<Vec<u8>, Condition> {
+        let hold_s = self.core.config.retention.resume_s;
+        let session = self.core.sessions.session_mut(id).ok_or(Condition::UnexpectedRequest)?;
+        if session.sm.is_some() {
+            return Err(Condition::UnexpectedRequest);
+        }
         let mut token = [0; 16];
         env.entropy.fill(&mut token);
-        let hold_s = self.core.config.retention.resume_s;
-        let Some(session) = self.core.sessions.session_mut(id) else { return };
-        if session.sm.is_some() {
-            // XEP-0198 §3 shows the one and demands the other.
-            self.core.write(stream, failed(Condition::UnexpectedRequest, None));
-            let error = StreamError::new(StreamCondition::PolicyViolation).text("Stream management is enabled once.");
-            return self.fail(env, stream, error);
-        }
         let resumable = matches!(enable.get("resume"), Some("true" | "1")) && !session.is_local && hold_s > 0;
         let wanted = enable.get("max").and_then(|max| max.parse::<u64>().ok()).filter(|max| *max > 0);
         let hold_s = wanted.map_or(hold_s, |wanted| wanted.min(hold_s));
@@ -175,49 +214,70 @@ impl Server {
             }
         }
         answer.extend_from_slice(b"/>");
-        self.core.write(stream, Chunk::new(answer));
+        Ok(answer)
     }
 
     /// XEP-0198 §5. The token and the account must both be right (S35).
     fn resume(&mut self, env: &mut Env<'_>, stream: StreamId, resume: &Element) -> Next {
         let Some(slot) = self.streams.slot(stream) else { return Next::Stop };
         let State::Verified(proof) = &slot.state else { return Next::Stop };
-        let peer = slot.peer();
-        let Some(h) = resume.get("h").and_then(|h| h.parse::<u32>().ok()) else {
-            self.core.write(stream, failed(Condition::BadRequest, None));
-            return Next::Go;
+        let (id, h) = match self.resumable(&proof.account, resume) {
+            Ok(found) => found,
+            Err((condition, handled)) => {
+                self.core.write(stream, failed(condition, handled));
+                return Next::Go;
+            }
         };
+        if self.awaits_disk(env, id) {
+            self.durable.resuming.push((stream, resume.clone()));
+            self.hold(stream);
+            return Next::Go;
+        }
+        let answer = self.reattach(stream, id);
+        self.core.write(stream, Chunk::new(answer));
+        self.catch_up(env, stream, id, h)
+    }
+
+    /// The session that a `<resume/>` means, and how many stanzas its client has received.
+    ///
+    /// # Errors
+    /// `bad-request` without a number, `item-not-found` without such a session of this account; then with the count of
+    /// one that ended, if it is remembered.
+    pub(super) fn resumable(&self, account: &Jid, resume: &Element) -> Result<(SessionId, u32), Lost> {
+        let h = resume.get("h").and_then(|h| h.parse::<u32>().ok()).ok_or((Condition::BadRequest, None))?;
         let previous = resume.get("previd").unwrap_or_default();
         let found = parse_resume_id(previous).filter(|(id, token)| {
             self.core.sessions.session(*id).is_some_and(|session| {
                 let same = session.sm.as_ref().and_then(|sm| sm.token).is_some_and(|own| same_token(&own, token));
-                same && session.jid.bare_str() == proof.account.as_str() && session.ending.is_none()
+                same && session.jid.bare_str() == account.as_str() && session.ending.is_none()
             })
         });
-        let Some((id, _)) = found else {
-            let handled = self.gone.handled(previous, &proof.account);
-            self.core.write(stream, failed(Condition::ItemNotFound, handled));
-            return Next::Go;
-        };
-        self.leave_old_stream(env, id);
-        if self.awaits_disk(env, stream, id, resume) {
-            return Next::Go;
-        }
-        if let Some(slot) = self.streams.slot_mut(stream) {
-            slot.state = State::Bound(id);
-        }
-        let committed = self.core.committed;
-        let Some(session) = self.core.sessions.session_mut(id) else { return Next::Stop };
-        (session.stream, session.peer) = (Some(stream), peer);
-        if let Some(at) = session.expires.take() {
-            self.timers.cancel(at, Alarm::Expiry(id));
-        }
-        let Some(sm) = &mut session.sm else { return Next::Stop };
+        found.map(|(id, _)| (id, h)).ok_or_else(|| (Condition::ItemNotFound, self.gone.handled(previous, account)))
+    }
+
+    /// Puts a session on its new stream; returns `<resumed/>`.
+    pub(super) fn reattach(&mut self, stream: StreamId, id: SessionId) -> Vec<u8> {
         let mut answer = b"<resumed xmlns='urn:xmpp:sm:3'".to_vec();
-        build::attr("h", &sm.durable(committed).to_string(), &mut answer);
-        build::attr("previd", previous, &mut answer);
+        let Some(slot) = self.streams.slot_mut(stream) else { return answer };
+        slot.state = State::Bound(id);
+        let peer = slot.peer();
+        let committed = self.core.committed;
+        if let Some(session) = self.core.sessions.session_mut(id) {
+            (session.stream, session.peer) = (Some(stream), peer);
+            if let Some(at) = session.expires.take() {
+                self.timers.cancel(at, Alarm::Expiry(id));
+            }
+            if let Some(sm) = &mut session.sm {
+                build::attr("h", &sm.durable(committed).to_string(), &mut answer);
+                build::attr("previd", &sm.token.map(|token| resume_id(id, &token)).unwrap_or_default(), &mut answer);
+            }
+        }
         answer.extend_from_slice(b"/>");
-        self.core.write(stream, Chunk::new(answer));
+        answer
+    }
+
+    /// XEP-0198 §5: what the client has not received is sent again.
+    pub(super) fn catch_up(&mut self, env: &mut Env<'_>, stream: StreamId, id: SessionId, h: u32) -> Next {
         if !self.acknowledge(env, stream, id, h) {
             return Next::Stop;
         }
@@ -236,9 +296,10 @@ impl Server {
         Next::Go
     }
 
-    /// A client that is told less than we have counted sends the rest again, and both count differently from then on: so
-    /// while the disk holds something back, the answer to `<resume/>` waits for it.
-    fn awaits_disk(&mut self, env: &mut Env<'_>, stream: StreamId, id: SessionId, resume: &Element) -> bool {
+    /// A session that is to be resumed leaves its stream. A client that is told less than we have counted sends the rest
+    /// again, and both count differently from then on: so while the disk holds something back, the answer waits for it.
+    pub(super) fn awaits_disk(&mut self, env: &mut Env<'_>, id: SessionId) -> bool {
+        self.leave_old_stream(env, id);
         let committed = self.core.committed;
         let Some(session) = self.core.sessions.session_mut(id) else { return false };
         if session.sm.as_ref().is_none_or(|sm| sm.is_settled(committed)) {
@@ -247,8 +308,6 @@ impl Server {
         if session.expires.is_none() {
             self.expire_later(env, id);
         }
-        self.durable.resuming.push((stream, resume.clone()));
-        self.hold(stream);
         true
     }
 
@@ -465,6 +524,9 @@ impl Server {
     }
 }
 
+/// Why there is nothing to resume, and how many stanzas of it were handled if that is known.
+type Lost = (Condition, Option<u32>);
+
 /// How many stanzas were handled of sessions that nobody resumed in time, XEP-0198 §5; the oldest are forgotten first.
 #[derive(Debug, Default)]
 pub struct Gone(VecDeque<(SessionId, [u8; 16], Jid, u32)>);
@@ -485,6 +547,13 @@ impl Gone {
         let (_, own, owner, h) = self.0.iter().find(|(gone, ..)| *gone == id)?;
         (same_token(own, &token) && owner == account).then_some(*h)
     }
+}
+
+/// A resource of the server's making, RFC 6120 §7.6.
+pub fn resource(env: &mut Env<'_>) -> String {
+    let mut id = super::random_id(env);
+    id.truncate(16);
+    id
 }
 
 /// `<failed/>`, XEP-0198 §3 and §5.

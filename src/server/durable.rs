@@ -40,6 +40,8 @@ pub struct Durable {
     registered: Vec<(u64, StreamId, Element)>,
     /// Streams that asked to resume a session of which the disk holds something back, with what they asked.
     pub(super) resuming: Vec<(StreamId, Element)>,
+    /// Streams whose sign-in has succeeded and is not told before something is durable.
+    pub(super) settling: Vec<StreamId>,
     refused_before: bool,
 }
 
@@ -198,6 +200,7 @@ impl Server {
         }
         self.forget_handed_over(env);
         self.resume_waiting(env);
+        self.welcome_waiting(env);
         for id in std::mem::take(&mut self.durable.paused) {
             self.unpause(id);
         }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `streams.rs` | the table of connections, closing, back-pressure |
 //! | `negotiate.rs` | from the stream header to sign-in |
+//! | `sign_in.rs` | the handshake of SASL and SASL2 |
+//! | `instant.rs` | from the proof of SASL2 to a session, in one answer |
 //! | `bind.rs` | binding, resumption, hibernation, the end of a session |
 //! | `bound.rs` | stanzas and acknowledgements of a bound session |
 //! | `durable.rs` | batches, gates, what waits for the disk |
@@ -12,7 +14,9 @@
 mod bind;
 mod bound;
 mod durable;
+mod instant;
 mod negotiate;
+mod sign_in;
 mod streams;
 mod throttle;
 mod timers;

@@ -5,20 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{Server, context, random_id, streams::Slot};
+use super::{
+    Server, context, random_id,
+    sign_in::{Handshake, Proof, Verdicts},
+    streams::Slot,
+};
 use crate::{
-    domain::{
-        accounts,
-        ids::{QueryId, SessionId, StreamId},
-        store::Store,
-    },
+    domain::ids::{QueryId, SessionId, StreamId},
     limits,
     proto::{
-        sasl::{
-            Awaiting, ChannelBinding, CheckPassword, NeedAccount, Offer, SaslCondition, SaslFailure, Step, Success,
-            Terms, Verdict, begin,
-            nonza::{self, Request},
-        },
+        sasl::{ChannelBinding, Offer, SaslCondition, SaslFailure},
+        sasl2,
         scram::Credentials,
         stream,
     },
@@ -29,7 +26,7 @@ use crate::{
     services::registration::{self, Registering},
     wire::{
         element::Element,
-        error::{StreamCondition, StreamError},
+        error::StreamCondition,
         framer::{Bounds, Frame, Header},
         jid::Jid,
         ns,
@@ -55,33 +52,19 @@ pub enum State {
 /// A secured stream on its way to sign-in.
 #[derive(Debug)]
 pub struct SecuredState {
-    binding: ChannelBinding,
-    offer: Offer,
-    handshake: Handshake,
-    attempts: u32,
+    pub(super) binding: ChannelBinding,
+    pub(super) offer: Offer,
+    /// Whom the stream's header named as its sender: a hint, never a proof.
+    pub(super) from: Option<Jid>,
+    pub(super) handshake: Handshake,
+    pub(super) attempts: u32,
     registering: Registering,
-}
-
-/// Where the SASL handshake stands.
-#[derive(Debug)]
-enum Handshake {
-    Idle,
-    Awaiting(Awaiting),
-    /// A pool thread compares the password; the query's answer goes on with it.
-    Checking,
-}
-
-/// Proof that somebody signed in: only [`Server::succeed`] makes one.
-#[derive(Debug)]
-pub struct Proof {
-    /// The account, as a bare address.
-    pub account: Jid,
 }
 
 /// Questions to pool threads that streams wait for.
 #[derive(Debug, Default)]
 pub struct Questions {
-    verdicts: BTreeMap<QueryId, (StreamId, Verdict)>,
+    pub(super) verdicts: Verdicts,
     registrations: BTreeMap<QueryId, StreamId>,
 }
 
@@ -95,6 +78,7 @@ impl Server {
         slot.state = State::Secured(Box::new(SecuredState {
             binding: secured.binding,
             offer,
+            from: None,
             handshake: Handshake::Idle,
             attempts: 0,
             registering: Registering::default(),
@@ -175,6 +159,14 @@ impl Server {
             return Next::Stop;
         }
         let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
+        if let State::Secured(secured) = &mut slot.state {
+            if opened.from.as_ref().is_some_and(|from| from.domain() != &*opened.domain) {
+                // XEP-0388 §2.1, RFC 6120 §4.9.3.9.
+                self.fail(env, id, StreamCondition::InvalidFrom.into());
+                return Next::Stop;
+            }
+            secured.from = opened.from.clone();
+        }
         let mut out = Vec::with_capacity(1024);
         stream::write_header(&opened.domain, &random_id(env), opened.from.as_ref(), &mut out);
         (slot.domain, slot.lang, slot.header_sent) = (Some(opened.domain), opened.lang, true);
@@ -190,7 +182,7 @@ impl Server {
     }
 
     /// RFC 6120 §4.3.2: what can be negotiated now.
-    fn features(&mut self, id: StreamId, out: &mut Vec<u8>) {
+    pub(super) fn features(&mut self, id: StreamId, out: &mut Vec<u8>) {
         let Some(slot) = self.streams.slot(id) else { return };
         out.extend_from_slice(b"<stream:features>");
         match &slot.state {
@@ -199,11 +191,14 @@ impl Server {
             }
             State::Secured(secured) => {
                 secured.offer.write(out);
+                sasl2::write_feature(&secured.offer, &self.core.bind_features, out);
                 registration::write_features(&self.core.config, out);
                 stream::write_limits(limits::PREAUTH_STANZA_BYTES_MAX, out);
             }
             State::Verified(_) | State::Bound(_) => {
-                out.extend_from_slice(b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>");
+                if matches!(slot.state, State::Verified(_)) {
+                    out.extend_from_slice(b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>");
+                }
                 out.extend_from_slice(b"<sm xmlns='urn:xmpp:sm:3'/>");
                 let domain = slot.domain.as_deref().unwrap_or_default();
                 out.extend_from_slice(self.core.stream_features(domain));
@@ -267,7 +262,18 @@ impl Server {
     }
 
     fn secured_element(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8], outline: &Outline) -> Next {
+        let is_sasl2 = namespace(bytes, outline) == ns::SASL2;
+        if let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot(id)
+            && secured.handshake.is_sasl2()
+            && !is_sasl2
+        {
+            return self.out_of_turn(env, id);
+        }
         match namespace(bytes, outline) {
+            ns::SASL2 => match Element::parse(bytes, ns::CLIENT) {
+                Ok(element) => self.sasl2(env, id, element),
+                Err(_) => self.refuse_early(env, id, outline),
+            },
             ns::SASL => match Element::parse(bytes, ns::CLIENT) {
                 Ok(element) => self.sasl(env, id, &element),
                 Err(_) => self.refuse_early(env, id, outline),
@@ -278,200 +284,6 @@ impl Server {
             },
             _ => self.refuse_early(env, id, outline),
         }
-    }
-
-    /// One element of the SASL handshake, RFC 6120 §6.4.
-    fn sasl(&mut self, env: &mut Env<'_>, id: StreamId, element: &Element) -> Next {
-        let mut nonce = [0; 18];
-        env.entropy.fill(&mut nonce);
-        let Some(Slot { state: State::Secured(secured), domain: Some(domain), .. }) = self.streams.slot_mut(id) else {
-            return Next::Stop;
-        };
-        let domain = domain.clone();
-        let terms = Terms { domain: &domain, offer: &secured.offer, binding: &secured.binding };
-        let before = match std::mem::replace(&mut secured.handshake, Handshake::Idle) {
-            Handshake::Checking => {
-                // RFC 6120 §6.4.1: one handshake at a time; this one has not been answered yet.
-                self.fail(env, id, StreamCondition::PolicyViolation.into());
-                return Next::Stop;
-            }
-            before => before,
-        };
-        let failed = |condition, why| Step::Failure(SaslFailure::new(condition, why));
-        let step = match (Request::read(element), before) {
-            (Err(failure), _) => Step::Failure(failure),
-            (Ok(Request::Auth { mechanism, initial }), _) => {
-                begin(&terms, nonce, &mechanism, initial.as_ref().map(|data| data.as_slice()))
-            }
-            (Ok(Request::Response(response)), Handshake::Awaiting(awaiting)) => awaiting.respond(&terms, &response),
-            (Ok(Request::Response(_)), _) => failed(SaslCondition::MalformedRequest, "response to nothing"),
-            (Ok(Request::Abort), _) => failed(SaslCondition::Aborted, "the client gave up"),
-        };
-        self.step(env, id, step)
-    }
-
-    /// Goes on with a handshake until the client has to say something.
-    fn step(&mut self, env: &mut Env<'_>, id: StreamId, step: Step) -> Next {
-        match step {
-            Step::Challenge(challenge, awaiting) => {
-                let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) else {
-                    return Next::Stop;
-                };
-                secured.handshake = Handshake::Awaiting(awaiting);
-                let mut out = Vec::with_capacity(256);
-                nonza::write_challenge(&challenge, &mut out);
-                self.core.write(id, Chunk::new(out));
-                Next::Go
-            }
-            Step::NeedAccount(need) => self.need_account(env, id, need),
-            Step::CheckPassword(check) => self.check_password(env, id, check),
-            Step::Success(success) => self.succeed(env, id, success),
-            Step::Failure(failure) => self.sasl_failed(env, id, &failure, None),
-        }
-    }
-
-    fn need_account(&mut self, env: &mut Env<'_>, id: StreamId, need: NeedAccount) -> Next {
-        let Some((jid, credentials)) = self.credentials(env, id, need.local()) else {
-            return self.throttled(env, id);
-        };
-        let _ = jid;
-        let step = need.resume(&credentials);
-        self.step(env, id, step)
-    }
-
-    fn check_password(&mut self, env: &mut Env<'_>, id: StreamId, check: CheckPassword) -> Next {
-        let Some((_, credentials)) = self.credentials(env, id, check.verdict.local()) else {
-            return self.throttled(env, id);
-        };
-        let query = self.core.query();
-        self.core.effects.push(Effect::Verify(query, Box::new(credentials), check.password));
-        self.questions.verdicts.insert(query, (id, check.verdict));
-        if let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) {
-            secured.handshake = Handshake::Checking;
-        }
-        Next::Go
-    }
-
-    /// The account's credentials, or fake ones that nobody can tell from real ones (S12). `None`: too many failures.
-    fn credentials(&mut self, env: &mut Env<'_>, id: StreamId, local: &str) -> Option<(Jid, Credentials)> {
-        let slot = self.streams.slot(id)?;
-        let jid = Jid::from_parts(Some(local), slot.domain.as_deref()?, None).ok()?;
-        if !self.throttle.admits(slot.peer(), jid.as_str(), &self.core.config.limits, env.now) {
-            log::warn!("sign-in as {jid} from {:?} refused: too many failures", slot.peer());
-            return None;
-        }
-        let known = accounts::find(&Store { overlay: &mut self.core.overlay, view: env.view }, &jid);
-        let known = known.map(|account| account.credentials);
-        let credentials = Credentials::known_or_fake(known, &self.secret, jid.as_str());
-        Some((jid, credentials))
-    }
-
-    fn throttled(&mut self, env: &mut Env<'_>, id: StreamId) -> Next {
-        let failure = SaslFailure::new(SaslCondition::TemporaryAuthFailure, "throttled")
-            .text("Too many failures; try again in some minutes.");
-        self.sasl_failed(env, id, &failure, None)
-    }
-
-    /// A pool thread compared the password.
-    pub(super) fn password_verified(&mut self, env: &mut Env<'_>, query: QueryId, matches: bool) {
-        let Some((id, verdict)) = self.questions.verdicts.remove(&query) else { return };
-        let local = verdict.local().to_owned();
-        let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) else { return };
-        secured.handshake = Handshake::Idle;
-        let step = verdict.resume(matches);
-        let next = match step {
-            Step::Failure(failure) => self.sasl_failed(env, id, &failure, Some(&local)),
-            step => self.step(env, id, step),
-        };
-        if let (Next::Restart(bounds), Some(slot)) = (next, self.streams.slot_mut(id))
-            && let Some(framer) = &mut slot.framer
-        {
-            framer.restart(bounds);
-        }
-    }
-
-    /// RFC 6120 §6.4.6: the proof is made, the stream restarts.
-    fn succeed(&mut self, env: &mut Env<'_>, id: StreamId, success: Success) -> Next {
-        let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
-        let (State::Secured(_), Some(domain)) = (&slot.state, &slot.domain) else { return Next::Stop };
-        let Ok(account) = Jid::from_parts(Some(&success.local), domain, None) else { return Next::Stop };
-        let peer = slot.peer();
-        let failure = match accounts::find(&Store { overlay: &mut self.core.overlay, view: env.view }, &account) {
-            // Removed while the handshake was under way.
-            None => Some(SaslFailure::new(SaslCondition::NotAuthorized, "the account is gone")),
-            // RFC 6120 §6.5.2: said to nobody but who knows the password.
-            Some(account) if account.is_disabled => {
-                let failure = SaslFailure::new(SaslCondition::AccountDisabled, "the account is disabled");
-                Some(failure.text("An administrator has disabled this account."))
-            }
-            Some(_) => None,
-        };
-        if let Some(failure) = failure {
-            return self.sasl_failed(env, id, &failure, Some(&success.local));
-        }
-        let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
-        log::info!("{account} signed in from {peer:?}");
-        self.throttle.succeeded(peer, account.as_str(), env.now);
-        self.core.counters.sign_ins += 1;
-        slot.state = State::Verified(Box::new(Proof { account }));
-        slot.header_sent = false;
-        self.no_stranger(id);
-        let mut out = Vec::with_capacity(128);
-        nonza::write_success(success.additional_data.as_deref(), &mut out);
-        self.core.write(id, Chunk::new(out));
-        Next::Restart(self.bounds())
-    }
-
-    /// A new password, or the end of the account: whoever proved the old one and has no session yet, or is just proving
-    /// it, does not get in (S15).
-    pub(super) fn distrust(&mut self, env: &mut Env<'_>, account: &Jid, error: &StreamError) {
-        let signs_in = |id: &StreamId| {
-            let slot = self.streams.slot(*id)?;
-            let local = match &slot.state {
-                State::Verified(proof) => return Some(proof.account == *account),
-                State::Secured(secured) => match &secured.handshake {
-                    Handshake::Idle => None,
-                    Handshake::Awaiting(awaiting) => awaiting.local(),
-                    Handshake::Checking => {
-                        let mut verdicts = self.questions.verdicts.values();
-                        verdicts.find(|(stream, _)| stream == id).map(|(_, verdict)| verdict.local())
-                    }
-                },
-                State::Clear | State::Upgrading | State::Bound(_) => None,
-            };
-            Some(local? == account.local()? && slot.domain.as_deref()? == account.domain())
-        };
-        let ids: Vec<_> = self.streams.ids().into_iter().filter(|id| signs_in(id) == Some(true)).collect();
-        for id in ids {
-            self.fail(env, id, error.clone());
-        }
-    }
-
-    fn sasl_failed(&mut self, env: &mut Env<'_>, id: StreamId, failure: &SaslFailure, local: Option<&str>) -> Next {
-        let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
-        let (peer, domain) = (slot.peer(), slot.domain.clone());
-        let State::Secured(secured) = &mut slot.state else { return Next::Stop };
-        secured.handshake = Handshake::Idle;
-        if failure.condition != SaslCondition::Aborted {
-            secured.attempts += 1;
-        }
-        let attempts = secured.attempts;
-        log::info!("sign-in from {peer:?} failed: {}", failure.why);
-        self.core.counters.failures += 1;
-        if failure.is_guess() {
-            let account = format!("{}@{}", local.unwrap_or_default(), domain.as_deref().unwrap_or_default());
-            self.throttle.failed(peer, &account, env.now);
-        }
-        let mut out = Vec::with_capacity(128);
-        failure.write(&mut out);
-        self.core.write(id, Chunk::new(out));
-        if attempts >= limits::SASL_ATTEMPTS_MAX {
-            // RFC 6120 §6.4.5.
-            let error = StreamError::new(StreamCondition::PolicyViolation).text("Too many failed sign-ins.");
-            self.fail(env, id, error);
-            return Next::Stop;
-        }
-        Next::Go
     }
 
     /// An IQ before sign-in: only registration by invitation, XEP-0445 §3.

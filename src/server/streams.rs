@@ -228,6 +228,7 @@ impl Server {
         self.drained(id);
         self.durable.paused.retain(|paused| *paused != id);
         self.durable.resuming.retain(|(waits, _)| *waits != id);
+        self.durable.settling.retain(|waits| *waits != id);
         for stuck in self.core.stuck.values_mut() {
             stuck.held.retain(|held| *held != id);
         }

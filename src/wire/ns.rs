@@ -16,6 +16,10 @@ pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 /// Resource binding, RFC 6120 §7.
 pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// XEP-0386.
+pub const BIND2: &str = "urn:xmpp:bind:0";
+/// XEP-0388.
+pub const SASL2: &str = "urn:xmpp:sasl:2";
 /// Session establishment, RFC 3921 §3; today a no-op that old clients ask for.
 pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 /// Roster, RFC 6121 §2.

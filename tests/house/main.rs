@@ -10,5 +10,6 @@ mod bound;
 mod durable;
 mod negotiate;
 mod sasl;
+mod sasl2;
 mod scripts;
 mod streams;

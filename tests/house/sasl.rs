@@ -12,7 +12,7 @@ use crate::stage::{
 
 const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 
-fn stranger(world: &mut World) -> Player {
+pub fn stranger(world: &mut World) -> Player {
     let mut player = Player::connect(world, "romeo", "orchard", true);
     player.open_stream(world);
     player
@@ -24,7 +24,7 @@ fn plain(world: &mut World, player: &mut Player, authzid: &str, name: &str, pass
     player.element(world)
 }
 
-fn condition(answer: &Tree) -> &str {
+pub fn condition(answer: &Tree) -> &str {
     assert_eq!(answer.name, "failure", "{answer}");
     answer.children().next().map_or("", |child| child.name.as_str())
 }
@@ -47,6 +47,21 @@ fn scram(
         return challenge;
     }
     let server_first = String::from_utf8(STANDARD.decode(challenge.text()).unwrap()).unwrap();
+    let (last, expected) = last_message(password, &bare, &server_first, binding);
+    player.send(world, &format!("<response xmlns='{SASL}'>{}</response>", STANDARD.encode(last)));
+    let answer = player.element(world);
+    if answer.name == "success" {
+        assert_eq!(
+            String::from_utf8(STANDARD.decode(answer.text()).unwrap()).unwrap(),
+            expected,
+            "the server proves itself"
+        );
+    }
+    answer
+}
+
+/// The last message of SCRAM-SHA-256, and what the server has to say to it.
+pub fn last_message(password: &str, bare: &str, server_first: &str, binding: (&str, &[u8])) -> (String, String) {
     let part = |key: &str| server_first.split(',').find_map(|part| part.strip_prefix(key)).unwrap().to_owned();
     let (nonce, salt, rounds) = (part("r="), STANDARD.decode(part("s=")).unwrap(), part("i=").parse().unwrap());
     let mut salted = [0; 32];
@@ -59,19 +74,9 @@ fn scram(
     let message = format!("{bare},{server_first},{without_proof}");
     let signature = sign(stored_key.as_ref(), message.as_bytes());
     let proof: Vec<u8> = client_key.as_ref().iter().zip(signature.as_ref()).map(|(a, b)| a ^ b).collect();
-    let last = STANDARD.encode(format!("{without_proof},p={}", STANDARD.encode(proof)));
-    player.send(world, &format!("<response xmlns='{SASL}'>{last}</response>"));
-    let answer = player.element(world);
-    if answer.name == "success" {
-        let server_key = sign(&salted, b"Server Key");
-        let expected = format!("v={}", STANDARD.encode(sign(server_key.as_ref(), message.as_bytes())));
-        assert_eq!(
-            String::from_utf8(STANDARD.decode(answer.text()).unwrap()).unwrap(),
-            expected,
-            "the server proves itself"
-        );
-    }
-    answer
+    let server_key = sign(&salted, b"Server Key");
+    let expected = format!("v={}", STANDARD.encode(sign(server_key.as_ref(), message.as_bytes())));
+    (format!("{without_proof},p={}", STANDARD.encode(proof)), expected)
 }
 
 #[test]

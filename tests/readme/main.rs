@@ -19,6 +19,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("wire/time.rs", "XEP-0082 v1.1"),
     ("proto/stream.rs", "RFC 6120 §4.3, XEP-0478 v0.2.0"),
     ("proto/sasl.rs", "RFC 6120 §6, RFC 4422, RFC 4616, RFC 5929 §4, RFC 9266, XEP-0440 v1.0.0, XEP-0474 v0.5.0"),
+    ("proto/sasl2.rs", "XEP-0388 v1.0.4"),
     ("proto/scram.rs", "RFC 5802, RFC 7677, RFC 8265 §4.2"),
     ("proto/sm.rs", "XEP-0198 v1.6.3"),
     ("router/route.rs", "RFC 6120 §10, RFC 6121 §8"),
@@ -26,6 +27,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("router/lifecycle.rs", "RFC 5122 §2.7"),
     ("server/negotiate.rs", "RFC 6120 §5"),
     ("server/bind.rs", "RFC 6120 §7"),
+    ("server/instant.rs", "XEP-0386 v1.1.0, XEP-0198 v1.6.3 §9"),
     ("adapters/tls.rs", "RFC 7590, XEP-0368 v1.1.0"),
 ];
 

@@ -124,6 +124,9 @@ impl Player {
             self.features = Some(element.clone());
         }
         self.bound |= element.get("type") == Some("result") && element.find("bind").is_some();
+        if element.name == "success" && element.ns == "urn:xmpp:sasl:2" {
+            self.welcomed(stage, element);
+        }
         if element.ns != "urn:xmpp:sm:3" {
             return false;
         }
@@ -156,6 +159,18 @@ impl Player {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// XEP-0388: what a success did besides letting it in.
+    fn welcomed(&mut self, stage: &mut dyn Stage, success: &Tree) {
+        let own = success.find("authorization-identifier").map(Tree::text).unwrap_or_default();
+        if let Some((_, resource)) = own.split_once('/') {
+            (self.resource, self.bound) = (resource.into(), true);
+        }
+        let inside = success.children().chain(success.find("bound").into_iter().flat_map(Tree::children));
+        for element in inside.filter(|element| element.ns == "urn:xmpp:sm:3") {
+            self.note(stage, element);
         }
     }
 

@@ -34,7 +34,7 @@ impl House {
     }
 
     fn terms(&self) -> Terms<'_> {
-        Terms { domain: "example.org", offer: &self.offer, binding: &self.binding }
+        Terms { domain: "example.org", offer: &self.offer, binding: &self.binding, from: None }
     }
 
     fn begin(&self, mechanism: &str, initial: &str) -> Step {
