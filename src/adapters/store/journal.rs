@@ -23,6 +23,9 @@ const MAGIC: [u8; 8] = *b"LAMPJ\0\0\x01";
 const HALF_HEADER: usize = 40;
 /// Length, checksum, sequence.
 const RECORD_HEADER: usize = 16;
+/// What the medium writes at least. A record is written with zeros up to the end of its last page: pages are then always
+/// overwritten whole or known, and none has to be read before it can be written.
+pub(super) const PAGE: u64 = 4096;
 
 /// One of the two files. A write that returned is not durable before the next sync that succeeds.
 pub trait JournalFile: Send {
@@ -34,7 +37,7 @@ pub trait JournalFile: Send {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes all writes durable. After a failure no earlier unsynced write counts.
     fn sync(&mut self) -> io::Result<()>;
-    /// What is durable need not stay in memory: it was read, or written in bulk.
+    /// What is durable need not stay in memory: it was read, or written in bulk, or is about to be overwritten.
     fn release(&self) {}
 }
 
@@ -170,8 +173,10 @@ impl<F: JournalFile> Journal<F> {
         self.buffer.extend_from_slice(&checksum.finalize().to_le_bytes());
         self.buffer.extend_from_slice(&sequence.to_le_bytes());
         payloads.for_each(|payload| self.buffer.extend_from_slice(payload));
-        let written = half.file.write_at(half.tail, &self.buffer).and_then(|()| half.file.sync());
         let bytes = self.buffer.len() as u64;
+        let padding = (half.tail + bytes).next_multiple_of(PAGE).min(half.file.capacity()) - (half.tail + bytes);
+        self.buffer.resize(self.buffer.len() + padding as usize, 0);
+        let written = half.file.write_at(half.tail, &self.buffer).and_then(|()| half.file.sync());
         self.buffer.clear();
         self.buffer.shrink_to(64 * 1024);
         if let Err(error) = written {
@@ -250,6 +255,7 @@ impl<F: JournalFile> Journal<F> {
 
     fn begin(&mut self, at: usize) {
         if let Some(half) = self.halves.get_mut(at) {
+            half.file.release();
             (half.tail, half.first, half.last) = (0, 0, 0);
         }
         self.current = at;

@@ -14,7 +14,10 @@ use std::{
 
 use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 
-use super::{Wear, journal::JournalFile};
+use super::{
+    Wear,
+    journal::{JournalFile, PAGE},
+};
 
 /// Opens or creates a file that only its owner may read.
 pub(super) fn private(path: &Path) -> io::Result<File> {
@@ -118,7 +121,14 @@ impl JournalFile for HalfFile {
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.wear.wrote(bytes.len());
-        self.file.write_all_at(bytes, offset)
+        // The last page by itself, see `release`: the next record begins in it.
+        let last_page = (offset + bytes.len() as u64).saturating_sub(1) / PAGE * PAGE;
+        let split = usize::try_from(last_page.saturating_sub(offset)).unwrap_or_default();
+        let (pages, last) = bytes.split_at(split.min(bytes.len()));
+        if !pages.is_empty() {
+            self.file.write_all_at(pages, offset)?;
+        }
+        self.file.write_all_at(last, offset + pages.len() as u64)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -126,8 +136,8 @@ impl JournalFile for HalfFile {
         self.file.sync_data()
     }
 
-    /// What was read or written in one go stands in the page cache in pages of up to 2 MiB, and the kernel would write
-    /// such a page whole for every record.
+    /// What was read or written in one go stands in the page cache in folios of up to 2 MiB, and for every record that
+    /// goes there later the kernel counts, and on some file systems writes, such a folio whole.
     fn release(&self) {
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }
