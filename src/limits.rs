@@ -11,7 +11,7 @@ pub const DEPTH_MAX: usize = 48;
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 /// Bytes in a stream's outbox at which the stream is closed and its session left to resumption.
 pub const OUTBOX_BYTES_CAP: usize = 2 * 1024 * 1024;
-/// Milliseconds from accept to the end of sign-in (S3).
+/// Milliseconds from accept until a session is bound or resumed (S3).
 pub const PREAUTH_MS_MAX: u64 = 30_000;
 /// Milliseconds that a closing stream may take to write its last bytes.
 pub const CLOSING_MS_MAX: u64 = 2_000;
@@ -19,8 +19,12 @@ pub const CLOSING_MS_MAX: u64 = 2_000;
 pub const STREAMS_MAX: usize = 8_192;
 /// Connections from one IPv4 address or one IPv6 /64: a household behind one address, with every device twice.
 pub const STREAMS_PER_ADDRESS_MAX: usize = 2_048;
-/// Connections from one address or /64 that have not signed in.
+/// Connections from one address or /64 that have no session.
 pub const PREAUTH_PER_ADDRESS_MAX: usize = 64;
+/// Passwords that are being compared at once: each keeps a core busy for milliseconds (S16).
+pub const VERIFYING_MAX: usize = 256;
+/// Lines in the log about those who have no session, a minute: enough to see what happens.
+pub const STRANGER_LINES_MAX: u32 = 60;
 /// Sign-in attempts on one stream before it is closed, RFC 6120 §6.4.5 (2 to 5 are recommended).
 pub const SASL_ATTEMPTS_MAX: u32 = 5;
 /// Devices remembered for one account, XEP-0494: everything a person owns, for years.

@@ -1,8 +1,9 @@
 //! Where log lines go: standard error. Under systemd each line starts with its priority (`sd-daemon(3)`) and the
 //! journal adds the time; elsewhere the line carries time and level itself.
 //!
-//! Invariant: one line is one write, so lines of two threads never mix. Line breaks inside a message become spaces, so
-//! that nobody can forge a line.
+//! Invariant: one line is one write, so lines of two threads never mix. Line breaks, control characters and characters
+//! that turn the direction of writing inside a message become spaces, so that nobody can forge a line or give orders
+//! to a terminal.
 
 use std::{
     fmt::Write as _,
@@ -73,8 +74,8 @@ fn line(record: &Record<'_>, wall_us: Option<u64>) -> String {
     };
     let start = line.len();
     let _ = write!(line, "{}", record.args());
-    if line[start..].contains(['\n', '\r']) {
-        let flat = line[start..].replace(['\n', '\r'], " ");
+    if line[start..].contains(is_unfit) {
+        let flat = line[start..].replace(is_unfit, " ");
         line.truncate(start);
         line.push_str(&flat);
     }
@@ -85,6 +86,12 @@ fn line(record: &Record<'_>, wall_us: Option<u64>) -> String {
     }
     line.push('\n');
     line
+}
+
+/// Characters that are not for people to read: C0, C1, line and paragraph separators, and what turns the direction.
+fn is_unfit(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Priorities of `syslog(3)`.
@@ -133,6 +140,11 @@ mod tests {
     #[test]
     fn a_message_cannot_forge_a_line() {
         assert_eq!(written("x\n<0>all is lost\r", None), "<4>b: x <0>all is lost \n");
+    }
+
+    #[test]
+    fn a_message_gives_no_orders_to_a_terminal() {
+        assert_eq!(written("a\u{1b}[2J\u{9b}2J\u{202e}b\u{2028}c\u{85}ü", None), "<4>b: a [2J 2J b c ü\n");
     }
 
     #[test]

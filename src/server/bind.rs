@@ -126,6 +126,7 @@ impl Server {
         if let Some(slot) = self.streams.slot_mut(id) {
             slot.state = State::Bound(session);
         }
+        self.no_stranger(id);
         Ok(session)
     }
 
@@ -261,6 +262,7 @@ impl Server {
         let Some(slot) = self.streams.slot_mut(stream) else { return answer };
         slot.state = State::Bound(id);
         let peer = slot.peer();
+        self.no_stranger(stream);
         let committed = self.core.committed;
         if let Some(session) = self.core.sessions.session_mut(id) {
             (session.stream, session.peer) = (Some(stream), peer);

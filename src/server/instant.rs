@@ -119,7 +119,6 @@ impl Server {
         let identity = own.as_ref().unwrap_or(&settling.proof.account);
         let mut out = Vec::with_capacity(1024);
         sasl2::write_success(settling.additional_data.as_deref(), identity, &results, &mut out);
-        self.no_stranger(id);
         if let (None, Some(slot)) = (session, self.streams.slot_mut(id)) {
             slot.state = State::Verified(Box::new(settling.proof));
         }
@@ -141,7 +140,6 @@ impl Server {
         h: u32,
         settling: &Settling,
     ) -> Next {
-        self.no_stranger(id);
         let results = self.reattach(id, session);
         let own = self.core.sessions.session(session).map(|session| session.jid.clone());
         let mut out = Vec::with_capacity(512);

@@ -48,6 +48,7 @@ pub struct Server {
     durable: durable::Durable,
     questions: negotiate::Questions,
     gone: bind::Gone,
+    chatter: throttle::Chatter,
     outline: Outline,
     /// Key of the fake credentials that unknown users meet (S12).
     secret: [u8; 32],
@@ -71,6 +72,7 @@ impl Server {
             durable: durable::Durable::default(),
             questions: negotiate::Questions::default(),
             gone: bind::Gone::default(),
+            chatter: throttle::Chatter::default(),
             outline: Outline::default(),
             secret,
             stops: false,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Server, context, random_id,
-    sign_in::{Handshake, Proof, Verdicts},
+    sign_in::{Checking, Handshake, Proof, Verdicts},
     streams::Slot,
 };
 use crate::{
@@ -65,6 +65,7 @@ pub struct SecuredState {
 #[derive(Debug, Default)]
 pub struct Questions {
     pub(super) verdicts: Verdicts,
+    pub(super) checking: Checking,
     registrations: BTreeMap<QueryId, StreamId>,
 }
 

@@ -3,13 +3,14 @@
 //! Invariant: a handshake is held in the words in which it began, to its end; and all ways to sign in pass through
 //! [`Server::succeed`], which asks last whether the account may.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     Server,
     instant::Settling,
     negotiate::{Next, State},
     streams::Slot,
+    throttle::household,
 };
 use crate::{
     domain::{
@@ -68,6 +69,9 @@ pub struct Proof {
 /// Passwords that pool threads compare, each for a stream.
 pub type Verdicts = BTreeMap<QueryId, (StreamId, Verdict)>;
 
+/// Whence and for whom each of those passwords came: it counts as a guess also if its stream is gone by then.
+pub type Checking = BTreeMap<QueryId, (IpAddr, Jid)>;
+
 impl Handshake {
     /// Whether it is held in the words of SASL2, in which nothing else may be said until it ends (XEP-0388 §2.5).
     pub fn is_sasl2(&self) -> bool {
@@ -94,6 +98,7 @@ impl Server {
             // RFC 6120 §6.4.1: one handshake at a time; this one has not been answered yet, or is held in other words.
             _ => return self.out_of_turn(env, id),
         };
+        let local = before.as_ref().and_then(|awaiting| awaiting.local().map(str::to_owned));
         let failed = |condition, why| Step::Failure(SaslFailure::new(condition, why));
         let step = match (nonza::Request::read(element), before) {
             (Err(failure), _) => Step::Failure(failure),
@@ -104,7 +109,7 @@ impl Server {
             (Ok(nonza::Request::Response(_)), None) => failed(SaslCondition::MalformedRequest, "response to nothing"),
             (Ok(nonza::Request::Abort), _) => failed(SaslCondition::Aborted, "the client gave up"),
         };
-        self.step(env, id, step, Words::Sasl)
+        self.answer(env, id, step, Words::Sasl, local.as_deref())
     }
 
     /// One element of the handshake of XEP-0388.
@@ -122,6 +127,7 @@ impl Server {
             Handshake::Awaiting(awaiting, Words::Sasl2(wishes)) => Some((awaiting, wishes)),
             _ => return self.out_of_turn(env, id),
         };
+        let local = before.as_ref().and_then(|(awaiting, _)| awaiting.local().map(str::to_owned));
         let failed = |condition, why| Step::Failure(SaslFailure::new(condition, why));
         let (step, wishes) = match (sasl2::Request::read(element), before) {
             (Err(failure), _) => (Step::Failure(failure), Box::default()),
@@ -139,13 +145,22 @@ impl Server {
             // XEP-0388 §2.5: nothing but a response or the end of it.
             (Ok(sasl2::Request::Authenticate(_) | sasl2::Request::Other), _) => return self.out_of_turn(env, id),
         };
-        self.step(env, id, step, Words::Sasl2(wishes))
+        self.answer(env, id, step, Words::Sasl2(wishes), local.as_deref())
     }
 
     /// Something was said that may not be said now.
     pub(super) fn out_of_turn(&mut self, env: &mut Env<'_>, id: StreamId) -> Next {
         self.fail(env, id, StreamCondition::PolicyViolation.into());
         Next::Stop
+    }
+
+    /// Goes on after the client said something. `local`: whose account it is about, if it had said so before; a failure
+    /// is counted there (S16).
+    fn answer(&mut self, env: &mut Env<'_>, id: StreamId, step: Step, words: Words, local: Option<&str>) -> Next {
+        match step {
+            Step::Failure(failure) => self.sasl_failed(env, id, &failure, local, &words),
+            step => self.step(env, id, step, words),
+        }
     }
 
     /// Goes on with a handshake until the client has to say something.
@@ -180,10 +195,20 @@ impl Server {
     }
 
     fn check_password(&mut self, env: &mut Env<'_>, id: StreamId, check: CheckPassword, words: Words) -> Next {
-        let Some(credentials) = self.credentials(env, id, check.verdict.local()) else {
+        if self.questions.verdicts.len() >= limits::VERIFYING_MAX {
+            return self.throttled(env, id, &words);
+        }
+        let local = check.verdict.local().to_owned();
+        let Some(credentials) = self.credentials(env, id, &local) else {
             return self.throttled(env, id, &words);
         };
         let query = self.core.query();
+        if let Some(slot) = self.streams.slot(id)
+            && let (Some(peer), Some(domain)) = (slot.peer(), slot.domain.as_deref())
+            && let Ok(jid) = Jid::from_parts(Some(&local), domain, None)
+        {
+            self.questions.checking.insert(query, (household(peer), jid));
+        }
         self.core.effects.push(Effect::Verify(query, Box::new(credentials), check.password));
         self.questions.verdicts.insert(query, (id, check.verdict));
         if let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) {
@@ -196,8 +221,14 @@ impl Server {
     fn credentials(&mut self, env: &mut Env<'_>, id: StreamId, local: &str) -> Option<Credentials> {
         let slot = self.streams.slot(id)?;
         let jid = Jid::from_parts(Some(local), slot.domain.as_deref()?, None).ok()?;
-        if !self.throttle.admits(slot.peer(), jid.as_str(), &self.core.config.limits, env.now) {
-            log::warn!("sign-in as {jid} from {:?} refused: too many failures", slot.peer());
+        let peer = slot.peer();
+        // What is being compared may be a guess as well.
+        let own = peer.map(household);
+        let under_way = self.questions.checking.values().filter(|(from, _)| Some(*from) == own).count();
+        if !self.throttle.admits(peer, jid.as_str(), under_way as u32, &self.core.config.limits, env.now) {
+            if self.chatter.admits(env.now) {
+                log::warn!("sign-in as {jid} from {peer:?} refused: too many failures");
+            }
             return None;
         }
         let known = accounts::find(&Store { overlay: &mut self.core.overlay, view: env.view }, &jid);
@@ -213,9 +244,16 @@ impl Server {
 
     /// A pool thread compared the password.
     pub(super) fn password_verified(&mut self, env: &mut Env<'_>, query: QueryId, matches: bool) {
+        let asked = self.questions.checking.remove(&query);
         let Some((id, verdict)) = self.questions.verdicts.remove(&query) else { return };
         let local = verdict.local().to_owned();
-        let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) else { return };
+        let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) else {
+            // Who did not wait for the answer has guessed all the same.
+            if let (Some((peer, jid)), false) = (asked, matches) {
+                self.throttle.failed(Some(peer), jid.as_str(), env.now);
+            }
+            return;
+        };
         let Handshake::Checking(words) = std::mem::take(&mut secured.handshake) else { return };
         let next = match verdict.resume(matches) {
             Step::Failure(failure) => self.sasl_failed(env, id, &failure, Some(&local), &words),
@@ -270,7 +308,6 @@ impl Server {
         let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
         slot.state = State::Verified(Box::new(proof));
         slot.header_sent = false;
-        self.no_stranger(id);
         let mut out = Vec::with_capacity(128);
         nonza::write_success(additional_data, &mut out);
         self.core.write(id, Chunk::new(out));
@@ -316,11 +353,12 @@ impl Server {
         let (peer, domain) = (slot.peer(), slot.domain.clone());
         let State::Secured(secured) = &mut slot.state else { return Next::Stop };
         secured.handshake = Handshake::Idle;
-        if failure.condition != SaslCondition::Aborted {
-            secured.attempts += 1;
-        }
+        // Giving up counts as well: it costs us as much as failing.
+        secured.attempts += 1;
         let attempts = secured.attempts;
-        log::info!("sign-in from {peer:?} failed: {}", failure.why);
+        if self.chatter.admits(env.now) {
+            log::info!("sign-in from {peer:?} failed: {}", failure.why);
+        }
         self.core.counters.failures += 1;
         if failure.is_guess() {
             let account = format!("{}@{}", local.unwrap_or_default(), domain.as_deref().unwrap_or_default());

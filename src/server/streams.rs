@@ -36,7 +36,7 @@ pub struct Slot {
     pub domain: Option<Rc<str>>,
     /// Default language of its stanzas (RFC 6120 §8.1.5).
     pub lang: Option<Rc<str>>,
-    /// Until when it must have signed in.
+    /// Until when it must have signed in and bound or resumed a session.
     pub sign_in_by: Option<Time>,
     /// It waits for the disk: bytes that come meanwhile, bounded by [`limits::HELD_BYTES_MAX`].
     pub held: Option<Vec<u8>>,
@@ -64,7 +64,7 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Streams {
     slots: Vec<Option<(u32, Slot)>>,
-    /// How many connections of a household have not signed in.
+    /// How many connections of a household have no session.
     strangers: BTreeMap<IpAddr, usize>,
 }
 
@@ -151,7 +151,7 @@ impl Server {
         }
     }
 
-    /// The stream has signed in or is gone: its deadline is off, and its household has one stranger less (S3).
+    /// The stream has a session or is gone: its deadline is off, and its household has one stranger less (S3).
     pub(super) fn no_stranger(&mut self, id: StreamId) {
         let Some(slot) = self.streams.slot_mut(id) else { return };
         let Some(at) = slot.sign_in_by.take() else { return };
@@ -177,12 +177,15 @@ impl Server {
     /// Closes with a stream error (RFC 6120 §4.9). The session ends with it.
     pub(super) fn fail(&mut self, env: &mut Env<'_>, id: StreamId, error: StreamError) {
         let Some(slot) = self.streams.slot(id) else { return };
-        log::info!(
-            "{}: closing with {}{}",
-            self.who(id),
-            error.condition.as_str(),
-            error.text.map(|text| format!(" ({text})")).unwrap_or_default()
-        );
+        if slot.sign_in_by.is_none() || self.chatter.admits(env.now) {
+            log::info!(
+                "{}: closing with {}{}",
+                self.who(id),
+                error.condition.as_str(),
+                error.text.map(|text| format!(" ({text})")).unwrap_or_default()
+            );
+        }
+        let Some(slot) = self.streams.slot(id) else { return };
         let mut out = Vec::with_capacity(512);
         if !slot.header_sent {
             let domain = slot.domain.as_deref().unwrap_or(&self.core.config.domains[0]);

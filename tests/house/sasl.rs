@@ -3,6 +3,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::{digest, hmac, pbkdf2};
 
+use lampone::limits;
+
 use crate::stage::{
     Stage,
     player::Player,
@@ -273,4 +275,83 @@ fn a_disabled_account_is_told_so_if_it_proves_itself() {
     prince.send(&mut world, &command("reenable-user"));
     prince.element(&mut world);
     assert_eq!(plain(&mut world, &mut again, "", "romeo", PASSWORD).name, "success");
+}
+
+#[test]
+fn s16_a_guess_by_scram_counts_against_the_account() {
+    let mut world = World::new(&["romeo"]);
+    for host in 0..10 {
+        world.address = [198, 51, 100, host].into();
+        let mut tybalt = stranger(&mut world);
+        let answer = scram(&mut world, &mut tybalt, false, "romeo", "guess", ("n,,", b""));
+        assert_eq!(condition(&answer), "not-authorized");
+        world.cut(tybalt.conn);
+    }
+    world.address = [198, 51, 100, 99].into();
+    let mut tybalt = stranger(&mut world);
+    let answer = scram(&mut world, &mut tybalt, false, "romeo", PASSWORD, ("n,,", b""));
+    assert_eq!(condition(&answer), "temporary-auth-failure");
+}
+
+#[test]
+fn s16_who_has_an_account_in_the_same_house_cannot_guess_for_ever() {
+    let mut world = World::new(&["romeo", "tybalt"]);
+    Player::sign_in(&mut world, "romeo", "orchard");
+    let mut tried = 0;
+    for _ in 0..20 {
+        let mut tybalt = stranger(&mut world);
+        for _ in 0..3 {
+            tried += u32::from(condition(&plain(&mut world, &mut tybalt, "", "romeo", "guess")) == "not-authorized");
+        }
+        assert_eq!(plain(&mut world, &mut tybalt, "", "tybalt", PASSWORD).name, "success");
+        world.cut(tybalt.conn);
+    }
+    assert_eq!(tried, 10);
+    world.advance(11 * 60 * 1000);
+    Player::sign_in(&mut world, "romeo", "garden");
+}
+
+#[test]
+fn s16_guesses_that_are_under_way_count() {
+    let mut world = World::new(&["romeo"]);
+    let mut guessers: Vec<_> = (0..30).map(|_| stranger(&mut world)).collect();
+    let data = STANDARD.encode("\0nobody\0guess");
+    for guesser in &mut guessers {
+        guesser.send(&mut world, &format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{data}</auth>"));
+    }
+    let mut answers: Vec<_> = guessers.iter_mut().map(|guesser| guesser.element(&mut world)).collect();
+    answers.retain(|answer| condition(answer) == "not-authorized");
+    assert_eq!(answers.len(), 20);
+}
+
+#[test]
+fn s3_giving_up_is_an_attempt_as_well() {
+    let mut world = World::new(&["romeo"]);
+    let mut tybalt = stranger(&mut world);
+    let first = STANDARD.encode("n,,n=romeo,r=x");
+    for _ in 0..5 {
+        tybalt.send(
+            &mut world,
+            &format!("<auth xmlns='{SASL}' mechanism='SCRAM-SHA-1'>{first}</auth><abort xmlns='{SASL}'/>"),
+        );
+    }
+    let answers = tybalt.elements(&mut world);
+    assert!(answers.last().is_some_and(|last| last.find("policy-violation").is_some()), "{answers:?}");
+    assert!(world.is_closed(tybalt.conn));
+}
+
+#[test]
+fn s3_who_signed_in_has_to_bind_in_time() {
+    let mut world = World::new(&["romeo"]);
+    let mut romeo = Player::connect(&mut world, "romeo", "orchard", true);
+    romeo.authenticate(&mut world);
+    let bound = Player::sign_in(&mut world, "romeo", "garden");
+    world.advance(limits::PREAUTH_MS_MAX);
+    assert_eq!(crate::negotiate::ending(&mut romeo, &mut world).as_deref(), Some("connection-timeout"));
+    assert!(world.is_open(bound.conn));
+    for _ in 0..limits::PREAUTH_PER_ADDRESS_MAX {
+        Player::connect(&mut world, "romeo", "orchard", true).authenticate(&mut world);
+    }
+    let mut one_more = Player::connect(&mut world, "romeo", "orchard", true);
+    assert_eq!(crate::negotiate::ending(&mut one_more, &mut world).as_deref(), Some("policy-violation"));
 }
