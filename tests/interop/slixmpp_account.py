@@ -1,9 +1,12 @@
-"""slixmpp uses what an account keeps: block list (XEP-0191), vCard (XEP-0054), private elements (XEP-0049)."""
+"""slixmpp uses what an account keeps: block list (XEP-0191), vCard (XEP-0054), private elements (XEP-0049); and the
+account itself: its password, its end (XEP-0077)."""
+
+import asyncio
 
 from slixmpp.exceptions import IqError
 from slixmpp.xmlstream import ET
 
-from slixmpp_person import are_contacts, facts
+from slixmpp_person import PATIENCE_S, SignInFailed, are_contacts, facts
 
 FACTS, fact = facts()
 BLOCKED = "{urn:xmpp:blocking:errors}blocked"
@@ -85,3 +88,48 @@ async def private_elements_are_kept_by_name_and_space(house):
     answer = await again.asks("get", "<query xmlns='jabber:iq:private'><p xmlns='urn:example:two'/></query>")
     assert answer.findtext(".//{urn:example:two}v") == "2", ET.tostring(answer)
     assert answer.find(".//{urn:example:one}p") is None
+
+
+@fact
+async def attributes_keep_their_namespaces(house):
+    anna = await house.arrives()
+    links = "<links xmlns='urn:example:links'><a xmlns:x='http://www.w3.org/1999/xlink' x:href='urn:a' href='b'/></links>"
+    # slixmpp would leave the attribute out.
+    anna.send_raw(f"<iq type='set' id='links'><query xmlns='jabber:iq:private'>{links}</query></iq>")
+    answer = await anna.asks("get", "<query xmlns='jabber:iq:private'><links xmlns='urn:example:links'/></query>")
+    found = answer.find(".//{urn:example:links}a")
+    assert found.attrib == {"{http://www.w3.org/1999/xlink}href": "urn:a", "href": "b"}, ET.tostring(answer)
+
+
+@fact(prosody="keeps the other sessions")
+async def a_new_password_counts_and_ends_the_other_sessions(house):
+    phone = await house.arrives()
+    laptop = await house.arrives(phone.name)
+    cut = laptop.disconnected
+    laptop.add_event_handler("disconnected", lambda _: laptop.cancel_connection_attempt())
+    change = "<query xmlns='jabber:iq:register'><username>{}</username><password>{}</password></query>"
+    await phone.asks("set", change.format(phone.name, "a better one"), house.domain)
+    await asyncio.wait_for(asyncio.shield(cut), PATIENCE_S)
+    await house.arrives(phone.name, password="a better one")
+    try:
+        await house.arrives(phone.name)
+    except SignInFailed:
+        return
+    raise AssertionError("the old password still counts")
+
+
+@fact(prosody="its registration module is not loaded")
+async def who_cancels_an_account_is_gone(house):
+    anna, bert = await house.arrives(), await house.arrives()
+    await anna.get_roster()
+    await bert.get_roster()
+    await are_contacts(anna, bert)
+    anna.add_event_handler("disconnected", lambda _: anna.cancel_connection_attempt())
+    anna.send_raw("<iq type='set' id='bye'><query xmlns='jabber:iq:register'><remove/></query></iq>")
+    await bert.hears_presence("unavailable", anna.boundjid.full)
+    await bert.hears_presence("unsubscribed", anna.boundjid.bare)
+    try:
+        await house.arrives(anna.name)
+    except SignInFailed:
+        return
+    raise AssertionError("the account is still there")
