@@ -33,6 +33,10 @@ pub const DEVICES_PER_ACCOUNT_MAX: usize = 64;
 pub const DEVICE_TEXT_BYTES_MAX: usize = 96;
 /// Seconds by which the time of a device's last sign-in may be late: it is not written down more often.
 pub const DEVICE_SEEN_S: u64 = 3_600;
+/// Seconds that a token stands for the password, XEP-0484 §5.2: a telephone may lie in a drawer for a month.
+pub const TOKEN_S: u64 = 30 * 86_400;
+/// Seconds after which a token is followed by another one at the next sign-in.
+pub const TOKEN_ROTATES_S: u64 = 86_400;
 /// Bytes of the tag that a client puts into its resource, XEP-0386 §3.2.
 pub const TAG_BYTES_MAX: usize = 64;
 /// Resources bound to one account at once.

@@ -105,8 +105,13 @@ pub fn update(store: &mut Store<'_>, jid: &Jid, account: &Account) {
 pub fn change_password(store: &mut Store<'_>, jid: &Jid, credentials: Credentials) -> Option<Account> {
     let account = Account { credentials, ..find(store, jid)? };
     update(store, jid, &account);
-    purge_rows(store, account.id, keys::VOUCHING);
+    distrust(store, account.id);
     Some(account)
+}
+
+/// Removes all that stands for the password in a sign-in, and the devices that have shown it.
+pub fn distrust(store: &mut Store<'_>, id: AccountId) {
+    purge_rows(store, id, keys::VOUCHING);
 }
 
 /// Removes the account itself: nobody can sign in from now on. Its other rows are left to [`purge`].

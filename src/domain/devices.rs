@@ -7,7 +7,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 
 use super::{ids::AccountId, keys, store::Store};
-use crate::limits;
+use crate::{limits, proto::fast::Tokens};
 
 /// The number that an installation gave itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +155,29 @@ fn make_room(store: &mut Store<'_>, account: AccountId, is_here: impl Fn(DeviceI
 /// Forgets a device, and all that stands for the password in its hands.
 pub fn forget(store: &mut Store<'_>, account: AccountId, id: DeviceId) {
     store.remove(&key(account, id));
+    store.remove(&tokens_key(account, id));
+}
+
+/// Writes a device down again that has shown the new password of its account.
+pub fn keep(store: &mut Store<'_>, account: AccountId, id: DeviceId, device: Device) {
+    store.put(&key(account, id), &Device { knows_password: true, ..device }.encode());
+}
+
+fn tokens_key(account: AccountId, id: DeviceId) -> Vec<u8> {
+    keys::row(keys::TOKENS, account, &id.0)
+}
+
+/// The tokens of a device.
+pub fn tokens(store: &Store<'_>, account: AccountId, id: DeviceId) -> Tokens {
+    store.read(&tokens_key(account, id)).and_then(|bytes| Tokens::decode(&bytes)).unwrap_or_default()
+}
+
+/// Writes the tokens of a device.
+pub fn put_tokens(store: &mut Store<'_>, account: AccountId, id: DeviceId, tokens: &Tokens) {
+    match tokens.is_empty() {
+        true => store.remove(&tokens_key(account, id)),
+        false => store.put(&tokens_key(account, id), &tokens.encode()),
+    }
 }
 
 #[cfg(test)]

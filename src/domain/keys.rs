@@ -14,6 +14,7 @@
 //! | `b` account, JID | blocked address (XEP-0191) |
 //! | `l` account | last logout: seconds since 1970, status (XEP-0012) |
 //! | `d` account, device | a device that has signed in ([`super::devices`]) |
+//! | `f` account, device | tokens of a device, XEP-0484 ([`crate::proto::fast`]) |
 //! | `t` token | invitation ([`super::invitations`]) |
 
 use super::ids::{AccountId, MessageId};
@@ -59,10 +60,10 @@ pub fn waiting(account: AccountId, message: MessageId) -> [u8; 13] {
 }
 
 /// Tags of all rows that belong to one account and go with it.
-pub const OWNED: &[u8] = b"irRsqvpbld";
+pub const OWNED: &[u8] = b"irRsqvpbldf";
 
 /// Tags of those among them that stand for the password in a sign-in, as tokens do, and go when it changes (S15).
-pub const VOUCHING: &[u8] = b"";
+pub const VOUCHING: &[u8] = b"df";
 
 /// Address of the account by its number.
 pub const ADDRESS: u8 = b'i';
@@ -84,5 +85,7 @@ pub const BLOCKED: u8 = b'b';
 pub const LAST: u8 = b'l';
 /// Devices that have signed in.
 pub const DEVICE: u8 = b'd';
+/// Tokens of devices.
+pub const TOKENS: u8 = b'f';
 /// Invitations, not owned by an account.
 pub const INVITATION: u8 = b't';

@@ -1,5 +1,6 @@
 //! Floor 2: one connection's state machines, without I/O. Knows no other connection.
 
+pub mod fast;
 pub mod sasl;
 pub mod sasl2;
 pub mod scram;

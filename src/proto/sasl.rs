@@ -47,7 +47,7 @@ pub struct ChannelBinding {
 }
 
 impl ChannelBinding {
-    fn data(&self, kind: BindingType) -> Option<&[u8]> {
+    pub(super) fn data(&self, kind: BindingType) -> Option<&[u8]> {
         match kind {
             BindingType::Exporter => self.exporter.as_ref().map(|data| data.as_slice()),
             BindingType::EndPoint => self.end_point.as_deref(),
@@ -470,7 +470,10 @@ fn bound<'t>(terms: &Terms<'t>, plus: bool, flag: Flag<'_>) -> Result<&'t [u8], 
 }
 
 /// The account that signs in. It acts for itself only: another authorization identity is refused.
-fn account(terms: &Terms<'_>, authcid: &str, authzid: Option<&str>) -> Result<String, SaslFailure> {
+///
+/// # Errors
+/// `not-authorized` for a name that no account can have, `invalid-authzid`.
+pub fn account(terms: &Terms<'_>, authcid: &str, authzid: Option<&str>) -> Result<String, SaslFailure> {
     // No account bears a name that cannot be prepared, so that the answer is the one for unknown accounts.
     let local = jid::prepare_local(authcid)
         .map_err(|_| SaslFailure::new(SaslCondition::NotAuthorized, "name cannot be prepared"))?

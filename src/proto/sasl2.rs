@@ -9,7 +9,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use zeroize::Zeroizing;
 
-use super::sasl::{Offer, SaslCondition, SaslFailure, nonza};
+use super::{
+    fast::{self, Fast},
+    sasl::{ChannelBinding, Offer, SaslCondition, SaslFailure, nonza},
+};
 use crate::{
     limits,
     wire::{
@@ -53,6 +56,10 @@ pub struct Wishes {
     pub resume: Option<Element>,
     /// `<bind/>`, XEP-0386 §3.2.
     pub bind: Option<Element>,
+    /// `<fast/>`, XEP-0484 §3.4: the response is made from a token.
+    pub fast: Option<Fast>,
+    /// `<request-token/>`, XEP-0484 §3.2: for which mechanism, if it is one of ours.
+    pub token: Option<fast::Mechanism>,
 }
 
 /// `<user-agent/>`, XEP-0388 §2.4. Shown to nobody but the account's owner and the administrators.
@@ -96,12 +103,28 @@ impl Authenticate {
                 ("user-agent", ns::SASL2) => wishes.agent = Some(UserAgent::read(&child)),
                 ("resume", ns::SM) => wishes.resume = Some(child),
                 ("bind", ns::BIND2) => wishes.bind = Some(child),
+                ("fast", ns::FAST) => wishes.fast = Some(fast(&child)?),
+                ("request-token", ns::FAST) => {
+                    wishes.token = child.get("mechanism").and_then(fast::Mechanism::from_name);
+                }
                 // XEP-0388 §2.4: what we do not know is not for us.
                 _ => {}
             }
         }
         Ok(Authenticate { mechanism, initial, wishes })
     }
+}
+
+/// XEP-0484 §3.4 and §3.6.
+fn fast(element: &Element) -> Result<Fast, SaslFailure> {
+    const MALFORMED: SaslFailure = SaslFailure::new(SaslCondition::MalformedRequest, "malformed <fast/>");
+    let count = element.get("count").map(|count| count.parse().map_err(|_| MALFORMED)).transpose()?;
+    let invalidates = match element.get("invalidate") {
+        None | Some("false" | "0") => false,
+        Some("true" | "1") => true,
+        Some(_) => return Err(MALFORMED),
+    };
+    Ok(Fast { count, invalidates })
 }
 
 impl UserAgent {
@@ -147,12 +170,14 @@ fn decode(element: Element) -> Result<Zeroizing<Vec<u8>>, SaslFailure> {
 }
 
 /// Appends the stream feature `<authentication/>`, XEP-0388 §2.1. `bind` holds the elements `<feature/>` of XEP-0386 §3.1.
-pub fn write_feature(offer: &Offer, bind: &[u8], out: &mut Vec<u8>) {
+pub fn write_feature(offer: &Offer, binding: &ChannelBinding, bind: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"<authentication xmlns='urn:xmpp:sasl:2'>");
     offer.write_mechanisms(out);
     out.extend_from_slice(b"<inline><bind xmlns='urn:xmpp:bind:0'><inline>");
     out.extend_from_slice(bind);
-    out.extend_from_slice(b"</inline></bind><sm xmlns='urn:xmpp:sm:3'/></inline></authentication>");
+    out.extend_from_slice(b"</inline></bind><sm xmlns='urn:xmpp:sm:3'/>");
+    fast::write_feature(binding, out);
+    out.extend_from_slice(b"</inline></authentication>");
 }
 
 /// Appends `<challenge/>`, XEP-0388 §2.6.
@@ -220,6 +245,27 @@ mod tests {
         assert_eq!(agent.id.map(|id| (id[0], id[15])), Some((0xd4, 0x70)));
         assert_eq!(request.wishes.resume.unwrap().get("previd"), Some("x"));
         assert_eq!(request.wishes.bind.unwrap().leaf_text("tag").as_deref(), Some("AwesomeXMPP"));
+    }
+
+    #[test]
+    fn wishes_for_tokens_are_read() {
+        // XEP-0484 §3.2, §3.4 and §3.6.
+        let wishes = |inside: &str| {
+            let read = read(&format!("<authenticate mechanism='HT-SHA-256-ENDP'>{inside}</authenticate>"));
+            read.map(|request| match request {
+                Request::Authenticate(request) => (request.wishes.fast, request.wishes.token),
+                other => panic!("{other:?}"),
+            })
+        };
+        let fast = |count, invalidates| Ok((Some(Fast { count, invalidates }), None));
+        assert_eq!(wishes("<fast xmlns='urn:xmpp:fast:0' count='123'/>"), fast(Some(123), false));
+        assert_eq!(wishes("<fast xmlns='urn:xmpp:fast:0' invalidate='true'/>"), fast(None, true));
+        let token = "<request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-ENDP'/>";
+        assert_eq!(wishes(token), Ok((None, Some(fast::Mechanism::EndPoint))));
+        assert_eq!(wishes(&token.replace("256", "512")), Ok((None, None)));
+        for wrong in ["count='-1'", "count='x'", "count='4294967296'", "invalidate='yes'"] {
+            assert!(wishes(&format!("<fast xmlns='urn:xmpp:fast:0' {wrong}/>")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     config::Registration,
     domain::{
         accounts::{self, Account},
+        devices,
         ids::{AccountId, SessionId},
         invitations::{self, Invitation},
         roster,
@@ -63,7 +64,15 @@ pub fn change_password(
     credentials: Credentials,
     keep: Option<SessionId>,
 ) -> Result<(), StanzaError> {
-    accounts::change_password(&mut ctx.store(), jid, credentials).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let missing = StanzaError::new(Condition::ItemNotFound);
+    let account = accounts::find(&ctx.store(), jid).ok_or(missing.clone())?.id;
+    // Tokens go, and so do the devices that know the old password only (XEP-0494 §3.1).
+    let device = keep.and_then(|keep| ctx.sessions().session(keep)?.device);
+    let kept = device.and_then(|id| Some((id, devices::find(&ctx.store(), account, id)?)));
+    accounts::change_password(&mut ctx.store(), jid, credentials).ok_or(missing)?;
+    if let Some((id, device)) = kept {
+        devices::keep(&mut ctx.store(), account, id, device);
+    }
     end_sessions(ctx, jid, keep, "The password was changed.");
     Ok(())
 }
@@ -91,6 +100,7 @@ pub fn set_disabled(ctx: &mut Ctx<'_>, jid: &Jid, is_disabled: bool) -> Result<(
         accounts::update(&mut ctx.store(), jid, &Account { is_disabled, ..account });
     }
     if is_disabled {
+        accounts::distrust(&mut ctx.store(), account.id);
         end_sessions(ctx, jid, None, "The account was disabled.");
     }
     Ok(())

@@ -10,6 +10,7 @@ use super::{
     negotiate::{Next, State},
     sign_in::{Handshake, Proof, Words},
     streams::Slot,
+    token::{Proved, TokenNews},
 };
 use crate::{
     domain::{
@@ -31,36 +32,53 @@ use crate::{
 pub struct Settling {
     /// Who it is.
     pub proof: Proof,
-    owner: AccountId,
+    /// Its number.
+    pub owner: AccountId,
     additional_data: Option<Vec<u8>>,
     wishes: Box<Wishes>,
     /// The device, and its short name.
-    device: Option<(DeviceId, String)>,
+    pub device: Option<(DeviceId, String)>,
+    /// What is to be told of tokens.
+    pub news: Option<TokenNews>,
+    /// The batch with which it becomes durable.
+    batch: u64,
 }
 
 impl Settling {
     /// Of this account, with the server's last word in the mechanism.
     pub fn new(proof: Proof, owner: AccountId, success: Success, wishes: Box<Wishes>) -> Box<Settling> {
-        Box::new(Settling { proof, owner, additional_data: success.additional_data, wishes, device: None })
+        let additional_data = success.additional_data;
+        Box::new(Settling { proof, owner, additional_data, wishes, device: None, news: None, batch: 0 })
     }
 }
 
 impl Server {
     /// The proof is made: the device is written down, and the stream goes on as soon as it may.
-    pub(super) fn settle_in(&mut self, env: &mut Env<'_>, id: StreamId, mut settling: Box<Settling>) -> Next {
+    pub(super) fn settle_in(
+        &mut self,
+        env: &mut Env<'_>,
+        id: StreamId,
+        mut settling: Box<Settling>,
+        proved: &Proved,
+    ) -> Next {
         if let Some(agent) = &settling.wishes.agent
             && let Some(device) = agent.id.map(DeviceId)
         {
             let mut name = [0; devices::NAME_BYTES];
             env.entropy.fill(&mut name);
             let now_s = env.wall_us / 1_000_000;
-            let seen = Seen { by_password: true, software: &agent.software, device: &agent.device, now_s, name };
+            let by_password = matches!(proved, Proved::Password);
+            let seen = Seen { by_password, software: &agent.software, device: &agent.device, now_s, name };
             let sessions = &self.core.sessions;
             let account = settling.proof.account.as_str();
             let is_here = |other| sessions.of(account).any(|(_, session)| session.device == Some(other));
             let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
             let known = devices::seen(&mut store, settling.owner, device, &seen, is_here);
             settling.device = Some((device, known.name()));
+            settling.news = self.token_news(env, id, (settling.owner, device), &settling.wishes, proved);
+            if settling.news.is_some() {
+                settling.batch = self.core.last_batch();
+            }
         }
         self.welcome(env, id, settling)
     }
@@ -94,11 +112,24 @@ impl Server {
 
     /// Grants the wishes and says so.
     fn welcome(&mut self, env: &mut Env<'_>, id: StreamId, settling: Box<Settling>) -> Next {
+        if settling.batch > self.core.committed {
+            return self.wait(id, settling);
+        }
+        let mut token = Vec::new();
+        match &settling.news {
+            Some(TokenNews::Issued(issued)) if self.is_still_true(env, &settling) => issued.write(&mut token),
+            Some(TokenNews::Invalidated) if !self.is_still_true(env, &settling) => {
+                let failure =
+                    SaslFailure::new(SaslCondition::TemporaryAuthFailure, "the disk would not forget a token");
+                return self.sasl_failed(env, id, &failure, None, &Words::Sasl2(Box::default()));
+            }
+            _ => {}
+        }
         let mut results = Vec::with_capacity(256);
         if let Some(resume) = &settling.wishes.resume {
             match self.resumable(&settling.proof.account, resume) {
                 Ok((session, _)) if self.awaits_disk(env, session) => return self.wait(id, settling),
-                Ok((session, h)) => return self.welcome_back(env, id, session, h, &settling),
+                Ok((session, h)) => return self.welcome_back(env, id, (session, h), &settling, &token),
                 // XEP-0198 §9.2: said, and then a new session is made if one is wanted.
                 Err((condition, handled)) => failed(condition, handled).write(&mut results),
             }
@@ -115,6 +146,7 @@ impl Server {
                 }
             },
         };
+        results.append(&mut token);
         let own = session.and_then(|session| self.core.sessions.session(session)).map(|session| session.jid.clone());
         let identity = own.as_ref().unwrap_or(&settling.proof.account);
         let mut out = Vec::with_capacity(1024);
@@ -136,11 +168,12 @@ impl Server {
         &mut self,
         env: &mut Env<'_>,
         id: StreamId,
-        session: SessionId,
-        h: u32,
+        (session, h): (SessionId, u32),
         settling: &Settling,
+        token: &[u8],
     ) -> Next {
-        let results = self.reattach(id, session);
+        let mut results = self.reattach(id, session);
+        results.extend_from_slice(token);
         let own = self.core.sessions.session(session).map(|session| session.jid.clone());
         let mut out = Vec::with_capacity(512);
         let identity = own.as_ref().unwrap_or(&settling.proof.account);

@@ -5,6 +5,7 @@
 //! | `streams.rs` | the table of connections, closing, back-pressure |
 //! | `negotiate.rs` | from the stream header to sign-in |
 //! | `sign_in.rs` | the handshake of SASL and SASL2 |
+//! | `token.rs` | tokens instead of passwords |
 //! | `instant.rs` | from the proof of SASL2 to a session, in one answer |
 //! | `bind.rs` | binding, resumption, hibernation, the end of a session |
 //! | `bound.rs` | stanzas and acknowledgements of a bound session |
@@ -20,6 +21,7 @@ mod sign_in;
 mod streams;
 mod throttle;
 mod timers;
+mod token;
 
 use std::{collections::VecDeque, rc::Rc, vec::Drain};
 

@@ -192,7 +192,7 @@ impl Server {
             }
             State::Secured(secured) => {
                 secured.offer.write(out);
-                sasl2::write_feature(&secured.offer, &self.core.bind_features, out);
+                sasl2::write_feature(&secured.offer, &secured.binding, &self.core.bind_features, out);
                 registration::write_features(&self.core.config, out);
                 stream::write_limits(limits::PREAUTH_STANZA_BYTES_MAX, out);
             }

@@ -1,7 +1,7 @@
 //! The handshake of SASL on a stream, in the words of RFC 6120 §6.4 or of SASL2 (XEP-0388).
 //!
 //! Invariant: a handshake is held in the words in which it began, to its end; and all ways to sign in pass through
-//! [`Server::succeed`], which asks last whether the account may.
+//! [`Server::admit`], which asks last whether the account may.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -11,15 +11,17 @@ use super::{
     negotiate::{Next, State},
     streams::Slot,
     throttle::household,
+    token::Proved,
 };
 use crate::{
     domain::{
-        accounts,
+        accounts::{self, Account},
         ids::{QueryId, StreamId},
         store::Store,
     },
     limits,
     proto::{
+        fast,
         sasl::{
             Awaiting, CheckPassword, NeedAccount, SaslCondition, SaslFailure, Step, Success, Terms, Verdict, begin,
             nonza,
@@ -59,7 +61,7 @@ pub enum Words {
     Sasl2(Box<Wishes>),
 }
 
-/// Proof that somebody signed in: only [`Server::succeed`] makes one.
+/// Proof that somebody signed in: only [`Server::admit`] makes one.
 #[derive(Debug)]
 pub struct Proof {
     /// The account, as a bare address.
@@ -132,6 +134,9 @@ impl Server {
         let (step, wishes) = match (sasl2::Request::read(element), before) {
             (Err(failure), _) => (Step::Failure(failure), Box::default()),
             (Ok(sasl2::Request::Authenticate(request)), None) => {
+                if let Some(mechanism) = fast::Mechanism::from_name(&request.mechanism) {
+                    return self.fast(env, id, mechanism, *request);
+                }
                 let initial = request.initial.as_ref().map(|data| data.as_slice());
                 (begin(&terms, nonce, &request.mechanism, initial), request.wishes)
             }
@@ -277,29 +282,39 @@ impl Server {
         let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
         let (State::Secured(_), Some(domain)) = (&slot.state, &slot.domain) else { return Next::Stop };
         let Ok(account) = Jid::from_parts(Some(&success.local), domain, None) else { return Next::Stop };
-        let peer = slot.peer();
         let found = accounts::find(&Store { overlay: &mut self.core.overlay, view: env.view }, &account);
-        let owner = match found {
+        let Some(found) = found else {
             // Removed while the handshake was under way.
-            None => Err(SaslFailure::new(SaslCondition::NotAuthorized, "the account is gone")),
+            let failure = SaslFailure::new(SaslCondition::NotAuthorized, "the account is gone");
+            return self.sasl_failed(env, id, &failure, Some(&success.local), &words);
+        };
+        self.admit(env, id, (account, found), success, words, Proved::Password)
+    }
+
+    /// Whoever has proved to be this account may come in, if the account may.
+    pub(super) fn admit(
+        &mut self,
+        env: &mut Env<'_>,
+        id: StreamId,
+        (account, found): (Jid, Account),
+        success: Success,
+        words: Words,
+        proved: Proved,
+    ) -> Next {
+        if found.is_disabled {
             // RFC 6120 §6.5.2: said to nobody but who knows the password.
-            Some(account) if account.is_disabled => {
-                let failure = SaslFailure::new(SaslCondition::AccountDisabled, "the account is disabled");
-                Err(failure.text("An administrator has disabled this account."))
-            }
-            Some(account) => Ok(account.id),
-        };
-        let owner = match owner {
-            Ok(owner) => owner,
-            Err(failure) => return self.sasl_failed(env, id, &failure, Some(&success.local), &words),
-        };
+            let failure = SaslFailure::new(SaslCondition::AccountDisabled, "the account is disabled")
+                .text("An administrator has disabled this account.");
+            return self.sasl_failed(env, id, &failure, Some(&success.local), &words);
+        }
+        let peer = self.streams.slot(id).and_then(Slot::peer);
         log::info!("{account} signed in from {peer:?}");
         self.throttle.succeeded(peer, account.as_str(), env.now);
         self.core.counters.sign_ins += 1;
         let proof = Proof { account };
         match words {
             Words::Sasl => self.restart(id, proof, success.additional_data.as_deref()),
-            Words::Sasl2(wishes) => self.settle_in(env, id, Settling::new(proof, owner, success, wishes)),
+            Words::Sasl2(wishes) => self.settle_in(env, id, Settling::new(proof, found.id, success, wishes), &proved),
         }
     }
 

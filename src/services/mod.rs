@@ -14,6 +14,8 @@
 //!    - [`pass`](Service::pass) looks at stanzas in a phase. The order of phases is fixed; within a phase it is that of
 //!      [`all`]. Bounce what the sender must know, take what is dealt with, continue otherwise.
 //!    - [`notice`](Service::notice) hears what happened: sessions that come and go, accounts, settings.
+//!    - [`at_bind`](Service::at_bind) is what happens in the same breath as a sign-in (XEP-0386): one line per extension
+//!      that a client may ask for there.
 //!    - [`disco`](Service::disco), [`discloses`](Service::discloses) and [`stream_feature`](Service::stream_feature)
 //!      tell what the card cannot: forms, nodes, what depends on settings or on the asker.
 //! 4. Add one line to [`all`], and let `LAMPONE_SNAPSHOTS=write cargo test --test readme` put the card's `source` into the

@@ -20,6 +20,8 @@ pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 pub const BIND2: &str = "urn:xmpp:bind:0";
 /// XEP-0388.
 pub const SASL2: &str = "urn:xmpp:sasl:2";
+/// XEP-0484.
+pub const FAST: &str = "urn:xmpp:fast:0";
 /// Session establishment, RFC 3921 §3; today a no-op that old clients ask for.
 pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 /// Roster, RFC 6121 §2.

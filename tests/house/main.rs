@@ -8,6 +8,7 @@ mod stage;
 mod bind;
 mod bound;
 mod durable;
+mod fast;
 mod negotiate;
 mod sasl;
 mod sasl2;

@@ -14,13 +14,13 @@ use crate::{
     },
 };
 
-const PHONE: &str = "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'><software>AwesomeXMPP</software>\
+pub const PHONE: &str = "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'><software>AwesomeXMPP</software>\
                      <device>Kiva&apos;s Phone</device></user-agent>";
-const BIND: &str =
+pub const BIND: &str =
     "<bind xmlns='urn:xmpp:bind:0'><tag>AwesomeXMPP</tag><enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>";
 
 /// `<authenticate/>` with the password and these wishes.
-fn authenticate(name: &str, password: &str, wishes: &str) -> String {
+pub fn authenticate(name: &str, password: &str, wishes: &str) -> String {
     let data = STANDARD.encode(format!("\0{name}\0{password}"));
     format!(
         "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>{data}</initial-response>{wishes}\
@@ -29,7 +29,7 @@ fn authenticate(name: &str, password: &str, wishes: &str) -> String {
 }
 
 /// A client that has been let in; the success.
-fn instant(world: &mut World, name: &str, wishes: &str) -> (Player, Tree) {
+pub fn instant(world: &mut World, name: &str, wishes: &str) -> (Player, Tree) {
     let mut player = stranger(world);
     player.account = name.into();
     player.sm.automatic = true;
@@ -39,7 +39,7 @@ fn instant(world: &mut World, name: &str, wishes: &str) -> (Player, Tree) {
     (player, success)
 }
 
-fn text(tree: &Tree, name: &str) -> String {
+pub fn text(tree: &Tree, name: &str) -> String {
     tree.find(name).map(Tree::text).unwrap_or_default()
 }
 

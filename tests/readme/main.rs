@@ -20,6 +20,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("proto/stream.rs", "RFC 6120 §4.3, XEP-0478 v0.2.0"),
     ("proto/sasl.rs", "RFC 6120 §6, RFC 4422, RFC 4616, RFC 5929 §4, RFC 9266, XEP-0440 v1.0.0, XEP-0474 v0.5.0"),
     ("proto/sasl2.rs", "XEP-0388 v1.0.4"),
+    ("proto/fast.rs", "XEP-0484 v0.2.0"),
     ("proto/scram.rs", "RFC 5802, RFC 7677, RFC 8265 §4.2"),
     ("proto/sm.rs", "XEP-0198 v1.6.3"),
     ("router/route.rs", "RFC 6120 §10, RFC 6121 §8"),
