@@ -54,10 +54,19 @@ pub const GONE_MAX: usize = 512;
 pub const HELD_BYTES_MAX: usize = 128 * 1024;
 /// Messages kept for one absent account, XEP-0160.
 pub const OFFLINE_PER_ACCOUNT_MAX: usize = 2_000;
+/// Bytes of the messages kept for one account that does not fetch them: 2,000 of 8 KiB, or 64 of the largest.
+pub const OFFLINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a presence: the least that a server must take of any stanza (RFC 6120 §13.12). Whoever signs in gets those of
+/// all contacts at once.
+pub const PRESENCE_BYTES_MAX: usize = 10_000;
 /// Items in one roster.
 pub const ROSTER_ITEMS_MAX: usize = 2_000;
 /// Subscription requests that wait for one account (S33).
 pub const PENDING_IN_MAX: usize = 200;
+/// Bytes of a request that waits: all of them come at once, and have to fit into [`SM_QUEUE_BYTES_MAX`] (S33).
+pub const REQUEST_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of one roster: as many items as it may have, with names and groups of some words. It is sent as one stanza.
+pub const ROSTER_BYTES_MAX: usize = 384 * 1024;
 /// Groups of one roster item.
 pub const ROSTER_GROUPS_MAX: usize = 32;
 /// Bytes of a roster item's name or group, RFC 6121 §2.1.2.
@@ -78,10 +87,14 @@ pub const REPORT_STANZA_IDS_MAX: usize = 20;
 pub const REPORT_READERS_MAX: usize = 20;
 /// Accounts that are looked at to find those who may administer the server.
 pub const ADMIN_SEARCH_MAX: usize = 10_000;
+/// Bytes of one block list, which is sent as one stanza.
+pub const BLOCKED_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a vCard, XEP-0054.
 pub const VCARD_BYTES_MAX: usize = 192 * 1024;
 /// Private elements of one account, XEP-0049.
 pub const PRIVATE_ROWS_MAX: usize = 200;
+/// Bytes of all private elements of one account.
+pub const PRIVATE_TOTAL_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one private element; a list of hundreds of bookmarks fits.
 pub const PRIVATE_BYTES_MAX: usize = 64 * 1024;
 /// Invitations that are open at once, XEP-0401.

@@ -26,6 +26,8 @@ const VERSION: u8 = 1;
 const ALL: &[u8] = b"a";
 /// Rows that are read at a time.
 const PAGE: usize = 500;
+/// Rows of an account that are removed at a time.
+const PURGED: usize = 16;
 
 impl Account {
     fn encode(&self) -> Vec<u8> {
@@ -128,9 +130,15 @@ pub fn purge(store: &mut Store<'_>, id: AccountId) {
 
 fn purge_rows(store: &mut Store<'_>, id: AccountId, tags: &[u8]) {
     for tag in tags {
-        // Rows per tag are bounded by `limits`, and small.
-        for (key, _) in store.prefix(&keys::owned(*tag, id), usize::MAX) {
-            store.remove(&key);
+        let (mut from, end) = (keys::owned(*tag, id), super::store::after_prefix(&keys::owned(*tag, id)));
+        loop {
+            // A few at a time: each may be as large as a stanza.
+            let page = store.scan(&from, &end, false, PURGED);
+            page.iter().for_each(|(key, _)| store.remove(key));
+            match page.into_iter().nth(PURGED - 1) {
+                Some((last, _)) => from = [&last[..], &[0]].concat(),
+                None => break,
+            }
         }
     }
 }

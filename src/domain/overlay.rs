@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use super::store::View;
+use super::store::{View, Visitor};
 use crate::limits;
 
 /// A batch of writes that becomes durable as one; ids only grow.
@@ -150,36 +150,40 @@ impl Overlay {
     /// See [`super::store::Store::scan`].
     pub fn scan(&self, view: &dyn View, from: &[u8], to: &[u8], back: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut out = Vec::new();
-        if from >= to || limit == 0 {
-            return out;
+        if limit > 0 {
+            self.visit(view, from, to, back, &mut |key, value| {
+                out.push((key.to_vec(), value.to_vec()));
+                if out.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+        }
+        out
+    }
+
+    /// Visits rows as [`View::scan`] does, with all that was written.
+    pub fn visit(&self, view: &dyn View, from: &[u8], to: &[u8], back: bool, visit: Visitor<'_>) {
+        if from >= to {
+            return;
         }
         let mut above = self.above(from, to, back).into_iter().peekable();
         let before = |a: &[u8], b: &[u8]| if back { a > b } else { a < b };
-        let push = |out: &mut Vec<_>, key: &[u8], value: Option<&[u8]>| {
-            if let Some(value) = value {
-                out.push((key.to_vec(), value.to_vec()));
-            }
-            out.len() >= limit
-        };
-        let mut full = false;
+        // A key that was removed has no row.
+        let mut row =
+            |key: &[u8], value: Option<&[u8]>| value.map_or(ControlFlow::Continue(()), |value| visit(key, value));
+        let mut ended = false;
         view.scan(from, to, back, &mut |key, value| {
             while let Some((upper, written)) = above.next_if(|(upper, _)| before(upper, key)) {
-                full |= push(&mut out, upper, written);
-                if full {
+                ended |= row(upper, written).is_break();
+                if ended {
                     return ControlFlow::Break(());
                 }
             }
-            let row = match above.next_if(|(upper, _)| *upper == key) {
-                Some((_, written)) => written,
-                None => Some(value),
-            };
-            full |= push(&mut out, key, row);
-            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            let written = above.next_if(|(upper, _)| *upper == key).map_or(Some(value), |(_, written)| written);
+            ended |= row(key, written).is_break();
+            if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        while !full && let Some((upper, written)) = above.next() {
-            full |= push(&mut out, upper, written);
+        while !ended && let Some((upper, written)) = above.next() {
+            ended |= row(upper, written).is_break();
         }
-        out
     }
 
     /// The written keys of a range with what was written last. Bounded by the overlay's own bounds.

@@ -228,10 +228,17 @@ pub fn items(store: &Store<'_>, owner: AccountId) -> Vec<(String, RosterItem)> {
         .collect()
 }
 
-/// Whether there is room for one more item.
-pub fn has_room(store: &Store<'_>, owner: AccountId) -> bool {
-    let rows = store.prefix(&keys::owned(keys::ROSTER, owner), limits::ROSTER_ITEMS_MAX);
-    rows.len() < limits::ROSTER_ITEMS_MAX
+/// Whether there is room for this item, which may take the place of an older one.
+pub fn has_room(store: &Store<'_>, owner: AccountId, contact: &str, item: &RosterItem) -> bool {
+    let key = keys::row(keys::ROSTER, owner, contact.as_bytes());
+    let before = store.read(&key).map(|row| row.len());
+    let after = item.encode().len();
+    if before.is_some_and(|before| after <= before) {
+        return true;
+    }
+    let kept = store.tally(&keys::owned(keys::ROSTER, owner), limits::ROSTER_ITEMS_MAX);
+    let more = after - before.unwrap_or(0) + if before.is_some() { 0 } else { key.len() };
+    (before.is_some() || kept.rows < limits::ROSTER_ITEMS_MAX) && kept.bytes + more <= limits::ROSTER_BYTES_MAX
 }
 
 /// Writes an item and raises the version; the item comes back with its version.
@@ -256,8 +263,8 @@ pub fn state(store: &Store<'_>, owner: AccountId, contact: &str) -> State {
 
 /// Keeps a subscription request; `false` if too many wait already.
 pub fn keep_request(store: &mut Store<'_>, owner: AccountId, contact: &str, stanza: &[u8]) -> bool {
-    let waiting = store.prefix(&keys::owned(keys::REQUEST, owner), limits::PENDING_IN_MAX).len();
-    if waiting >= limits::PENDING_IN_MAX {
+    let waiting = store.tally(&keys::owned(keys::REQUEST, owner), limits::PENDING_IN_MAX);
+    if waiting.rows >= limits::PENDING_IN_MAX {
         return false;
     }
     store.put(&keys::row(keys::REQUEST, owner, contact.as_bytes()), stanza);

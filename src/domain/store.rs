@@ -12,6 +12,15 @@ use super::overlay::{Layer, Overlay};
 /// Looks at one row of a scan: its key and value.
 pub type Visitor<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
+/// Rows and their bytes, keys included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes of their keys and values.
+    pub bytes: usize,
+}
+
 /// What the medium had to take since the start: what shortens the life of a card.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wear {
@@ -57,6 +66,17 @@ impl Store<'_> {
     /// At most `limit` rows with `from <= key < to`, ascending, or descending if `back`.
     pub fn scan(&self, from: &[u8], to: &[u8], back: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.overlay.scan(self.view, from, to, back, limit)
+    }
+
+    /// How many rows begin with `prefix` and how many bytes they have, counted up to `limit` rows. Nothing is copied.
+    pub fn tally(&self, prefix: &[u8], limit: usize) -> Tally {
+        let mut tally = Tally::default();
+        self.overlay.visit(self.view, prefix, &after_prefix(prefix), false, &mut |key, value| {
+            tally.rows += 1;
+            tally.bytes += key.len() + value.len();
+            if tally.rows < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        tally
     }
 
     /// At most `limit` rows whose key starts with `prefix`, ascending.

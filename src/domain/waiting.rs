@@ -4,11 +4,14 @@
 //! the account's clients has received it. So after a crash exactly the rows that are left are delivered again, as
 //! offline messages (XEP-0160) with the stanza-id they had: at least once, never zero times.
 
+use std::collections::BTreeMap;
+
 use super::{
-    ids::{AccountId, MessageId},
+    ids::{AccountId, MessageId, Time},
     keys,
-    store::Store,
+    store::{Store, Tally},
 };
+use crate::limits;
 
 /// A row: the stanza, and where to put in the delay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +77,50 @@ pub fn page(store: &Store<'_>, account: AccountId, from: MessageId, limit: usize
 
 /// How many wait, counted up to `limit`.
 pub fn count(store: &Store<'_>, account: AccountId, limit: usize) -> usize {
-    store.prefix(&keys::owned(keys::WAITING, account), limit).len()
+    store.tally(&keys::owned(keys::WAITING, account), limit).rows
+}
+
+/// What waits for accounts that do not fetch it, so that nobody has to count it again for every message.
+///
+/// Messages that were received since are still in a number here: it is counted anew when it says that there is no room,
+/// once in [`RECOUNT_MS`] at most.
+#[derive(Debug, Default)]
+pub struct Tallies(BTreeMap<AccountId, (Tally, Time)>);
+
+/// Milliseconds between two counts of what waits for an account.
+const RECOUNT_MS: u64 = 1_000;
+/// Accounts of which the count is remembered.
+const TALLIES_MAX: usize = 256;
+
+impl Tallies {
+    /// Whether there is room for one more message of so many bytes; `rows_max`: messages that may wait.
+    pub fn admits(&mut self, store: &Store<'_>, account: AccountId, bytes: usize, rows_max: usize, now: Time) -> bool {
+        let fits = |tally: Tally| tally.rows < rows_max && tally.bytes + bytes <= limits::OFFLINE_BYTES_MAX;
+        match self.0.get(&account) {
+            Some((tally, _)) if fits(*tally) => return true,
+            Some((_, counted)) if now < counted.plus_ms(RECOUNT_MS) => return false,
+            _ => {}
+        }
+        let tally = store.tally(&keys::owned(keys::WAITING, account), rows_max.max(1));
+        if self.0.len() >= TALLIES_MAX {
+            self.0.pop_first();
+        }
+        self.0.insert(account, (tally, now));
+        fits(tally)
+    }
+
+    /// One more message of so many bytes waits.
+    pub fn add(&mut self, account: AccountId, bytes: usize) {
+        if let Some((tally, _)) = self.0.get_mut(&account) {
+            tally.rows += 1;
+            tally.bytes += bytes;
+        }
+    }
+
+    /// The account fetches what waits.
+    pub fn forget(&mut self, account: AccountId) {
+        self.0.remove(&account);
+    }
 }
 
 fn decode(id: MessageId, value: &[u8]) -> Option<Waiting> {

@@ -22,6 +22,7 @@ use crate::{
         roster,
         sessions::{Keep, Sessions},
         store::{Store, View},
+        waiting::Tallies,
     },
     wire::{
         build,
@@ -87,6 +88,8 @@ pub struct Core {
     pub current: Option<StreamId>,
     /// Messages given to streams without stream management: forgotten once their batch is durable.
     pub handed_over: VecDeque<(u64, AccountId, MessageId)>,
+    /// What waits for accounts that are absent.
+    pub tallies: Tallies,
     /// Counters for `status`.
     pub counters: Counters,
     /// When the server started, seconds since 1970.
@@ -301,6 +304,13 @@ impl Ctx<'_> {
         roster::item(&self.store(), account, to.bare_str()).is_some_and(|item| item.state.from)
     }
 
+    /// Whether a message that nobody takes now may wait for this account.
+    pub fn has_room_to_wait(&mut self, account: AccountId, stanza: &Stanza) -> bool {
+        let rows_max = self.core.config.limits.offline_messages;
+        let store = Store { overlay: &mut self.core.overlay, view: self.view };
+        self.core.tallies.admits(&store, account, stanza.source_len(), rows_max, self.now)
+    }
+
     /// Whether this address may administer the server: named in the configuration with its whole bare address, made an
     /// admin, or the command line (S17b).
     pub fn is_admin(&mut self, jid: &Jid) -> bool {
@@ -338,6 +348,7 @@ impl Core {
             stuck: BTreeMap::new(),
             current: None,
             handed_over: VecDeque::new(),
+            tallies: Tallies::default(),
             counters: Counters::default(),
             started_s,
             features: BTreeMap::new(),

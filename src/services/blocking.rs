@@ -5,6 +5,8 @@
 
 mod reports;
 
+use std::collections::BTreeSet;
+
 use crate::{
     domain::{blocks, ids::AccountId},
     limits,
@@ -116,9 +118,10 @@ fn block(owner: AccountId, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, Stan
         return Err(Condition::BadRequest.into());
     }
     let mut store = ctx.store();
-    let before = blocks::list(&store, owner);
-    let room = limits::BLOCKED_MAX.saturating_sub(before.len());
-    if jids.iter().filter(|jid| !before.iter().any(|listed| listed == jid.as_str())).count() > room {
+    let mut after: BTreeSet<String> = blocks::list(&store, owner).into_iter().collect();
+    after.extend(jids.iter().map(|jid| jid.as_str().to_owned()));
+    let bytes: usize = after.iter().map(String::len).sum();
+    if after.len() > limits::BLOCKED_MAX || bytes > limits::BLOCKED_BYTES_MAX {
         return Err(StanzaError::new(Condition::ResourceConstraint).text("The block list is full."));
     }
     let added: Vec<Jid> = jids.iter().filter(|jid| blocks::add(&mut store, owner, jid)).cloned().collect();

@@ -112,11 +112,17 @@ fn deliver(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
         Ok(sessions) => sessions,
         Err(flow) => return flow,
     };
-    ctx.core.counters.messages += 1;
-    let kept = match worth(stanza) {
-        Worth::Keeping => ctx.account(&to).map(|account| keep(stanza, &to, account, ctx)),
+    let account = match worth(stanza) {
+        Worth::Keeping => ctx.account(&to),
         Worth::Nothing(_) => None,
     };
+    let all_behind = sessions.iter().all(|id| ctx.sessions().session(*id).is_some_and(|s| s.backlog.is_some()));
+    if all_behind && account.is_some_and(|account| !ctx.has_room_to_wait(account, stanza)) {
+        // Nobody fetches what waits already: as if nobody were there.
+        return Flow::Bounce(UNHANDLED);
+    }
+    ctx.core.counters.messages += 1;
+    let kept = account.map(|account| keep(stanza, &to, account, ctx));
     let chunk = stanza.chunk();
     for id in sessions {
         // What is kept and comes while older messages are still on their way to that session goes behind them.
@@ -141,8 +147,7 @@ fn absent(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
         return Flow::Taken(why);
     }
     let Some(account) = ctx.account(&to) else { return Flow::Bounce(UNHANDLED) };
-    let limit = ctx.config().limits.offline_messages;
-    if waiting::count(&ctx.store(), account, limit) >= limit {
+    if !ctx.has_room_to_wait(account, stanza) {
         // XEP-0160 §2, step 3: the sender learns that the queue is full.
         return Flow::Bounce(UNHANDLED);
     }
@@ -162,6 +167,7 @@ fn keep(stanza: &mut Stanza, to: &Jid, account: AccountId, ctx: &mut Ctx<'_>) ->
     stanza.add(&stanza_id);
     let (bytes, insert_at) = stanza.to_stored();
     waiting::keep(&mut ctx.store(), account, id, &bytes, insert_at);
+    ctx.core.tallies.add(account, bytes.len());
     if id.0 >= ctx.core.message_ceiling {
         ctx.core.message_ceiling = id.0 + limits::MESSAGE_CEILING_US;
         let ceiling = ctx.core.message_ceiling;
@@ -174,6 +180,7 @@ fn keep(stanza: &mut Stanza, to: &Jid, account: AccountId, ctx: &mut Ctx<'_>) ->
 fn start_backlog(id: SessionId, ctx: &mut Ctx<'_>) {
     let since = ctx.message_id();
     let Some(session) = ctx.core.sessions.session_mut(id) else { return };
+    ctx.core.tallies.forget(session.account);
     if session.takes_messages() && session.backlog.is_none() && !session.is_local {
         session.backlog = Some(Backlog { next: MessageId(0), since });
         ctx.core.backlogs.push(id);

@@ -17,7 +17,7 @@ use crate::{
     wire::{
         build,
         element::Element,
-        error::Condition,
+        error::{Condition, StanzaError},
         jid::Jid,
         ns,
         stanza::{Chunk, Kind, Stanza, Type},
@@ -63,6 +63,9 @@ impl Service for PresenceService {
 fn outbound(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
     let Some((id, _)) = ctx.sessions().full(&stanza.from) else { return Flow::Continue };
     match (stanza.ty, &stanza.to) {
+        (Type::Available | Type::Unavailable, _) if stanza.source_len() > limits::PRESENCE_BYTES_MAX => {
+            Flow::Bounce(StanzaError::new(Condition::PolicyViolation).text("This presence is too large."))
+        }
         (Type::Invalid, _) => Flow::Bounce(Condition::BadRequest.into()),
         (Type::Available, None) => available(id, stanza, ctx),
         (Type::Unavailable, None) => {
@@ -298,6 +301,9 @@ fn last_seen(account: AccountId, owner: &Jid, ctx: &mut Ctx<'_>) -> Stanza {
 /// owner again.
 fn block_changed(account: AccountId, contact: &Jid, blocked: bool, ctx: &mut Ctx<'_>) {
     let Some(owner) = crate::domain::accounts::address(&ctx.store(), account) else { return };
+    if !ctx.is_local(contact) {
+        return;
+    }
     let contacts: Vec<Jid> = match contact.local() {
         Some(_) => vec![contact.bare()],
         None => roster::items(&ctx.store(), account)

@@ -74,11 +74,18 @@ fn put(owner: AccountId, elements: &[&Element], ctx: &mut Ctx<'_>) -> Result<Rep
         rows.push((key(owner, element), bytes, element.attrs.is_empty() && element.nodes.is_empty()));
     }
     let mut store = ctx.store();
-    let mut added: Vec<_> = rows.iter().filter(|(key, ..)| !store.has(key)).map(|(key, ..)| key).collect();
-    added.sort_unstable();
-    added.dedup();
-    let kept = store.prefix(&keys::owned(keys::PRIVATE, owner), limits::PRIVATE_ROWS_MAX).len();
-    if kept + added.len() > limits::PRIVATE_ROWS_MAX {
+    let mut kept = store.tally(&keys::owned(keys::PRIVATE, owner), limits::PRIVATE_ROWS_MAX);
+    let mut written: Vec<_> = rows.iter().map(|(key, bytes, _)| (key, bytes.len())).collect();
+    written.sort_unstable();
+    // Of doubles, the largest counts.
+    written.reverse();
+    written.dedup_by_key(|(key, _)| *key);
+    for (key, bytes) in written {
+        let before = store.read(key).map(|row| row.len());
+        kept.rows += usize::from(before.is_none());
+        kept.bytes = (kept.bytes + key.len() + bytes).saturating_sub(before.map_or(0, |before| key.len() + before));
+    }
+    if kept.rows > limits::PRIVATE_ROWS_MAX || kept.bytes > limits::PRIVATE_TOTAL_BYTES_MAX {
         return Err(StanzaError::new(Condition::ResourceConstraint).text("Too many private elements."));
     }
     for (key, bytes, is_bare) in rows {
@@ -167,5 +174,21 @@ mod tests {
         assert_eq!(result_of(&full), "");
         assert_eq!(condition_of(&house.send(hamlet, &iq("set", &many(900, 901)))), "resource-constraint");
         assert_eq!(result_of(&house.send(hamlet, &iq("set", &many(0, 1)))), "");
+    }
+
+    #[test]
+    fn all_elements_of_an_account_together_are_bounded() {
+        let mut house = House::new();
+        let hamlet = house.online("hamlet@capulet.lit/denmark");
+        let large = |n: usize| format!("<a xmlns='n{n}'>{}</a>", "x".repeat(limits::PRIVATE_BYTES_MAX - 100));
+        let fit = limits::PRIVATE_TOTAL_BYTES_MAX / limits::PRIVATE_BYTES_MAX;
+        for n in 0..fit {
+            assert_eq!(result_of(&house.send(hamlet, &iq("set", &large(n)))), "");
+        }
+        assert_eq!(condition_of(&house.send(hamlet, &iq("set", &large(fit)))), "resource-constraint");
+        // What takes the place of another does not count twice, and what goes makes room.
+        assert_eq!(result_of(&house.send(hamlet, &iq("set", &large(0)))), "");
+        assert_eq!(result_of(&house.send(hamlet, &iq("set", "<a xmlns='n0'/>"))), "");
+        assert_eq!(result_of(&house.send(hamlet, &iq("set", &large(fit)))), "");
     }
 }

@@ -315,6 +315,11 @@ impl Stanza {
     }
 
     /// Length of the content in bytes.
+    /// Bytes of the stanza as it came, before anything was stamped or added.
+    pub fn source_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn content_len(&self) -> usize {
         self.outline.content.len() + self.adds.len()
     }

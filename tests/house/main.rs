@@ -10,6 +10,7 @@ mod bound;
 mod durable;
 mod fast;
 mod negotiate;
+mod quotas;
 mod sasl;
 mod sasl2;
 mod scripts;

@@ -106,11 +106,11 @@ fn set(iq: &Iq<'_>, owner: AccountId, ctx: &mut Ctx<'_>) -> Result<Reply, Stanza
     }
     let (name, groups) = texts(item)?;
     let known = roster::item(&ctx.store(), owner, jid.as_str());
-    if known.is_none() && !roster::has_room(&ctx.store(), owner) {
-        return Err(StanzaError::new(Condition::ResourceConstraint).text("The roster is full."));
-    }
     // RFC 6121 §2.1.5: `subscription` other than remove, `ask` and `approved` are the server's business.
     let changed = RosterItem { name, groups, ..known.unwrap_or_default() };
+    if !roster::has_room(&ctx.store(), owner, jid.as_str(), &changed) {
+        return Err(StanzaError::new(Condition::ResourceConstraint).text("The roster is full."));
+    }
     write(ctx, iq.from, owner, &jid, changed);
     Ok(Reply::Empty)
 }

@@ -6,12 +6,14 @@ use crate::{
         ids::AccountId,
         roster::{self, Action, RosterItem, State},
     },
+    limits,
     router::{
         context::Ctx,
         service::{Flow, Leg},
     },
     wire::{
         element::Element,
+        error::{Condition, StanzaError},
         jid::Jid,
         ns,
         stanza::{Stanza, Type},
@@ -49,6 +51,9 @@ pub fn outbound(action: Action, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow 
     if contact == owner {
         return Flow::Taken("everybody sees their own presence");
     }
+    if action == Action::Subscribe && stanza.source_len() > limits::REQUEST_BYTES_MAX {
+        return Flow::Bounce(StanzaError::new(Condition::PolicyViolation).text("This request is too large."));
+    }
     let Some(account) = ctx.account(&owner) else { return Flow::Taken("no such account") };
     let before = roster::state(&ctx.store(), account, contact.as_str());
     let after = before.outbound(action);
@@ -84,6 +89,9 @@ pub fn inbound(action: Action, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
     let after = before.inbound(action);
     (stanza.from, stanza.to) = (contact.clone(), Some(owner.clone()));
     if after.state.pending_in && !before.pending_in {
+        if stanza.source_len() > limits::REQUEST_BYTES_MAX {
+            return Flow::Taken("a request that is too large to be kept");
+        }
         let bytes = stanza.to_vec();
         if !roster::keep_request(&mut ctx.store(), account, contact.as_str(), &bytes) {
             return Flow::Taken("too many requests wait");
@@ -128,7 +136,7 @@ fn change(
     contact: &Jid,
     before: State,
     after: State,
-) -> Result<(), crate::wire::error::StanzaError> {
+) -> Result<(), StanzaError> {
     if before.pending_in && !after.pending_in {
         roster::drop_request(&mut ctx.store(), account, contact.as_str());
     }
@@ -137,11 +145,10 @@ fn change(
         return Ok(());
     }
     let known = roster::item(&ctx.store(), account, contact.as_str());
-    if known.is_none() && !roster::has_room(&ctx.store(), account) {
-        use crate::wire::error::{Condition, StanzaError};
+    let item = RosterItem { state: shown(after), ..known.unwrap_or_default() };
+    if !roster::has_room(&ctx.store(), account, contact.as_str(), &item) {
         return Err(StanzaError::new(Condition::ResourceConstraint).text("The roster is full."));
     }
-    let item = RosterItem { state: shown(after), ..known.unwrap_or_default() };
     write(ctx, owner, account, contact, item);
     Ok(())
 }
