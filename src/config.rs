@@ -101,6 +101,10 @@ pub struct Retention {
     pub resume_push_s: u64,
     /// Days that an undelivered message is kept; 0: for ever.
     pub offline_days: u64,
+    /// Days that an archived message is kept; 0: for ever.
+    pub archive_days: u64,
+    /// Bytes of one account's archive; 0: any.
+    pub archive_bytes: u64,
 }
 
 impl Default for Config {
@@ -128,7 +132,13 @@ impl Default for Config {
                 offline_messages: limits::OFFLINE_PER_ACCOUNT_MAX,
                 cache_bytes: limits::DATABASE_CACHE_BYTES,
             },
-            retention: Retention { resume_s: 3_600, resume_push_s: 86_400, offline_days: 0 },
+            retention: Retention {
+                resume_s: 3_600,
+                resume_push_s: 86_400,
+                offline_days: 0,
+                archive_days: limits::ARCHIVE_DAYS,
+                archive_bytes: limits::ARCHIVE_BYTES,
+            },
         }
     }
 }

@@ -163,3 +163,27 @@ pub const ASK_PAUSE_MS: u64 = 250;
 /// Milliseconds that a client may take to acknowledge before its connection counts as dead: the session then waits for
 /// resumption, and what was sent is not lost in a socket that nobody reads.
 pub const ACK_MS_MAX: u64 = 60_000;
+/// Days that an archived message is kept: a year of a household's talk, which is what people scroll back to.
+pub const ARCHIVE_DAYS: u64 = 365;
+/// Bytes of one account's archive: half a million short messages.
+pub const ARCHIVE_BYTES: u64 = 256 * 1024 * 1024;
+/// Messages in one page of an archive, and as many as a client gets that names no number.
+pub const ARCHIVE_PAGE_MAX: usize = 100;
+/// Bytes of a page after which the rest is left to the next one: as many as an outbox takes before it is full.
+pub const ARCHIVE_PAGE_BYTES: usize = 256 * 1024;
+/// Bytes on their way to a session above which its queries are refused: it asks faster than it reads.
+pub const ARCHIVE_UNREAD_BYTES_MAX: usize = 1024 * 1024;
+/// Index rows that one query looks at in search of one resource of a contact.
+pub const ARCHIVE_LOOK_MAX: usize = 20_000;
+/// Messages counted for a query whose answer is not known from the ends of what it asks for.
+pub const ARCHIVE_COUNT_MAX: usize = 2_000;
+/// Addresses in the preferences of one archive, XEP-0441.
+pub const ARCHIVE_PREFS_MAX: usize = 1_000;
+/// Messages that an archive takes in between two looks at its old end.
+pub const ARCHIVE_TRIM_EVERY: u64 = 16;
+/// Messages of a removed account that go in one step.
+pub const ARCHIVE_PURGE_STEP: usize = 256;
+/// Milliseconds between two steps of work that was put off.
+pub const CHORES_MS: u64 = 50;
+/// Messages that one look removes at most; more than come in meanwhile, so that a smaller bound is reached.
+pub const ARCHIVE_TRIM_MAX: usize = 64;

@@ -37,6 +37,8 @@ const COUNT_MAX: u64 = 1_000_000;
 const CACHE_BYTES_MIN: u64 = 64 * 1024;
 /// 1 GiB: the whole database of a house fits.
 const CACHE_BYTES_CAP: u64 = 1024 * 1024 * 1024;
+/// 2 GiB: what a number of 32 bits can surely hold; who wants more says 0.
+const ARCHIVE_BYTES_CAP: u64 = 2 * 1024 * 1024 * 1024;
 /// Longest wait for a resumption: 30 days.
 const RESUME_S_MAX: u64 = 30 * 86_400;
 /// A hundred years.
@@ -233,6 +235,24 @@ pub(super) static KEYS: &[Key] = &[
         default: "0",
         doc: "How long an undelivered message is kept; 0: for ever.",
         set: |draft, given| given.count(0, DAYS_MAX).map(|days| draft.config.retention.offline_days = days),
+    },
+    Key {
+        name: "retention.archive_days",
+        takes: "a whole number of days from 0 (for ever) to 36500",
+        default: "365",
+        doc: "How long a message stays in the archive (XEP-0313); 0: for ever.",
+        set: |draft, given| given.count(0, DAYS_MAX).map(|days| draft.config.retention.archive_days = days),
+    },
+    Key {
+        name: "retention.archive_bytes",
+        takes: "bytes, or a size such as \"256 MiB\", up to 2 GiB; 0: any",
+        default: "\"256 MiB\"",
+        doc: "How large the archive of one account may be; the oldest messages go first.",
+        set: |draft, given| {
+            let bytes = given.size(0, ARCHIVE_BYTES_CAP)?;
+            draft.config.retention.archive_bytes = bytes as u64;
+            Ok(())
+        },
     },
 ];
 

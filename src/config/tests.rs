@@ -163,6 +163,8 @@ fn every_key_can_be_given_on_the_command_line() {
         "retention.resume=90s",
         "retention.resume_push=0",
         "retention.offline_days=14",
+        "retention.archive_days=30",
+        "retention.archive_bytes=1 GiB",
     ];
     assert_eq!(given.len(), KEYS.len());
     let config = sets(&given).unwrap();

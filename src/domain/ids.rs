@@ -1,5 +1,7 @@
 //! Identities and instants that several floors share.
 
+use ring::hmac;
+
 /// A connection's place in the driver's table. A stale id finds nothing; it never panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
@@ -19,7 +21,7 @@ pub struct SessionId {
 }
 
 /// A local account's number; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(pub u32);
 
 /// A stored message's number: microseconds since 1970 when it was taken in, made unique and growing.
@@ -41,13 +43,42 @@ impl Time {
     }
 }
 
-/// A message's number as the `id` of a stanza-id (XEP-0359): opaque to everybody else.
-pub fn text(id: MessageId) -> heapless::String<16> {
-    let mut out = heapless::String::new();
-    for shift in (0..16).rev() {
-        let digit = (id.0 >> (shift * 4)) as u32 & 15;
-        // 16 digits fit.
-        let _ = out.push(char::from_digit(digit, 16).unwrap_or('0'));
+/// Makes the ids by which archives name their messages (XEP-0359): each is the message's number and a seal that only
+/// this server can make, so that nobody can guess one (XEP-0313 §3).
+#[derive(Clone, Debug)]
+pub struct Seal(hmac::Key);
+
+/// An archive's id as text.
+pub type ArchiveId = heapless::String<28>;
+
+/// Bytes of the seal that are shown.
+const SEAL_BYTES: usize = 6;
+
+impl Seal {
+    /// From the server's secret.
+    pub fn new(secret: &[u8]) -> Seal {
+        Seal(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
-    out
+
+    /// The id of this message in the archive of this account.
+    pub fn id(&self, owner: AccountId, message: MessageId) -> ArchiveId {
+        let mut input = [0; 12];
+        input[..4].copy_from_slice(&owner.0.to_be_bytes());
+        input[4..].copy_from_slice(&message.0.to_be_bytes());
+        let seal = hmac::sign(&self.0, &input);
+        let mut out = ArchiveId::new();
+        for byte in message.0.to_be_bytes().iter().chain(seal.as_ref().iter().take(SEAL_BYTES)) {
+            for digit in [byte >> 4, byte & 15] {
+                // 28 digits fit.
+                let _ = out.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+            }
+        }
+        out
+    }
+
+    /// The message that an id names in the archive of this account; `None`: the id is not ours.
+    pub fn message(&self, owner: AccountId, id: &str) -> Option<MessageId> {
+        let message = MessageId(u64::from_str_radix(id.get(..16)?, 16).ok()?);
+        (self.id(owner, message) == id).then_some(message)
+    }
 }

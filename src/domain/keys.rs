@@ -8,7 +8,11 @@
 //! | `r` account, contact | roster item ([`super::roster`]) |
 //! | `R` account | roster version |
 //! | `s` account, contact | subscription request that waits: the presence stanza |
-//! | `q` account, message id | message not yet delivered |
+//! | `q` account, message id | message not yet delivered ([`super::waiting`]) |
+//! | `m` message id | text of an archived message ([`super::archive`]) |
+//! | `x` account, message id | the account's archive holds this message |
+//! | `y` account, contact, message id | the same by contact |
+//! | `o` account | what is archived (XEP-0441) |
 //! | `v` account | vCard (XEP-0054) |
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |
@@ -59,8 +63,32 @@ pub fn waiting(account: AccountId, message: MessageId) -> [u8; 13] {
     key
 }
 
-/// Tags of all rows that belong to one account and go with it.
-pub const OWNED: &[u8] = b"irRsqvpbldf";
+/// Key of the text of an archived message.
+pub fn text(message: MessageId) -> [u8; 9] {
+    let mut key = [b'm'; 9];
+    key[1..].copy_from_slice(&message.0.to_be_bytes());
+    key
+}
+
+/// Key of a message in an archive.
+pub fn archived(account: AccountId, message: MessageId) -> [u8; 13] {
+    let mut key = waiting(account, message);
+    key[0] = ARCHIVE;
+    key
+}
+
+/// Key of a message in the part of an archive that one contact has.
+pub fn archived_with(account: AccountId, contact: [u8; 8], message: MessageId) -> [u8; 21] {
+    let mut key = [ARCHIVE_WITH; 21];
+    key[1..5].copy_from_slice(&account.0.to_be_bytes());
+    key[5..13].copy_from_slice(&contact);
+    key[13..].copy_from_slice(&message.0.to_be_bytes());
+    key
+}
+
+/// Tags of all rows that belong to one account and go with it. The archive is not among them: it may be large, and goes
+/// in steps ([`super::archive::forget_oldest`]).
+pub const OWNED: &[u8] = b"irRsqvpbldfo";
 
 /// Tags of those among them that stand for the password in a sign-in, as tokens do, and go when it changes (S15).
 pub const VOUCHING: &[u8] = b"df";
@@ -75,6 +103,12 @@ pub const ROSTER_VERSION: u8 = b'R';
 pub const REQUEST: u8 = b's';
 /// Messages that wait.
 pub const WAITING: u8 = b'q';
+/// Archived messages.
+pub const ARCHIVE: u8 = b'x';
+/// Archived messages by contact.
+pub const ARCHIVE_WITH: u8 = b'y';
+/// What is archived.
+pub const ARCHIVE_PREFS: u8 = b'o';
 /// vCard.
 pub const VCARD: u8 = b'v';
 /// Private elements.

@@ -1,6 +1,7 @@
 //! Floor 3: facts. Accounts, rosters, sessions, and the overlay of writes not yet in the database. Knows no XML.
 
 pub mod accounts;
+pub mod archive;
 pub mod blocks;
 pub mod devices;
 pub mod ids;

@@ -5,6 +5,7 @@
 //! nothing that was written on the strength of it, is left.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, VecDeque},
     ops::{Bound, ControlFlow},
     sync::Arc,
@@ -25,6 +26,9 @@ struct Entry {
     /// Neither the database nor an older layer has ever had this key: its removal leaves no trace.
     fresh: bool,
 }
+
+/// A key and what was written there; `None`: it was removed.
+type Row<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// A set of writes in the order of their keys. Frozen, it is shared with the store's thread, read only.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +52,15 @@ impl Layer {
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// The keys of a range, descending if `back`.
+    fn range<'a>(&'a self, from: &[u8], to: &[u8], back: bool) -> impl Iterator<Item = Row<'a>> + use<'a> {
+        let mut rows = self.rows.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        std::iter::from_fn(move || {
+            let (key, entry) = if back { rows.next_back() } else { rows.next() }?;
+            Some((&**key, entry.value.as_deref()))
+        })
     }
 
     fn set(&mut self, key: &[u8], entry: Option<Entry>) {
@@ -164,7 +177,7 @@ impl Overlay {
         if from >= to {
             return;
         }
-        let mut above = self.above(from, to, back).into_iter().peekable();
+        let mut above = self.above(from, to, back).peekable();
         let before = |a: &[u8], b: &[u8]| if back { a > b } else { a < b };
         // A key that was removed has no row.
         let mut row =
@@ -186,14 +199,25 @@ impl Overlay {
         }
     }
 
-    /// The written keys of a range with what was written last. Bounded by the overlay's own bounds.
-    fn above<'a>(&'a self, from: &[u8], to: &[u8], back: bool) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
-        let mut merged: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
-        for layer in self.frozen.as_deref().into_iter().chain([&self.active]) {
-            merged.extend(layer.rows.range::<[u8], _>(bounds).map(|(key, entry)| (&**key, entry.value.as_deref())));
-        }
-        if back { merged.into_iter().rev().collect() } else { merged.into_iter().collect() }
+    /// The written keys of a range with what was written last, looked up as far as somebody asks: a short read of a
+    /// long range costs no more than what it reads.
+    fn above<'a>(&'a self, from: &[u8], to: &[u8], back: bool) -> impl Iterator<Item = Row<'a>> + use<'a> {
+        let mut newer = self.active.range(from, to, back).peekable();
+        let mut older =
+            self.frozen.as_deref().map(|layer| layer.range(from, to, back)).into_iter().flatten().peekable();
+        std::iter::from_fn(move || {
+            let (Some((new, _)), Some((old, _))) = (newer.peek(), older.peek()) else {
+                return newer.next().or_else(|| older.next());
+            };
+            match if back { old.cmp(new) } else { new.cmp(old) } {
+                Ordering::Less => newer.next(),
+                Ordering::Greater => older.next(),
+                Ordering::Equal => {
+                    older.next();
+                    newer.next()
+                }
+            }
+        })
     }
 
     /// See [`super::store::Store::put`].

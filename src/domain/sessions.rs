@@ -81,6 +81,8 @@ pub struct Session {
     pub interested: bool,
     /// Asked for the block list (XEP-0191 §3.4).
     pub wants_blocks: bool,
+    /// Gets copies of the messages of other sessions (XEP-0280); see [`Sessions::set_carbons`].
+    pub carbons: bool,
     /// Whom it sent directed presence (RFC 6121 §4.6).
     pub directed: Vec<Jid>,
     /// Stream management.
@@ -120,6 +122,8 @@ pub struct Online {
     pub sessions: Vec<SessionId>,
     /// Whether its block list holds anything; spares the look-up.
     pub blocks: bool,
+    /// How many of its sessions get carbons; spares the walk.
+    pub carbons: usize,
 }
 
 /// All sessions.
@@ -141,11 +145,14 @@ impl Sessions {
         entry.0 = entry.0.wrapping_add(1);
         let id = SessionId { slot, generation: entry.0 };
         if !session.is_local {
-            let account = session.account;
+            let (account, carbons) = (session.account, usize::from(session.carbons));
             match self.online.get_mut(session.jid.bare_str()) {
-                Some(online) => online.sessions.push(id),
+                Some(online) => {
+                    online.sessions.push(id);
+                    online.carbons += carbons;
+                }
                 None => {
-                    let online = Online { account, sessions: vec![id], blocks };
+                    let online = Online { account, sessions: vec![id], blocks, carbons };
                     self.online.insert(session.jid.bare_str().into(), online);
                 }
             }
@@ -160,11 +167,22 @@ impl Sessions {
         self.free.push(id.slot);
         if let Some(online) = self.online.get_mut(session.jid.bare_str()) {
             online.sessions.retain(|other| *other != id);
+            online.carbons -= usize::from(session.carbons && !session.is_local);
             if online.sessions.is_empty() {
                 self.online.remove(session.jid.bare_str());
             }
         }
         Some(session)
+    }
+
+    /// Lets a session have copies of the messages of its account's other sessions, or no longer (XEP-0280).
+    pub fn set_carbons(&mut self, id: SessionId, carbons: bool) {
+        let Some(session) = self.session_mut(id).filter(|session| !session.is_local) else { return };
+        let before = std::mem::replace(&mut session.carbons, carbons);
+        let bare = session.jid.bare_str().to_owned();
+        if let Some(online) = self.online_mut(&bare) {
+            online.carbons = online.carbons + usize::from(carbons) - usize::from(before);
+        }
     }
 
     /// A session by its id.
@@ -225,6 +243,8 @@ impl Sessions {
     pub fn check(&self) {
         for (bare, online) in &self.online {
             assert!(!online.sessions.is_empty(), "{bare} is online without a session");
+            let carbons = online.sessions.iter().filter_map(|id| self.session(*id)).filter(|session| session.carbons);
+            assert_eq!(carbons.count(), online.carbons, "{bare}: sessions with carbons are counted");
             for id in &online.sessions {
                 let session = self.session(*id).expect("a listed session exists");
                 assert_eq!((session.account, session.jid.bare_str()), (online.account, &**bare));

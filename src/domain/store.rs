@@ -70,10 +70,15 @@ impl Store<'_> {
 
     /// How many rows begin with `prefix` and how many bytes they have, counted up to `limit` rows. Nothing is copied.
     pub fn tally(&self, prefix: &[u8], limit: usize) -> Tally {
+        self.tally_by(prefix, limit, &<[u8]>::len)
+    }
+
+    /// The same where a value stands for more bytes than it has.
+    pub fn tally_by(&self, prefix: &[u8], limit: usize, length: &dyn Fn(&[u8]) -> usize) -> Tally {
         let mut tally = Tally::default();
         self.overlay.visit(self.view, prefix, &after_prefix(prefix), false, &mut |key, value| {
             tally.rows += 1;
-            tally.bytes += key.len() + value.len();
+            tally.bytes += key.len() + length(value);
             if tally.rows < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         tally

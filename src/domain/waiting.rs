@@ -3,36 +3,76 @@
 //! A message for a local account gets a row before its sender is told that we have it, and loses the row when one of
 //! the account's clients has received it. So after a crash exactly the rows that are left are delivered again, as
 //! offline messages (XEP-0160) with the stanza-id they had: at least once, never zero times.
+//!
+//! A message that the account's archive holds is not stored a second time: its row says so, and the archive has the
+//! text.
 
 use std::collections::BTreeMap;
 
 use super::{
+    archive,
     ids::{AccountId, MessageId, Time},
     keys,
     store::{Store, Tally},
 };
-use crate::limits;
+use crate::{limits, wire::stanza::Stored};
 
-/// A row: the stanza, and where to put in the delay.
+/// A message that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Its number; also when it was taken in.
     pub id: MessageId,
-    /// Where behind the opening tag children can be put in.
-    pub insert_at: usize,
-    /// The stanza as it would be sent.
-    pub bytes: Vec<u8>,
+    /// The message.
+    pub stanza: Stored,
+    /// The account's archive holds it under the same number.
+    pub is_archived: bool,
 }
 
-const VERSION: u8 = 1;
+/// What the first byte of a row means.
+mod form {
+    /// The whole stanza, with the place where children can be put in; no longer written.
+    pub const PLAIN: u8 = 1;
+    /// A stanza as archives have it.
+    pub const WHOLE: u8 = 2;
+    /// The length of the message, which the account's archive has.
+    pub const ARCHIVED: u8 = 3;
+}
 
-/// Keeps a message.
-pub fn keep(store: &mut Store<'_>, account: AccountId, id: MessageId, bytes: &[u8], insert_at: usize) {
-    let mut value = Vec::with_capacity(5 + bytes.len());
-    value.push(VERSION);
-    value.extend_from_slice(&(insert_at as u32).to_be_bytes());
-    value.extend_from_slice(bytes);
+/// Keeps a message that no archive of this account has.
+pub fn keep(store: &mut Store<'_>, account: AccountId, id: MessageId, stanza: &Stored) {
+    store.put_new(&keys::waiting(account, id), &whole(stanza));
+}
+
+/// Keeps a message of so many bytes that the account's archive has.
+pub fn keep_archived(store: &mut Store<'_>, account: AccountId, id: MessageId, bytes: usize) {
+    let mut value = [form::ARCHIVED; 5];
+    value[1..].copy_from_slice(&(bytes as u32).to_be_bytes());
     store.put_new(&keys::waiting(account, id), &value);
+}
+
+/// Bytes of the message of a row.
+fn length(value: &[u8]) -> usize {
+    match value {
+        [form::ARCHIVED, length @ ..] => length.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes) as usize),
+        whole => whole.len(),
+    }
+}
+
+/// Gives a message that waits a text of its own, since its archive is about to lose it.
+pub(super) fn stand_alone(store: &mut Store<'_>, account: AccountId, id: MessageId) {
+    let key = keys::waiting(account, id);
+    if store.read(&key).is_some_and(|row| row.first() == Some(&form::ARCHIVED)) {
+        match archive::text(store, id) {
+            Some(stanza) => store.put(&key, &whole(&stanza)),
+            None => store.remove(&key),
+        }
+    }
+}
+
+fn whole(stanza: &Stored) -> Vec<u8> {
+    let mut value = archive::encode_text(stanza);
+    value.insert(0, form::WHOLE);
+    value
 }
 
 /// Every message was numbered below this; so numbers grow through a restart also if the clock goes back, as it does on
@@ -59,7 +99,7 @@ pub fn waits(store: &Store<'_>, account: AccountId, id: MessageId) -> bool {
 
 /// One message.
 pub fn message(store: &Store<'_>, account: AccountId, id: MessageId) -> Option<Waiting> {
-    decode(id, &store.read(&keys::waiting(account, id))?)
+    decode(store, id, &store.read(&keys::waiting(account, id))?)
 }
 
 /// At most `limit` messages numbered `from` or later, in order.
@@ -70,7 +110,7 @@ pub fn page(store: &Store<'_>, account: AccountId, from: MessageId, limit: usize
         .into_iter()
         .filter_map(|(key, value)| {
             let id = key.get(5..)?.try_into().ok().map(u64::from_be_bytes)?;
-            decode(MessageId(id), &value)
+            decode(store, MessageId(id), &value)
         })
         .collect()
 }
@@ -101,7 +141,7 @@ impl Tallies {
             Some((_, counted)) if now < counted.plus_ms(RECOUNT_MS) => return false,
             _ => {}
         }
-        let tally = store.tally(&keys::owned(keys::WAITING, account), rows_max.max(1));
+        let tally = store.tally_by(&keys::owned(keys::WAITING, account), rows_max.max(1), &length);
         if self.0.len() >= TALLIES_MAX {
             self.0.pop_first();
         }
@@ -123,9 +163,18 @@ impl Tallies {
     }
 }
 
-fn decode(id: MessageId, value: &[u8]) -> Option<Waiting> {
-    let (&[VERSION], rest) = value.split_first_chunk::<1>()? else { return None };
-    let (insert_at, bytes) = rest.split_first_chunk::<4>()?;
-    let insert_at = u32::from_be_bytes(*insert_at) as usize;
-    (insert_at <= bytes.len()).then(|| Waiting { id, insert_at, bytes: bytes.to_vec() })
+fn decode(store: &Store<'_>, id: MessageId, value: &[u8]) -> Option<Waiting> {
+    let (form, rest) = value.split_first()?;
+    let stanza = match *form {
+        form::ARCHIVED => archive::text(store, id)?,
+        form::WHOLE => archive::decode_text(rest)?,
+        form::PLAIN => {
+            let (insert_at, bytes) = rest.split_first_chunk::<4>()?;
+            let rest = bytes.strip_prefix(b"<message")?.to_vec();
+            let insert_at = (u32::from_be_bytes(*insert_at) as usize).checked_sub(b"<message".len())?;
+            Stored { insert_at, rest, ..Stored::default() }
+        }
+        _ => return None,
+    };
+    (stanza.insert_at <= stanza.rest.len()).then_some(Waiting { id, stanza, is_archived: *form == form::ARCHIVED })
 }

@@ -49,7 +49,8 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     let is_due =
         |id: MessageId| !under_way.here.contains(&id) && (id >= backlog.since || !under_way.elsewhere.contains(&id));
     for message in messages.iter().filter(|message| is_due(message.id)) {
-        ctx.core.deliver(id, delayed(message, jid.domain()), Keep::Message(message.id));
+        let known = if message.is_archived { ctx.stanza_id(account, jid.bare_str(), message.id) } else { Vec::new() };
+        ctx.core.deliver(id, delayed(message, known, jid.domain()), Keep::Message(message.id));
     }
     if let Some(session) = ctx.core.sessions.session_mut(id) {
         session.backlog = if last { None } else { next.map(|next| Backlog { next, ..backlog }) };
@@ -69,7 +70,7 @@ fn read_page(account: AccountId, from: MessageId, ctx: &mut Ctx<'_>) -> (Vec<Wai
             if bytes >= limits::BACKLOG_PAGE_BYTES {
                 return (messages, false);
             }
-            bytes += row.bytes.len();
+            bytes += row.stanza.rest.len();
             next = MessageId(row.id.0 + 1);
             messages.push(row);
         }
@@ -103,15 +104,14 @@ fn under_way(ctx: &Ctx<'_>, id: SessionId, account: AccountId, bare: &str) -> Un
     found
 }
 
-/// The message with the time when we took it in, XEP-0203 §4.
-pub fn delayed(message: &Waiting, domain: &str) -> Chunk {
-    let (head, tail) = message.bytes.split_at(message.insert_at);
-    let mut out = Vec::with_capacity(message.bytes.len() + 96);
-    out.extend_from_slice(head);
-    out.extend_from_slice(b"<delay xmlns='urn:xmpp:delay'");
-    build::attr("from", domain, &mut out);
-    build::attr("stamp", &time::stamp_ms(message.id.0 / 1000), &mut out);
-    out.extend_from_slice(b"/>");
-    out.extend_from_slice(tail);
+/// The message with the id that its archive has for it, and the time when we took it in (XEP-0203 §4).
+fn delayed(message: &Waiting, mut inserted: Vec<u8>, domain: &str) -> Chunk {
+    inserted.extend_from_slice(b"<delay xmlns='urn:xmpp:delay'");
+    build::attr("from", domain, &mut inserted);
+    build::attr("stamp", &time::stamp_ms(message.id.0 / 1000), &mut inserted);
+    inserted.extend_from_slice(b"/>");
+    let stanza = &message.stanza;
+    let mut out = Vec::with_capacity(48 + stanza.from.len() + stanza.to.len() + inserted.len() + stanza.rest.len());
+    stanza.write(None, &inserted, &mut out);
     Chunk::new(out)
 }

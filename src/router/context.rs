@@ -17,13 +17,14 @@ use crate::{
     config::Config,
     domain::{
         accounts, blocks,
-        ids::{AccountId, MessageId, QueryId, SessionId, StreamId, Time},
+        ids::{AccountId, MessageId, QueryId, Seal, SessionId, StreamId, Time},
         overlay::Overlay,
         roster,
         sessions::{Keep, Sessions},
         store::{Store, View},
-        waiting::Tallies,
+        waiting::{self, Tallies},
     },
+    limits,
     wire::{
         build,
         element::Element,
@@ -94,6 +95,10 @@ pub struct Core {
     pub counters: Counters,
     /// When the server started, seconds since 1970.
     pub started_s: u64,
+    /// Some service has put work off: [`Notice::Chores`] comes in a moment.
+    pub chores: bool,
+    /// Makes the ids of archives.
+    pub seal: Seal,
     features: BTreeMap<Box<str>, Vec<u8>>,
     pub(crate) last_message: u64,
     /// Message numbers up to this are reserved in the store; 0: unknown.
@@ -195,6 +200,27 @@ impl Ctx<'_> {
     pub fn message_id(&mut self) -> MessageId {
         self.core.last_message = self.wall_us.max(self.core.last_message + 1);
         MessageId(self.core.last_message)
+    }
+
+    /// A message number for something that is stored: it will not be used again after a restart either.
+    pub fn stored_message_id(&mut self) -> MessageId {
+        let id = self.message_id();
+        if id.0 >= self.core.message_ceiling {
+            let ceiling = id.0 + limits::MESSAGE_CEILING_US;
+            self.core.message_ceiling = ceiling;
+            waiting::raise_ceiling(&mut self.store(), ceiling);
+        }
+        id
+    }
+
+    /// Tells the readers of a message by which id their archive knows it, XEP-0313 §3.3.
+    pub fn stanza_id(&self, owner: AccountId, bare: &str, message: MessageId) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        out.extend_from_slice(b"<stanza-id xmlns='urn:xmpp:sid:0'");
+        build::attr("id", &self.core.seal.id(owner, message), &mut out);
+        build::attr("by", bare, &mut out);
+        out.extend_from_slice(b"/>");
+        out
     }
 
     /// Sends a stanza that the server made through this leg and what follows it.
@@ -351,6 +377,8 @@ impl Core {
             tallies: Tallies::default(),
             counters: Counters::default(),
             started_s,
+            chores: false,
+            seal: Seal::new(&[]),
             features: BTreeMap::new(),
             last_message: 0,
             message_ceiling: 0,

@@ -4,6 +4,7 @@ pub mod backlog;
 pub mod context;
 pub mod event;
 pub mod lifecycle;
+pub mod reach;
 pub mod route;
 pub mod service;
 #[cfg(test)]

@@ -204,6 +204,8 @@ pub enum Notice {
     BackedUp(QueryId, Result<(), String>),
     /// The settings changed.
     Reloaded,
+    /// There is time for a step of what was put off (`core.chores`).
+    Chores,
 }
 
 /// One capability.

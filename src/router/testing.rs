@@ -153,6 +153,7 @@ impl House {
             presence: None,
             interested: false,
             wants_blocks: false,
+            carbons: false,
             directed: Vec::new(),
             sm: None,
             gate: Default::default(),

@@ -147,6 +147,7 @@ impl Server {
             presence: None,
             interested: false,
             wants_blocks: false,
+            carbons: false,
             directed: Vec::new(),
             sm: None,
             gate: VecDeque::new(),

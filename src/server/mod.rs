@@ -27,7 +27,12 @@ use std::{collections::VecDeque, rc::Rc, vec::Drain};
 
 use crate::{
     config::Config,
-    domain::{ids::SessionId, keys, store::Store, waiting},
+    domain::{
+        ids::{Seal, SessionId},
+        keys,
+        store::Store,
+        waiting,
+    },
     limits,
     proto::sm::Sm,
     router::{
@@ -64,6 +69,7 @@ impl Server {
         let mut core = Core::new(config, env.wall_us / 1_000_000);
         core.introduce(router.services());
         let secret = server_secret(&mut core, env);
+        core.seal = Seal::new(&secret);
         core.last_message = waiting::ceiling(&Store { overlay: &mut core.overlay, view: env.view });
         Server {
             core,
@@ -116,6 +122,9 @@ impl Server {
         crate::router::backlog::serve(&mut context(&mut self.core, env));
         self.ask_for_acks(env.now);
         self.forget_handed_over(env);
+        if std::mem::take(&mut self.core.chores) {
+            self.timers.set(env.now.plus_ms(limits::CHORES_MS), timers::Alarm::Chores);
+        }
         self.commit(env);
         self.core.effects.drain(..)
     }

@@ -315,6 +315,7 @@ impl Server {
                 Alarm::Ask(session) => self.core.ask.push(session),
                 Alarm::Unanswered(session) => self.unanswered(env, session),
                 Alarm::Expiry(session) => self.end_session(env, session),
+                Alarm::Chores => self.notice(env, &crate::router::service::Notice::Chores),
                 Alarm::LazyCommit => self.durable.commit_lazy = true,
             }
             self.work(env);

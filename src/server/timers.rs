@@ -22,6 +22,8 @@ pub enum Alarm {
     Expiry(SessionId),
     /// Writes that nobody waits for go to disk.
     LazyCommit,
+    /// A step of what services have put off.
+    Chores,
 }
 
 /// All deadlines.

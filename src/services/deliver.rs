@@ -6,18 +6,17 @@
 
 use crate::{
     domain::{
+        archive,
         ids::{AccountId, MessageId, SessionId},
         sessions::{Backlog, Keep},
         waiting,
     },
-    limits,
     router::{
         context::{Ctx, UNHANDLED},
+        reach::{Reach, reach},
         service::{Card, Flow, Leg, Notice, Phase, Scope, Service},
     },
     wire::{
-        build,
-        jid::Jid,
         ns,
         stanza::{Kind, Stanza, Type},
     },
@@ -42,24 +41,20 @@ enum Worth {
     Nothing(&'static str),
 }
 
-/// XEP-0160 §3 and XEP-0334 §4.3: what is kept.
+/// XEP-0160 §3 and XEP-0334 §4: what is kept. `<no-permanent-store/>` is about archives only.
 fn worth(stanza: &Stanza) -> Worth {
     match stanza.ty {
         Type::Chat | Type::Normal => {}
         _ => return Worth::Nothing("neither normal nor chat"),
     }
-    if stanza.children().any(|(_, name, ns)| ns == ns::HINTS && matches!(name, "no-store" | "no-permanent-store")) {
-        return Worth::Nothing("hint no-store");
-    }
+    let traits = stanza.traits();
     // A message that only tells the state of a conversation is worth nothing later; everything else, with a body or
     // without (receipts, OMEMO, call signalling), is.
-    let only_state = stanza.children().all(|(_, name, ns)| {
-        ns == "http://jabber.org/protocol/chatstates"
-            || (ns == ns::CLIENT && name == "thread")
-            || ns == ns::HINTS
-            || ns == ns::SID
-    });
-    if only_state { Worth::Nothing("only a chat state") } else { Worth::Keeping }
+    match (traits.no_store, traits.content) {
+        (true, _) => Worth::Nothing("hint no-store"),
+        (false, false) => Worth::Nothing("only a chat state"),
+        (false, true) => Worth::Keeping,
+    }
 }
 
 impl Service for Deliver {
@@ -81,48 +76,28 @@ impl Service for Deliver {
     }
 }
 
-/// RFC 6121 §8.5.2.1.1 and §8.5.3: the sessions that get it.
-fn recipients(stanza: &Stanza, to: &Jid, ctx: &Ctx<'_>) -> Result<Vec<SessionId>, Flow> {
-    if let Some(resource) = to.resource() {
-        let exact = ctx.sessions().of(to.bare_str()).find(|(_, session)| session.jid.resource() == Some(resource));
-        if let Some((id, _)) = exact {
-            return Ok(vec![id]);
-        }
-        match stanza.ty {
-            Type::Chat => {}
-            Type::Error => return Err(Flow::Taken("error to a session that is gone")),
-            _ => return Err(Flow::Bounce(UNHANDLED)),
-        }
-    }
-    match stanza.ty {
-        Type::Groupchat => return Err(Flow::Bounce(UNHANDLED)),
-        Type::Error => return Err(Flow::Taken("error to a bare address")),
-        _ => {}
-    }
-    let able = || ctx.sessions().of(to.bare_str()).filter(|(_, session)| session.takes_messages());
-    let highest = able().filter_map(|(_, session)| session.priority()).max();
-    let all = stanza.ty == Type::Headline;
-    Ok(able().filter(|(_, session)| all || session.priority() == highest).map(|(id, _)| id).collect())
-}
-
 fn deliver(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
     let Some(to) = stanza.to.clone() else { return Flow::Taken("no address") };
-    let sessions = match recipients(stanza, &to, ctx) {
-        Ok(sessions) if sessions.is_empty() => return Flow::Continue,
-        Ok(sessions) => sessions,
-        Err(flow) => return flow,
+    let sessions = match reach(stanza, &to, ctx) {
+        Reach::Sessions(sessions) => sessions,
+        Reach::Nobody => return Flow::Continue,
+        Reach::Refused => return Flow::Bounce(UNHANDLED),
+        Reach::Dropped(why) => return Flow::Taken(why),
     };
     let account = match worth(stanza) {
         Worth::Keeping => ctx.account(&to),
         Worth::Nothing(_) => None,
     };
     let all_behind = sessions.iter().all(|id| ctx.sessions().session(*id).is_some_and(|s| s.backlog.is_some()));
-    if all_behind && account.is_some_and(|account| !ctx.has_room_to_wait(account, stanza)) {
+    if all_behind
+        && let Some(account) = account
+        && !ctx.has_room_to_wait(account, stanza)
+    {
         // Nobody fetches what waits already: as if nobody were there.
-        return Flow::Bounce(UNHANDLED);
+        return refuse(stanza, account, ctx);
     }
     ctx.core.counters.messages += 1;
-    let kept = account.map(|account| keep(stanza, &to, account, ctx));
+    let kept = account.map(|account| keep(stanza, account, ctx));
     let chunk = stanza.chunk();
     for id in sessions {
         // What is kept and comes while older messages are still on their way to that session goes behind them.
@@ -138,42 +113,42 @@ fn deliver(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
 /// RFC 6121 §8.5.2.2.1: nobody takes messages.
 fn absent(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
     let Some(to) = stanza.to.clone() else { return Flow::Taken("no address") };
-    match stanza.ty {
-        Type::Headline | Type::Error => return Flow::Taken("nobody there"),
-        Type::Groupchat => return Flow::Bounce(UNHANDLED),
-        _ => {}
-    }
     if let Worth::Nothing(why) = worth(stanza) {
         return Flow::Taken(why);
     }
     let Some(account) = ctx.account(&to) else { return Flow::Bounce(UNHANDLED) };
     if !ctx.has_room_to_wait(account, stanza) {
         // XEP-0160 §2, step 3: the sender learns that the queue is full.
-        return Flow::Bounce(UNHANDLED);
+        return refuse(stanza, account, ctx);
     }
     ctx.core.counters.messages += 1;
-    keep(stanza, &to, account, ctx);
+    keep(stanza, account, ctx);
     Flow::Taken("kept")
 }
 
-/// Gives the message its number and its row.
-fn keep(stanza: &mut Stanza, to: &Jid, account: AccountId, ctx: &mut Ctx<'_>) -> MessageId {
-    let id = ctx.message_id();
-    let mut stanza_id = Vec::with_capacity(96);
-    stanza_id.extend_from_slice(b"<stanza-id xmlns='urn:xmpp:sid:0'");
-    build::attr("id", crate::domain::ids::text(id).as_str(), &mut stanza_id);
-    build::attr("by", to.bare_str(), &mut stanza_id);
-    stanza_id.extend_from_slice(b"/>");
-    stanza.add(&stanza_id);
-    let (bytes, insert_at) = stanza.to_stored();
-    waiting::keep(&mut ctx.store(), account, id, &bytes, insert_at);
-    ctx.core.tallies.add(account, bytes.len());
-    if id.0 >= ctx.core.message_ceiling {
-        ctx.core.message_ceiling = id.0 + limits::MESSAGE_CEILING_US;
-        let ceiling = ctx.core.message_ceiling;
-        waiting::raise_ceiling(&mut ctx.store(), ceiling);
+/// There is no room for it. What is refused is not in the archive either (XEP-0313 §6.1).
+fn refuse(stanza: &Stanza, account: AccountId, ctx: &mut Ctx<'_>) -> Flow {
+    if let Some(filed) = stanza.filed.filter(|filed| filed.own) {
+        archive::retract(&mut ctx.store(), account, MessageId(filed.number));
     }
-    id
+    Flow::Bounce(UNHANDLED)
+}
+
+/// Gives the message a row; its number is that of its archive, if that has it.
+fn keep(stanza: &Stanza, account: AccountId, ctx: &mut Ctx<'_>) -> MessageId {
+    ctx.core.tallies.add(account, stanza.source_len());
+    match stanza.filed.filter(|filed| filed.own) {
+        Some(filed) => {
+            let id = MessageId(filed.number);
+            waiting::keep_archived(&mut ctx.store(), account, id, stanza.source_len());
+            id
+        }
+        None => {
+            let id = ctx.stored_message_id();
+            waiting::keep(&mut ctx.store(), account, id, &stanza.to_stored());
+            id
+        }
+    }
 }
 
 /// A session takes messages from now on: those that wait come first, oldest first (XEP-0160 §2, step 5).

@@ -27,7 +27,9 @@
 //! 7. Services meet only by facts, phases and notices. If one needs another, a fact or a notice is missing.
 //! 8. Test it beside its code, from the specification's own examples, through `router/testing.rs`.
 
+pub mod archive;
 pub mod blocking;
+pub mod carbons;
 pub mod commands;
 pub mod deliver;
 pub mod disco;
@@ -50,6 +52,8 @@ pub fn all() -> Vec<Box<dyn Service>> {
     vec![
         Box::new(blocking::Blocking::default()),
         Box::new(sid::StanzaIds),
+        Box::new(archive::Archive::default()),
+        Box::new(carbons::Carbons),
         Box::new(deliver::Deliver),
         Box::new(roster::Roster),
         Box::new(presence::PresenceService),

@@ -43,6 +43,8 @@ pub const LAST: &str = "jabber:iq:last";
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// XEP-0030.
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// XEP-0045, towards users.
+pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// XEP-0049.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0050.
@@ -51,10 +53,14 @@ pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 pub const VCARD: &str = "vcard-temp";
 /// XEP-0059.
 pub const RSM: &str = "http://jabber.org/protocol/rsm";
+/// XEP-0060, notifications.
+pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// XEP-0077.
 pub const REGISTER: &str = "jabber:iq:register";
 /// XEP-0077 §8, stream feature.
 pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// XEP-0085.
+pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 /// XEP-0092.
 pub const VERSION: &str = "jabber:iq:version";
 /// XEP-0115.
@@ -63,6 +69,8 @@ pub const CAPS: &str = "http://jabber.org/protocol/caps";
 pub const ADMIN: &str = "http://jabber.org/protocol/admin";
 /// XEP-0160, feature of a server that keeps messages for absent users.
 pub const OFFLINE: &str = "msgoffline";
+/// XEP-0184.
+pub const RECEIPTS: &str = "urn:xmpp:receipts";
 /// XEP-0191.
 pub const BLOCKING: &str = "urn:xmpp:blocking";
 /// XEP-0191 §3.5, error condition towards the blocker.
@@ -75,6 +83,22 @@ pub const PING: &str = "urn:xmpp:ping";
 pub const TIME: &str = "urn:xmpp:time";
 /// XEP-0203.
 pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0249.
+pub const CONFERENCE: &str = "jabber:x:conference";
+/// XEP-0280.
+pub const CARBONS: &str = "urn:xmpp:carbons:2";
+/// XEP-0280 §6.2: the rules which messages are copied.
+pub const CARBONS_RULES: &str = "urn:xmpp:carbons:rules:0";
+/// XEP-0297.
+pub const FORWARD: &str = "urn:xmpp:forward:0";
+/// XEP-0313 and XEP-0441.
+pub const MAM: &str = "urn:xmpp:mam:2";
+/// XEP-0313 §7.
+pub const MAM_EXTENDED: &str = "urn:xmpp:mam:2#extended";
+/// XEP-0313 §7: the field `include-groupchat` is understood.
+pub const MAM_GROUPCHAT: &str = "urn:xmpp:mam:2#groupchat-field";
+/// XEP-0333.
+pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
 /// XEP-0334.
 pub const HINTS: &str = "urn:xmpp:hints";
 /// XEP-0359.

@@ -13,6 +13,12 @@ use super::{
     ns,
 };
 
+mod stored;
+mod traits;
+
+pub use stored::{Filed, Stored};
+pub use traits::Traits;
+
 /// Where the parts of one top-level element stand in its bytes. Filled by the framer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outline {
@@ -212,6 +218,8 @@ pub struct Stanza {
     outline: Rc<Outline>,
     /// The stream's `xml:lang` if the stanza has none of its own (RFC 6120 §8.1.5).
     pub lang: Option<Rc<str>>,
+    /// Where an archive has it already.
+    pub filed: Option<Filed>,
     /// Children to add behind the opening tag (stanza-id, delay), already serialised.
     adds: Vec<u8>,
 }
@@ -235,6 +243,7 @@ impl Stanza {
             bytes: bytes.into(),
             outline: Rc::new(outline),
             lang: None,
+            filed: None,
             adds: Vec::new(),
         })
     }
@@ -244,7 +253,8 @@ impl Stanza {
         let kind = Kind::from_name(&element.name).unwrap_or(Kind::Message);
         let ty = Type::parse(kind, element.get("type"));
         let (bytes, outline) = outline_of(element);
-        Stanza { kind, ty, from, to, bytes: bytes.into(), outline: Rc::new(outline), lang: None, adds: Vec::new() }
+        let (bytes, outline) = (bytes.into(), Rc::new(outline));
+        Stanza { kind, ty, from, to, bytes, outline, lang: None, filed: None, adds: Vec::new() }
     }
 
     /// The stanza's `id` as it stands between the quotes (escaped).
@@ -314,12 +324,12 @@ impl Stanza {
         self.outline.content.is_empty()
     }
 
-    /// Length of the content in bytes.
     /// Bytes of the stanza as it came, before anything was stamped or added.
     pub fn source_len(&self) -> usize {
         self.bytes.len()
     }
 
+    /// Length of the content in bytes.
     pub fn content_len(&self) -> usize {
         self.outline.content.len() + self.adds.len()
     }
@@ -366,6 +376,8 @@ impl Stanza {
         }
         bytes.extend_from_slice(&self.bytes[from as usize..]);
         outline.content.end -= removed;
+        // What an archive has is no longer this.
+        self.filed = None;
         self.bytes = bytes.into();
         self.outline = Rc::new(outline);
     }
@@ -398,19 +410,17 @@ impl Stanza {
         Chunk { head: head.into(), body: self.bytes.clone(), range: body }
     }
 
-    /// The stanza as one run of bytes, as it would be sent, and the place behind its opening tag where children can be
-    /// put in. Only for stanzas with content.
-    pub fn to_stored(&self) -> (Vec<u8>, usize) {
-        let mut out = Vec::with_capacity(96 + self.content_len());
-        self.open(self.to.as_ref(), &mut out);
-        out.push(b'>');
-        let at = out.len();
-        out.extend_from_slice(&self.adds);
-        out.extend_from_slice(&self.bytes[self.outline.content.start as usize..self.outline.content.end as usize]);
-        out.extend_from_slice(b"</");
-        out.extend_from_slice(self.kind.as_str().as_bytes());
-        out.push(b'>');
-        (out, at)
+    /// The message as the store keeps it.
+    pub fn to_stored(&self) -> Stored {
+        let mut rest = Vec::with_capacity(96 + self.content_len());
+        self.open_rest(&mut rest);
+        rest.push(b'>');
+        let insert_at = rest.len();
+        rest.extend_from_slice(&self.adds);
+        rest.extend_from_slice(self.bytes.get(range(&self.outline.content)).unwrap_or_default());
+        rest.extend_from_slice(b"</message>");
+        let to = self.to.as_ref().map(|to| to.as_str().to_owned()).unwrap_or_default();
+        Stored { from: self.from.as_str().to_owned(), to, rest, insert_at }
     }
 
     /// The same stanza for somebody else; shares all bytes.
@@ -436,6 +446,11 @@ impl Stanza {
         if let Some(to) = to {
             jid_attr("to", to, head);
         }
+        self.open_rest(head);
+    }
+
+    /// What stands in the opening tag beside the addresses.
+    fn open_rest(&self, head: &mut Vec<u8>) {
         for attr in &self.outline.attrs {
             match attr.name {
                 AttrName::From | AttrName::To | AttrName::Xmlns => {}
@@ -549,6 +564,11 @@ impl Chunk {
     pub fn new(bytes: impl Into<Rc<[u8]>>) -> Chunk {
         let head: Rc<[u8]> = bytes.into();
         Chunk { body: head.clone(), head, range: 0..0 }
+    }
+
+    /// A chunk whose second part is shared with others.
+    pub fn shared(head: impl Into<Rc<[u8]>>, body: &Rc<[u8]>) -> Chunk {
+        Chunk { head: head.into(), body: body.clone(), range: 0..body.len() as u32 }
     }
 
     /// Length in bytes.

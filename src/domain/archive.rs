@@ -1,0 +1,259 @@
+//! Archives: which account keeps which message, and the one text that all of them share.
+//!
+//! A message between two accounts of this server is one text (`m`) and a row in either archive (`x`), which a second row
+//! (`y`) finds by contact. Rows of an archive count through: each knows how many messages and bytes the archive took in
+//! up to it, so the size of any stretch is known from its ends, and nothing has to be rewritten.
+//!
+//! Source: XEP-0313 §3 and §6.1. Invariants: a text is there as long as one archive holds it; a message goes only from
+//! the old end of an archive (§3.2), or from the new end in the turn in which it came; rows that wait
+//! ([`super::waiting`]) and rely on the archive's text get one of their own before it goes.
+
+use std::ops::Range;
+
+use ring::digest;
+
+use super::{
+    ids::{AccountId, MessageId},
+    keys,
+    store::{Store, after_prefix},
+    waiting,
+};
+use crate::wire::{jid::Jid, stanza::Stored};
+
+const VERSION: u8 = 1;
+
+/// Whom a message was exchanged with, as the index knows it: hashes, so that keys are short and of one length. Two
+/// contacts may share one; who reads a message compares the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contact {
+    bare: [u8; 8],
+    /// Of the resource; zero without one.
+    resource: [u8; 4],
+}
+
+impl Contact {
+    /// The index entry of an address.
+    pub fn of(jid: &Jid) -> Contact {
+        let part = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
+        let mut contact = Contact { bare: [0; 8], resource: [0; 4] };
+        contact.bare.copy_from_slice(part(jid.bare_str()).as_ref().first_chunk::<8>().unwrap_or(&[0; 8]));
+        if let Some(resource) = jid.resource() {
+            contact.resource.copy_from_slice(part(resource).as_ref().first_chunk::<4>().unwrap_or(&[0; 4]));
+        }
+        contact
+    }
+}
+
+/// A message in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Which message; also when it was taken in.
+    pub id: MessageId,
+    /// With whom.
+    contact: Contact,
+    /// The other account here whose archive may hold it too; 0: none.
+    other: AccountId,
+    /// Bytes that it takes in the store, roughly.
+    pub size: u64,
+    /// Messages that the archive took in with this one.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Bytes of keys and indexes that a message costs an archive beside its text.
+const OVERHEAD: u64 = 128;
+
+impl Entry {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(41);
+        out.push(VERSION);
+        out.extend_from_slice(&self.contact.bare);
+        out.extend_from_slice(&self.contact.resource);
+        out.extend_from_slice(&self.other.0.to_be_bytes());
+        for number in [self.size, self.count, self.bytes] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        out
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<Entry> {
+        let id = MessageId(u64::from_be_bytes(key.get(5..)?.try_into().ok()?));
+        let (&[VERSION], rest) = value.split_first_chunk::<1>()? else { return None };
+        let (bare, rest) = rest.split_first_chunk::<8>()?;
+        let (resource, rest) = rest.split_first_chunk::<4>()?;
+        let (other, rest) = rest.split_first_chunk::<4>()?;
+        let (size, rest) = rest.split_first_chunk::<8>()?;
+        let (count, rest) = rest.split_first_chunk::<8>()?;
+        let (bytes, _) = rest.split_first_chunk::<8>()?;
+        Some(Entry {
+            id,
+            contact: Contact { bare: *bare, resource: *resource },
+            other: AccountId(u32::from_be_bytes(*other)),
+            size: u64::from_be_bytes(*size),
+            count: u64::from_be_bytes(*count),
+            bytes: u64::from_be_bytes(*bytes),
+        })
+    }
+}
+
+/// Writes the text of a message; once, however many archives hold it.
+pub fn keep_text(store: &mut Store<'_>, id: MessageId, stanza: &Stored) {
+    store.put_new(&keys::text(id), &encode_text(stanza));
+}
+
+/// The text of a message.
+pub fn text(store: &Store<'_>, id: MessageId) -> Option<Stored> {
+    decode_text(&store.read(&keys::text(id))?)
+}
+
+/// The bytes of a stanza in the store, as [`decode_text`] reads them: lengths, addresses, the rest.
+pub fn encode_text(stanza: &Stored) -> Vec<u8> {
+    let mut out = Vec::with_capacity(9 + stanza.from.len() + stanza.to.len() + stanza.rest.len());
+    out.push(VERSION);
+    // An address has at most 3,071 bytes (RFC 7622 §3.1).
+    out.extend_from_slice(&(stanza.from.len() as u16).to_be_bytes());
+    out.extend_from_slice(&(stanza.to.len() as u16).to_be_bytes());
+    out.extend_from_slice(&(stanza.insert_at as u32).to_be_bytes());
+    out.extend_from_slice(stanza.from.as_bytes());
+    out.extend_from_slice(stanza.to.as_bytes());
+    out.extend_from_slice(&stanza.rest);
+    out
+}
+
+/// Reads [`encode_text`].
+pub fn decode_text(value: &[u8]) -> Option<Stored> {
+    let (&[VERSION], rest) = value.split_first_chunk::<1>()? else { return None };
+    let (from, rest) = rest.split_first_chunk::<2>()?;
+    let (to, rest) = rest.split_first_chunk::<2>()?;
+    let (insert_at, rest) = rest.split_first_chunk::<4>()?;
+    let (from, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*from)))?;
+    let (to, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*to)))?;
+    let insert_at = u32::from_be_bytes(*insert_at) as usize;
+    let part = |part: &[u8]| String::from_utf8(part.to_vec()).ok();
+    (insert_at <= rest.len()).then_some(Stored { from: part(from)?, to: part(to)?, rest: rest.to_vec(), insert_at })
+}
+
+/// Puts a message into an archive. Its text has `text_bytes`; `other`: the account here that is the other party. Returns
+/// how many messages the archive took in, this one included.
+pub fn file(
+    store: &mut Store<'_>,
+    owner: AccountId,
+    id: MessageId,
+    contact: Contact,
+    other: Option<AccountId>,
+    text_bytes: usize,
+) -> u64 {
+    let size = text_bytes as u64 + OVERHEAD;
+    let (count, bytes) = last(store, owner).map_or((0, 0), |last| (last.count, last.bytes));
+    let other = other.unwrap_or(AccountId(0));
+    let entry = Entry { id, contact, other, size, count: count + 1, bytes: bytes + size };
+    store.put_new(&keys::archived(owner, id), &entry.encode());
+    store.put_new(&keys::archived_with(owner, contact.bare, id), &contact.resource);
+    entry.count
+}
+
+/// A message of an archive.
+pub fn entry(store: &Store<'_>, owner: AccountId, id: MessageId) -> Option<Entry> {
+    let key = keys::archived(owner, id);
+    Entry::decode(&key, &store.read(&key)?)
+}
+
+/// The first message with `from <= id < to`; the last one if `back`.
+pub fn end(store: &Store<'_>, owner: AccountId, ids: Range<u64>, back: bool) -> Option<Entry> {
+    let bounds = [ids.start, ids.end].map(|id| keys::archived(owner, MessageId(id)));
+    let (key, value) = store.scan(&bounds[0], &bounds[1], back, 1).pop()?;
+    Entry::decode(&key, &value)
+}
+
+/// The oldest message of an archive.
+pub fn first(store: &Store<'_>, owner: AccountId) -> Option<Entry> {
+    end(store, owner, 0..u64::MAX, false)
+}
+
+/// The newest message of an archive.
+pub fn last(store: &Store<'_>, owner: AccountId) -> Option<Entry> {
+    end(store, owner, 0..u64::MAX, true)
+}
+
+/// Ids of at most `limit` messages with `from <= id < to`, ascending, or descending if `back`; with this contact only.
+/// Of a contact with a resource, [`Contact::of`] decides, and `limit` bounds what is looked at: the second value tells
+/// whether there may be more.
+pub fn ids(
+    store: &Store<'_>,
+    owner: AccountId,
+    contact: Option<(Contact, bool)>,
+    ids: Range<u64>,
+    back: bool,
+    limit: usize,
+) -> Vec<MessageId> {
+    let id_of = |key: &[u8]| Some(MessageId(u64::from_be_bytes(*key.last_chunk::<8>()?)));
+    let Some((contact, exact)) = contact else {
+        let bounds = [ids.start, ids.end].map(|id| keys::archived(owner, MessageId(id)));
+        let rows = store.scan(&bounds[0], &bounds[1], back, limit);
+        return rows.iter().filter_map(|(key, _)| id_of(key)).collect();
+    };
+    let (mut found, mut range) = (Vec::new(), ids);
+    // In portions, since those of another resource do not count; bounded by what the archive may hold with one contact.
+    let mut looked_at = 0;
+    while found.len() < limit && looked_at < crate::limits::ARCHIVE_LOOK_MAX && range.start < range.end {
+        let bounds = [range.start, range.end].map(|id| keys::archived_with(owner, contact.bare, MessageId(id)));
+        let portion = limit.max(64);
+        let rows = store.scan(&bounds[0], &bounds[1], back, portion);
+        let matches = rows.iter().filter(|(_, resource)| !exact || **resource == contact.resource);
+        found.extend(matches.filter_map(|(key, _)| id_of(key)));
+        looked_at += rows.len();
+        match rows.last().and_then(|(key, _)| id_of(key)) {
+            Some(last) if rows.len() == portion && back => range.end = last.0,
+            Some(last) if rows.len() == portion => range.start = last.0 + 1,
+            _ => break,
+        }
+    }
+    found.truncate(limit);
+    found
+}
+
+/// Takes back what was filed in this turn.
+pub fn retract(store: &mut Store<'_>, owner: AccountId, id: MessageId) {
+    if let Some(entry) = entry(store, owner, id) {
+        remove(store, owner, &entry);
+    }
+}
+
+/// Removes the oldest messages of an archive, at most `limit` of them, as long as `is_stale` says so of the oldest and
+/// the newest that are there; `true`: there may be more of them.
+pub fn forget_oldest(
+    store: &mut Store<'_>,
+    owner: AccountId,
+    limit: usize,
+    is_stale: impl Fn(&Entry, &Entry) -> bool,
+) -> bool {
+    let Some(newest) = last(store, owner) else { return false };
+    let bounds = [0, u64::MAX].map(|id| keys::archived(owner, MessageId(id)));
+    let oldest = store.scan(&bounds[0], &bounds[1], false, limit);
+    let more = oldest.len() == limit;
+    for (key, value) in oldest {
+        match Entry::decode(&key, &value) {
+            Some(entry) if is_stale(&entry, &newest) => remove(store, owner, &entry),
+            Some(_) => return false,
+            None => store.remove(&key),
+        }
+    }
+    more
+}
+
+/// The account with the next archive behind that of `after`.
+pub fn next_owner(store: &Store<'_>, after: AccountId) -> Option<AccountId> {
+    let from = keys::archived(AccountId(after.0.checked_add(1)?), MessageId(0));
+    let (key, _) = store.scan(&from, &after_prefix(&[keys::ARCHIVE]), false, 1).pop()?;
+    Some(AccountId(u32::from_be_bytes(*key.get(1..)?.first_chunk::<4>()?)))
+}
+
+fn remove(store: &mut Store<'_>, owner: AccountId, entry: &Entry) {
+    waiting::stand_alone(store, owner, entry.id);
+    store.remove(&keys::archived(owner, entry.id));
+    store.remove(&keys::archived_with(owner, entry.contact.bare, entry.id));
+    if entry.other.0 == 0 || !store.has(&keys::archived(entry.other, entry.id)) {
+        store.remove(&keys::text(entry.id));
+    }
+}
