@@ -117,8 +117,11 @@ pub const COMMAND_LIST_MAX: usize = 2_000;
 pub const COMMAND_TARGETS_MAX: usize = 100;
 /// Addresses to which one session sent directed presence.
 pub const DIRECTED_MAX: usize = 500;
-/// Notices that one event may cause; beyond it is a loop of ours.
-pub const NOTICES_PER_TURN_MAX: usize = 10_000;
+/// How far work may be from the handler that caused it and still be done however much it is: the end of a session, what
+/// its contacts are told, what their services answer, and as much again.
+pub const WORK_DEPTH_FREE: usize = 6;
+/// Steps of one turn beyond that distance: a loop of ours.
+pub const WORK_FAR_MAX: usize = 10_000;
 /// Bytes of puts in one batch to the committer.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Batches handed to the committer and not yet answered; beyond it readers are paused.

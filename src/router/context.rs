@@ -10,6 +10,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
+    agenda::Agenda,
     event::{Effect, Entropy},
     service::{AtBind, Card, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
 };
@@ -60,7 +61,7 @@ pub struct Core {
     /// What the world has to do, in order.
     pub effects: Vec<Effect>,
     /// What is left to do in this turn.
-    pub work: VecDeque<Work>,
+    pub work: Agenda,
     /// Every service's card.
     pub cards: Vec<&'static Card>,
     /// What services disclose beyond their cards: where, of which domain, what.
@@ -225,23 +226,23 @@ impl Ctx<'_> {
 
     /// Sends a stanza that the server made through this leg and what follows it.
     pub fn send(&mut self, leg: Leg, stanza: Stanza) {
-        self.core.work.push_back(Work::Route(leg, stanza));
+        self.core.work.push(Work::Route(leg, stanza));
     }
 
     /// Tells all services, after the current handler.
     pub fn notice(&mut self, notice: Notice) {
-        self.core.work.push_back(Work::Notice(notice));
+        self.core.work.push(Work::Notice(notice));
     }
 
     /// Ends a session with a stream error, after the current handler.
     pub fn end(&mut self, session: SessionId, error: StreamError) {
-        self.core.work.push_back(Work::End(session, Some(error)));
+        self.core.work.push(Work::End(session, Some(error)));
     }
 
     /// Ends every sign-in to an account that has not led to a session yet: what it was proved by counts no more. After
     /// the current handler.
     pub fn distrust(&mut self, account: &Jid, error: StreamError) {
-        self.core.work.push_back(Work::Distrust(account.bare(), error));
+        self.core.work.push(Work::Distrust(account.bare(), error));
     }
 
     /// Gives a stanza to one session, as it stands.
@@ -359,7 +360,7 @@ impl Core {
             sessions: Sessions::default(),
             overlay: Overlay::default(),
             effects: Vec::new(),
-            work: VecDeque::new(),
+            work: Agenda::default(),
             cards: Vec::new(),
             disclosed: Vec::new(),
             discloses: Vec::new(),
@@ -484,7 +485,7 @@ impl Core {
                     None if session.ending.as_ref().is_some_and(|ending| ending.batch > self.committed) => return true,
                     None => {
                         if let Some(ending) = session.ending.take() {
-                            self.work.push_back(Work::End(*id, ending.error));
+                            self.work.push(Work::End(*id, ending.error));
                         }
                         return false;
                     }
@@ -512,7 +513,7 @@ impl Core {
             if !fits {
                 let error = StreamError::new(crate::wire::error::StreamCondition::ResourceConstraint)
                     .text("Too many stanzas without acknowledgement.");
-                self.work.push_back(Work::End(id, Some(error)));
+                self.work.push(Work::End(id, Some(error)));
             }
         } else if let Keep::Message(message) = keep {
             self.handed_over.push_back((batch, session.account, message));

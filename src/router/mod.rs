@@ -1,5 +1,6 @@
 //! Floor 4: who gets this stanza, in which phase, by which service. Knows no service by name.
 
+pub mod agenda;
 pub mod backlog;
 pub mod context;
 pub mod event;

@@ -16,7 +16,6 @@ use crate::{
         roster,
         sessions::Keep,
     },
-    limits,
     wire::{
         error::Condition,
         jid::Jid,
@@ -93,18 +92,14 @@ impl Router {
 
     /// Does what handlers left to do, until nothing is left. What it cannot do itself comes back.
     pub fn work(&mut self, ctx: &mut Ctx<'_>) -> Option<Work> {
-        // Bounded: a loop between services would be our mistake and must not hang the house.
-        for _ in 0..limits::NOTICES_PER_TURN_MAX {
-            match ctx.core.work.pop_front()? {
+        loop {
+            match ctx.core.work.pop()? {
                 Work::Route(Leg::Outbound, stanza) => self.outbound(stanza, None, ctx),
                 Work::Route(Leg::Inbound, stanza) => self.inbound(stanza, ctx),
                 Work::Notice(notice) => self.notice(&notice, ctx),
                 work @ (Work::End(..) | Work::Distrust(..)) => return Some(work),
             }
         }
-        log::error!("one event caused more than {} steps; the rest is dropped", limits::NOTICES_PER_TURN_MAX);
-        ctx.core.work.clear();
-        None
     }
 
     /// All services hear of it.
