@@ -137,5 +137,12 @@ fn nobody_is_told_of_an_account_that_the_disk_refused() {
     let Effect::Commit(batch, _) = house.effects.remove(at) else { unreachable!() };
     let out = house.turn(Event::Refused(batch, StoreError::Full));
     assert!(out.contains("id='reg2'") && out.contains("<resource-constraint"), "{out}");
+    // XEP-0077 §3.1.1 forbids a second account on a stream, and there is no first one: the token is good, the name free.
+    house.received(
+        "<iq type='set' id='reg3'><query xmlns='jabber:iq:register'>\
+         <username>bill</username><password>Calliope</password></query></iq>",
+    );
+    house.derive();
+    assert_eq!(house.commit(), "<iq type='result' from='capulet.lit' id='reg3'/>");
     house.server.check();
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: `core.committed` never passes a batch that the committer has not answered.
 
-use super::{Owing, Server, nonza, timers::Alarm};
+use super::{Owing, Server, negotiate::State, nonza, streams::Slot, timers::Alarm};
 use crate::{
     domain::{ids::StreamId, store::Store, waiting},
     limits,
@@ -158,8 +158,11 @@ impl Server {
                 }
             }
         }
-        for (promised, _, answer) in &mut self.durable.registered {
+        for (promised, stream, answer) in &mut self.durable.registered {
             if (batch.0..=last).contains(promised) {
+                if let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(*stream) {
+                    secured.registration_refused();
+                }
                 let iq = Element::new("iq", ns::CLIENT).attr("type", "error").attr_if("from", answer.get("from"));
                 *answer = iq.attr_if("id", answer.get("id")).child(REFUSED.element());
             }

@@ -61,6 +61,13 @@ pub struct SecuredState {
     registering: Registering,
 }
 
+impl SecuredState {
+    /// The disk refused the account that was made on this stream.
+    pub(super) fn registration_refused(&mut self) {
+        self.registering.refused();
+    }
+}
+
 /// Questions to pool threads that streams wait for.
 #[derive(Debug, Default)]
 pub struct Questions {

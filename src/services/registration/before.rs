@@ -181,6 +181,13 @@ fn create(ctx: &mut Ctx<'_>, state: &mut Registering, jid: &Jid, credentials: Cr
     lifecycle::create(ctx, jid, credentials, invitation.is_admin).map(drop)
 }
 
+impl Registering {
+    /// The disk refused the account that was made: the stream may ask again, and its token is whole again.
+    pub fn refused(&mut self) {
+        self.done = false;
+    }
+}
+
 fn answer(id: Option<String>, domain: &str, outcome: Result<Option<Element>, StanzaError>) -> Element {
     let iq = |ty: &'static str| {
         Element::new("iq", ns::CLIENT).attr("type", ty).attr("from", domain).attr_if("id", id.clone())
