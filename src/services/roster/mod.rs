@@ -4,6 +4,8 @@
 //! the account as a push, in the order of the versions.
 
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     domain::{
@@ -33,7 +35,9 @@ static CARD: Card = Card {
     source: "RFC 6121 §2 and §3, XEP-0237 v1.3",
     features: &[(Scope::Host, ns::ROSTER), (Scope::Own, ns::ROSTER)],
     stream_features: &["<ver xmlns='urn:xmpp:features:rosterver'/>", "<sub xmlns='urn:xmpp:features:pre-approval'/>"],
-    iq: &[(Scope::Own, ns::ROSTER, "query"), (Scope::Other, ns::ROSTER, "query"), (Scope::Host, ns::ROSTER, "query")],
+    // DEVIATION: RFC 6121 §2.3.3 says `forbidden` to whoever sets somebody else's roster. That would tell that there is
+    // such an account; so here nobody answers for others, as for an account that does not exist (S12).
+    iq: &[(Scope::Own, ns::ROSTER, "query"), (Scope::Host, ns::ROSTER, "query")],
     passes: &[(Kind::Presence, Leg::Outbound, Phase::Deliver), (Kind::Presence, Leg::Inbound, Phase::Deliver)],
 };
 

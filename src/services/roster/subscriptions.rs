@@ -86,6 +86,14 @@ pub fn inbound(action: Action, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
     let contact = stanza.from.bare();
     let Some(account) = ctx.account(&owner) else { return Flow::Taken("no such account") };
     let before = roster::state(&ctx.store(), account, contact.as_str());
+    if action == Action::Unsubscribe
+        && before.pending_in
+        && roster::item(&ctx.store(), account, contact.as_str()).is_none()
+    {
+        // RFC 6121 §3.3.3 asks for no more than this where there is no roster item; with one, A.3.2 says what to do.
+        roster::drop_request(&mut ctx.store(), account, contact.as_str());
+        return Flow::Taken("the request was withdrawn");
+    }
     let after = before.inbound(action);
     (stanza.from, stanza.to) = (contact.clone(), Some(owner.clone()));
     if after.state.pending_in && !before.pending_in {
@@ -137,17 +145,18 @@ fn change(
     before: State,
     after: State,
 ) -> Result<(), StanzaError> {
+    let shown = |state: State| State { pending_in: false, ..state };
+    let changes = shown(before) != shown(after);
+    let known = roster::item(&ctx.store(), account, contact.as_str());
+    let item = RosterItem { state: shown(after), ..known.unwrap_or_default() };
+    if changes && !roster::has_room(&ctx.store(), account, contact.as_str(), &item) {
+        return Err(StanzaError::new(Condition::ResourceConstraint).text("The roster is full."));
+    }
     if before.pending_in && !after.pending_in {
         roster::drop_request(&mut ctx.store(), account, contact.as_str());
     }
-    let shown = |state: State| State { pending_in: false, ..state };
-    if shown(before) == shown(after) {
+    if !changes {
         return Ok(());
-    }
-    let known = roster::item(&ctx.store(), account, contact.as_str());
-    let item = RosterItem { state: shown(after), ..known.unwrap_or_default() };
-    if !roster::has_room(&ctx.store(), account, contact.as_str(), &item) {
-        return Err(StanzaError::new(Condition::ResourceConstraint).text("The roster is full."));
     }
     write(ctx, owner, account, contact, item);
     Ok(())
