@@ -279,10 +279,13 @@ pub fn drop_request(store: &mut Store<'_>, owner: AccountId, contact: &str) {
     }
 }
 
-/// The subscription requests that wait, as they came.
-pub fn requests(store: &Store<'_>, owner: AccountId) -> Vec<Vec<u8>> {
-    let rows = store.prefix(&keys::owned(keys::REQUEST, owner), limits::PENDING_IN_MAX);
-    rows.into_iter().map(|(_, stanza)| stanza).collect()
+/// The subscription requests that wait, by contact, as they came.
+pub fn requests(store: &Store<'_>, owner: AccountId) -> Vec<(String, Vec<u8>)> {
+    let prefix = keys::owned(keys::REQUEST, owner);
+    let rows = store.prefix(&prefix, limits::PENDING_IN_MAX);
+    rows.into_iter()
+        .filter_map(|(key, stanza)| Some((String::from_utf8(key.get(prefix.len()..)?.to_vec()).ok()?, stanza)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Sends messages that waited to a session that takes them, a page at a time.
 //!
-//! Source: XEP-0160 §2, XEP-0203 §4. Invariant: a message under way to another session of the account is not sent a
+//! Source: XEP-0160 §2, XEP-0203 §4, XEP-0191 §3.3. Invariant: a message under way to another session of the account is not sent a
 //! second time, and what a session has not acknowledged stays bounded.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::{
         waiting::{self, Waiting},
     },
     limits,
-    wire::{build, stanza::Chunk, time},
+    wire::{build, element::Element, jid::Jid, ns, stanza::Chunk, time},
 };
 
 /// Serves every session that has a backlog and room for a page.
@@ -46,6 +46,10 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     for message in stale {
         waiting::forget(&mut ctx.store(), account, message.id);
     }
+    let (unwanted, messages): (Vec<_>, Vec<_>) = messages.into_iter().partition(|m| is_blocked(m, &jid, ctx));
+    for message in unwanted {
+        waiting::forget(&mut ctx.store(), account, message.id);
+    }
     let is_due =
         |id: MessageId| !under_way.here.contains(&id) && (id >= backlog.since || !under_way.elsewhere.contains(&id));
     for message in messages.iter().filter(|message| is_due(message.id)) {
@@ -56,6 +60,17 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
         session.backlog = if last { None } else { next.map(|next| Backlog { next, ..backlog }) };
     }
     !last
+}
+
+/// Whether the owner has blocked the sender since the message came. XEP-0191 §3.3 forbids to deliver it, and §3.4 promises
+/// only what comes after an unblocking: it is dropped, so that what a nuisance sent takes nobody else's room.
+fn is_blocked(message: &Waiting, owner: &Jid, ctx: &mut Ctx<'_>) -> bool {
+    if !ctx.sessions().online(owner.bare_str()).is_some_and(|online| online.blocks) {
+        return false;
+    }
+    let stanza = Element::parse(&message.bytes, ns::CLIENT).ok();
+    let from = stanza.as_ref().and_then(|stanza| Jid::parse(stanza.get("from")?).ok());
+    from.is_some_and(|from| ctx.blocks(owner, &from))
 }
 
 /// Messages from this one on, as many as are sent at a time; and whether they are all.

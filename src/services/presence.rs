@@ -3,6 +3,11 @@
 //! Source: RFC 6121 §4, XEP-0203 v2.0 for the stamp of the last departure. Invariant: whoever was shown a session's
 //! presence is shown that it went, however it went.
 
+mod blocked;
+mod probe;
+#[cfg(test)]
+mod tests;
+
 use crate::{
     domain::{
         ids::{AccountId, SessionId},
@@ -15,13 +20,11 @@ use crate::{
         service::{Card, Flow, Leg, Notice, Phase, Service},
     },
     wire::{
-        build,
         element::Element,
         error::{Condition, StanzaError},
         jid::Jid,
         ns,
         stanza::{Chunk, Kind, Stanza, Type},
-        time,
     },
 };
 
@@ -54,7 +57,7 @@ impl Service for PresenceService {
         match notice {
             // RFC 6121 §4.5.2: gone without a word.
             Notice::SessionEnding(id) => depart(*id, None, ctx),
-            Notice::BlockChanged { account, jid, blocked } => block_changed(*account, jid, *blocked, ctx),
+            Notice::BlockChanged { account, jid, blocked } => blocked::block_changed(*account, jid, *blocked, ctx),
             _ => {}
         }
     }
@@ -149,46 +152,67 @@ fn greet(id: SessionId, account: AccountId, jid: &Jid, ctx: &mut Ctx<'_>) {
     }
     for (contact, item) in roster::items(&ctx.store(), account) {
         if item.state.to {
-            present.extend(presence_for(&contact, &bare, ctx));
+            present.extend(presence_for(&contact, jid, ctx));
         }
     }
-    present.extend(roster::requests(&ctx.store(), account).into_iter().map(Chunk::new));
+    for (contact, request) in roster::requests(&ctx.store(), account) {
+        // Who was blocked since is not heard of (XEP-0191 §3.3); the request waits on, as RFC 6121 §3.1.3 wants it.
+        if Jid::parse(&contact).is_ok_and(|contact| !ctx.blocks(&bare, &contact)) {
+            present.push(Chunk::new(request));
+        }
+    }
     for chunk in present {
         ctx.core.deliver(id, chunk, Keep::Nothing);
     }
 }
 
-/// The presence of a contact's available sessions, as far as the contact lets `viewer` see it.
+/// The presence of a contact's available sessions, as far as the contact lets the session `viewer` see it.
 fn presence_for(contact: &str, viewer: &Jid, ctx: &mut Ctx<'_>) -> Vec<Chunk> {
     let Some(online) = ctx.sessions().online(contact) else { return Vec::new() };
     let owner = online.account;
     let Ok(contact) = Jid::parse(contact) else { return Vec::new() };
-    if !roster::state(&ctx.store(), owner, viewer.as_str()).from
-        || ctx.blocks(&contact, viewer)
-        || ctx.blocks(viewer, &contact)
-    {
+    if !roster::state(&ctx.store(), owner, viewer.bare_str()).from || ctx.blocks(&contact, viewer) {
         return Vec::new();
     }
     let sessions = ctx.sessions().of(contact.as_str());
-    sessions.filter_map(|(_, s)| Some(s.presence.as_ref()?.stanza.chunk_to(Some(viewer)))).collect()
+    let mut shown: Vec<Stanza> = sessions.filter_map(|(_, s)| Some(s.presence.as_ref()?.stanza.clone())).collect();
+    shown.retain(|presence| !ctx.blocks(viewer, &presence.from));
+    let to = viewer.bare();
+    shown.iter().map(|presence| presence.chunk_to(Some(&to))).collect()
 }
 
-/// RFC 6121 §4.6.3.
+/// RFC 6121 §4.6.3: who is not told anyway when the session goes is remembered.
 fn directed(id: SessionId, ty: Type, to: &Jid, ctx: &mut Ctx<'_>) {
-    let Some(session) = ctx.sessions().session(id) else { return };
-    let (account, is_available) = (session.account, session.presence.is_some());
-    let subscribed = is_available && roster::state(&ctx.store(), account, to.bare_str()).from;
+    let hears = hears_broadcasts(id, to, ctx);
     let Some(session) = ctx.core.sessions.session_mut(id) else { return };
-    match ty {
-        Type::Available if !subscribed && !session.directed.contains(to) => {
-            if session.directed.len() >= limits::DIRECTED_MAX {
-                session.directed.remove(0);
-            }
-            session.directed.push(to.clone());
-        }
-        Type::Unavailable => session.directed.retain(|other| other != to),
-        _ => {}
+    session.directed.retain(|other| other != to);
+    if ty != Type::Available || hears {
+        return;
     }
+    session.directed.push(to.clone());
+    if session.directed.len() > limits::DIRECTED_MAX {
+        // The one that was told least recently is told once more: that it hears no more.
+        let forgotten = session.directed.remove(0);
+        let gone = gone(&session.jid, &forgotten);
+        if !hears_broadcasts(id, &forgotten, ctx) {
+            ctx.send(Leg::Inbound, gone);
+        }
+    }
+}
+
+/// Whether the session is available and what it broadcasts reaches this address.
+fn hears_broadcasts(id: SessionId, to: &Jid, ctx: &mut Ctx<'_>) -> bool {
+    let Some(session) = ctx.sessions().session(id) else { return false };
+    let (account, is_own) = (session.account, session.jid.bare_str() == to.bare_str());
+    // A resource here that is connected and not available hears only what is addressed to itself.
+    let deaf = ctx.sessions().full(to).is_some_and(|(_, session)| session.presence.is_none());
+    session.presence.is_some() && !deaf && (is_own || roster::state(&ctx.store(), account, to.bare_str()).from)
+}
+
+/// `from` is not there any more.
+fn gone(from: &Jid, to: &Jid) -> Stanza {
+    let unavailable = Element::new("presence", ns::CLIENT).attr("type", "unavailable");
+    Stanza::build(&unavailable, from.clone(), Some(to.clone()))
 }
 
 /// RFC 6121 §4.5.2: all who saw the session are told; `stanza`: the client's own words.
@@ -196,8 +220,9 @@ fn depart(id: SessionId, stanza: Option<&Stanza>, ctx: &mut Ctx<'_>) {
     let Some(session) = ctx.core.sessions.session_mut(id) else { return };
     let (account, jid) = (session.account, session.jid.clone());
     let was_available = session.presence.is_some();
-    let directed = std::mem::take(&mut session.directed);
+    let mut directed = std::mem::take(&mut session.directed);
     session.backlog = None;
+    directed.retain(|to| !hears_broadcasts(id, to, ctx) && !ctx.blocks(&jid, to));
     let silent = Element::new("presence", ns::CLIENT).attr("type", "unavailable");
     let stanza = stanza.cloned().unwrap_or_else(|| Stanza::build(&silent, jid.clone(), None));
     if was_available {
@@ -221,108 +246,32 @@ fn depart(id: SessionId, stanza: Option<&Stanza>, ctx: &mut Ctx<'_>) {
 fn inbound(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
     let Some(to) = stanza.to.clone() else { return Flow::Taken("no address") };
     match stanza.ty {
-        Type::Probe => probe(stanza, &to, ctx),
+        Type::Probe => probe::probe(stanza, &to, ctx),
         Type::Available | Type::Unavailable | Type::Error => {
-            // RFC 6121 §8.5.2.1.2 and §8.5.3.1.
-            let sessions = ctx.sessions().of(to.bare_str()).filter(|(_, session)| match to.resource() {
-                Some(resource) => session.jid.resource() == Some(resource),
-                None => session.presence.is_some(),
-            });
-            let sessions: Vec<_> = sessions.map(|(id, _)| id).collect();
-            let chunk = stanza.chunk();
-            for id in sessions {
-                ctx.core.deliver(id, chunk.clone(), Keep::Nothing);
-            }
+            notify(stanza, &to, ctx);
             Flow::Taken("presence delivered")
         }
         _ => Flow::Taken("presence of no use"),
     }
 }
 
-/// RFC 6121 §4.3.2 and §4.6.6.
-fn probe(stanza: &Stanza, to: &Jid, ctx: &mut Ctx<'_>) -> Flow {
-    let Some(account) = ctx.account(to) else { return Flow::Taken("no such account") };
-    let viewer = stanza.from.clone();
-    let state = roster::state(&ctx.store(), account, viewer.bare_str());
-    let own = viewer.bare_str() == to.bare_str();
-    if state.pending_in && !own {
-        // An answer of `unsubscribed` would cancel the request on the asker's side alone.
-        return Flow::Taken("probe of somebody whose request waits");
-    }
-    if !state.from && !own {
-        return probe_of_stranger(stanza, to, ctx);
-    }
+/// RFC 6121 §8.5.2.1.2 and §8.5.3.1.
+fn notify(stanza: &Stanza, to: &Jid, ctx: &mut Ctx<'_>) {
     let sessions = ctx.sessions().of(to.bare_str()).filter(|(_, session)| match to.resource() {
         Some(resource) => session.jid.resource() == Some(resource),
-        None => true,
+        None => session.presence.is_some(),
     });
-    let mut answers: Vec<Stanza> =
-        sessions.filter_map(|(_, session)| Some(session.presence.as_ref()?.stanza.clone())).collect();
-    if answers.is_empty() && to.is_bare() {
-        answers.push(last_seen(account, to, ctx));
+    let mut sessions: Vec<_> = sessions.map(|(id, session)| (id, session.jid.clone())).collect();
+    if to.is_bare() && ctx.is_local(&stanza.from) && !ctx.blocks(&stanza.from, to) {
+        // Single resources of the account may be blocked (XEP-0191 §5). If all of it is, this tells it so.
+        sessions.retain(|(_, jid)| !ctx.blocks(&stanza.from, jid));
     }
-    for answer in answers {
-        ctx.send(Leg::Inbound, answer.readdressed(Some(viewer.clone())));
-    }
-    Flow::Taken("probe answered")
-}
-
-/// Mere presence if the session showed itself to the prober, else `unsubscribed`.
-fn probe_of_stranger(stanza: &Stanza, to: &Jid, ctx: &mut Ctx<'_>) -> Flow {
-    let viewer = &stanza.from;
-    let shown = ctx.sessions().full(to).is_some_and(|(_, session)| {
-        session.directed.iter().any(|d| d == viewer || (d.is_bare() && d.as_str() == viewer.bare_str()))
-    });
-    let answer = Element::new("presence", ns::CLIENT);
-    let answer = if shown {
-        Stanza::build(&answer, to.clone(), Some(viewer.clone()))
-    } else {
-        Stanza::build(&answer.attr("type", "unsubscribed"), to.bare(), Some(viewer.bare()))
-    };
-    ctx.send(Leg::Inbound, answer);
-    Flow::Taken("probe of a stranger")
-}
-
-/// RFC 6121 §4.3.2, rule 3.
-fn last_seen(account: AccountId, owner: &Jid, ctx: &mut Ctx<'_>) -> Stanza {
-    let unavailable = Element::new("presence", ns::CLIENT).attr("type", "unavailable");
-    let mut stanza = Stanza::build(&unavailable, owner.bare(), None);
-    let row = ctx.store().read(&keys::owned(keys::LAST, account)).unwrap_or_default();
-    if let Some((seconds, _)) = row.split_first_chunk::<8>() {
-        let mut delay = b"<delay xmlns='urn:xmpp:delay'".to_vec();
-        build::attr("stamp", &time::stamp(u64::from_be_bytes(*seconds) * 1000), &mut delay);
-        delay.extend_from_slice(b"/>");
-        stanza.add(&delay);
-    }
-    stanza
-}
-
-/// XEP-0191 §3.3 and §3.4 (examples 8 and 12): the blocked contact sees the owner leave, the unblocked one sees the
-/// owner again.
-fn block_changed(account: AccountId, contact: &Jid, blocked: bool, ctx: &mut Ctx<'_>) {
-    let Some(owner) = crate::domain::accounts::address(&ctx.store(), account) else { return };
-    if !ctx.is_local(contact) {
-        return;
-    }
-    let contacts: Vec<Jid> = match contact.local() {
-        Some(_) => vec![contact.bare()],
-        None => roster::items(&ctx.store(), account)
-            .into_iter()
-            .filter_map(|(jid, _)| Jid::parse(&jid).ok())
-            .filter(|jid| jid.domain() == contact.domain())
-            .collect(),
-    };
-    for contact in contacts {
-        // Another entry of the list may still stand for the contact.
-        if !blocked && ctx.blocks(&owner, &contact) {
-            continue;
-        }
-        if roster::state(&ctx.store(), account, contact.as_str()).from {
-            if blocked {
-                ctx.hide_presence(&owner, &contact);
-            } else {
-                ctx.show_presence(&owner, &contact);
-            }
+    let chunk = stanza.chunk();
+    for (id, _) in sessions {
+        ctx.core.deliver(id, chunk.clone(), Keep::Nothing);
+        if let (Type::Unavailable, Some(session)) = (stanza.ty, ctx.core.sessions.session_mut(id)) {
+            // RFC 6121 §4.6.1.
+            session.directed.retain(|shown| *shown != stanza.from);
         }
     }
 }
