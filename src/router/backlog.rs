@@ -1,7 +1,7 @@
 //! Sends messages that waited to a session that takes them, a page at a time.
 //!
-//! Source: XEP-0160 §2, XEP-0203 §4, XEP-0191 §3.3. Invariant: a message under way to another session of the account is not sent a
-//! second time, and what a session has not acknowledged stays bounded.
+//! Source: XEP-0160 §2, XEP-0203 §4, XEP-0191 §3.3. Invariant: a message under way to another session of the account is
+//! not sent a second time, and what a session has not acknowledged stays bounded.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
         waiting::{self, Waiting},
     },
     limits,
-    wire::{build, element::Element, jid::Jid, ns, stanza::Chunk, time},
+    wire::{build, jid::Jid, stanza::Chunk, time},
 };
 
 /// Serves every session that has a backlog and room for a page.
@@ -68,9 +68,7 @@ fn is_blocked(message: &Waiting, owner: &Jid, ctx: &mut Ctx<'_>) -> bool {
     if !ctx.sessions().online(owner.bare_str()).is_some_and(|online| online.blocks) {
         return false;
     }
-    let stanza = Element::parse(&message.bytes, ns::CLIENT).ok();
-    let from = stanza.as_ref().and_then(|stanza| Jid::parse(stanza.get("from")?).ok());
-    from.is_some_and(|from| ctx.blocks(owner, &from))
+    Jid::parse(&message.stanza.from).is_ok_and(|from| ctx.blocks(owner, &from))
 }
 
 /// Messages from this one on, as many as are sent at a time; and whether they are all.

@@ -143,7 +143,10 @@ impl Router {
         }
         let exists = ctx.sessions().online(to.bare_str()).is_some() || accounts::exists(&ctx.store(), &to);
         if !exists {
-            return nobody(&stanza, ctx);
+            if let Flow::Bounce(error) = as_if_nobody(&stanza) {
+                ctx.core.bounce(&stanza, &error);
+            }
+            return;
         }
         for phase in PHASES {
             match self.phase(Leg::Inbound, phase, &mut stanza, ctx) {
@@ -277,7 +280,14 @@ impl Router {
             domain: &domain,
         };
         let before = ctx.core.overlay.puts();
-        let outcome = self.services[service].iq(&iq, ctx);
+        let mut outcome = self.services[service].iq(&iq, ctx);
+        if let (Scope::Other, Err(error), Some(account)) = (scope, &outcome, account)
+            && !ctx.shows_presence(account, iq.from)
+        {
+            // Whatever a stranger does wrong, the answer is that of an account that does not exist (S12).
+            log::debug!("to a stranger instead of {}", error.condition.as_str());
+            outcome = Err(UNHANDLED);
+        }
         // A request that changes nothing, because an earlier one did, relies on the writes of that one.
         let relies = stanza.ty == Type::Set && outcome.is_ok();
         let waits = relies || ctx.core.overlay.puts() != before;
@@ -290,12 +300,17 @@ fn log_refusal(iq: &Iq<'_>, error: crate::wire::error::StanzaError) -> crate::wi
     error
 }
 
-/// RFC 6121 §8.5.1: no such user.
-fn nobody(stanza: &Stanza, ctx: &mut Ctx<'_>) {
+/// What meets a stanza for a user who does not exist, RFC 6121 §8.5.1, or who does not want to be found.
+///
+/// What would be delivered or stored if there were such a user is ignored, since an error would tell that there is none
+/// (RFC 6120 §10.2: directory harvesting); what would be an error anyway is one here (RFC 6121 §8.5.4, table 1).
+pub fn as_if_nobody(stanza: &Stanza) -> Flow {
+    let bare = stanza.to.as_ref().is_some_and(Jid::is_bare);
     match (stanza.kind, stanza.ty) {
-        (Kind::Message, Type::Headline) if stanza.to.as_ref().is_some_and(Jid::is_bare) => {}
-        (Kind::Message, _) => ctx.core.bounce(stanza, &UNHANDLED),
-        _ => {}
+        (Kind::Presence, _) | (_, Type::Error | Type::Result) => Flow::Taken("nobody"),
+        (Kind::Message, Type::Chat) => Flow::Taken("nobody"),
+        (Kind::Message, Type::Normal | Type::Headline) if bare => Flow::Taken("nobody"),
+        _ => Flow::Bounce(UNHANDLED),
     }
 }
 
@@ -308,3 +323,6 @@ fn shares_presence(ctx: &mut Ctx<'_>, account: AccountId, target: SessionId, fro
         || from.local().is_none()
         || roster::state(&ctx.store(), account, from.bare_str()).from
 }
+
+#[cfg(test)]
+mod tests;

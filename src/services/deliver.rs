@@ -37,24 +37,27 @@ static CARD: Card = Card {
 
 /// Whether a message survives the absence of its recipient, with the reason for the log.
 enum Worth {
+    /// It is stored.
     Keeping,
-    Nothing(&'static str),
+    /// It means nothing later, and nobody misses it.
+    Passing(&'static str),
+    /// It is not to be stored, and its sender may miss it.
+    Loss(&'static str),
 }
 
 /// XEP-0160 §3 and XEP-0334 §4: what is kept. `<no-permanent-store/>` is about archives only.
 fn worth(stanza: &Stanza) -> Worth {
     match stanza.ty {
         Type::Chat | Type::Normal => {}
-        _ => return Worth::Nothing("neither normal nor chat"),
+        _ => return Worth::Passing("neither normal nor chat"),
     }
     let traits = stanza.traits();
-    // A message that only tells the state of a conversation is worth nothing later; everything else, with a body or
-    // without (receipts, OMEMO, call signalling), is.
-    match (traits.no_store, traits.content) {
-        (true, _) => Worth::Nothing("hint no-store"),
-        (false, false) => Worth::Nothing("only a chat state"),
-        (false, true) => Worth::Keeping,
+    // A message that only tells the state of a conversation is worth nothing later (XEP-0085 §5.8); everything else, with
+    // a body or without (receipts, OMEMO, call signalling, nothing at all), is.
+    if traits.im_payload && !traits.content && !traits.store {
+        return Worth::Passing("only a chat state");
     }
+    if traits.no_store { Worth::Loss("hint no-store") } else { Worth::Keeping }
 }
 
 impl Service for Deliver {
@@ -86,7 +89,7 @@ fn deliver(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
     };
     let account = match worth(stanza) {
         Worth::Keeping => ctx.account(&to),
-        Worth::Nothing(_) => None,
+        Worth::Passing(_) | Worth::Loss(_) => None,
     };
     let all_behind = sessions.iter().all(|id| ctx.sessions().session(*id).is_some_and(|s| s.backlog.is_some()));
     if all_behind
@@ -113,10 +116,18 @@ fn deliver(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
 /// RFC 6121 §8.5.2.2.1: nobody takes messages.
 fn absent(stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
     let Some(to) = stanza.to.clone() else { return Flow::Taken("no address") };
-    if let Worth::Nothing(why) = worth(stanza) {
-        return Flow::Taken(why);
-    }
     let Some(account) = ctx.account(&to) else { return Flow::Bounce(UNHANDLED) };
+    match worth(stanza) {
+        Worth::Keeping => {}
+        Worth::Passing(why) => return Flow::Taken(why),
+        // To a stranger the error would tell that nobody is there (RFC 6121 §8.1, RFC 6120 §10.2).
+        Worth::Loss(why) => {
+            match stanza.from.bare_str() == to.bare_str() || ctx.shows_presence(account, &stanza.from) {
+                true => return Flow::Bounce(UNHANDLED),
+                false => return Flow::Taken(why),
+            }
+        }
+    }
     if !ctx.has_room_to_wait(account, stanza) {
         // XEP-0160 §2, step 3: the sender learns that the queue is full.
         return refuse(stanza, account, ctx);
@@ -161,3 +172,6 @@ fn start_backlog(id: SessionId, ctx: &mut Ctx<'_>) {
         ctx.core.backlogs.push(id);
     }
 }
+
+#[cfg(test)]
+mod tests;

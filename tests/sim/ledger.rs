@@ -19,6 +19,8 @@ pub enum Fate {
 /// A message.
 #[derive(Clone, Debug)]
 pub struct Sent {
+    /// Account of the sender.
+    pub from: usize,
     /// Session of the sender.
     pub session: SessionNo,
     /// Account of the recipient.
@@ -38,6 +40,9 @@ pub struct Sent {
 pub struct Ledger {
     /// All messages by number.
     pub sent: Vec<Sent>,
+    /// Senders, each with a recipient who has asked to block them: what they sent before, and what they send for as long
+    /// as the block may last, is dropped without a word (XEP-0191 §3.3).
+    pub silenced: BTreeSet<(usize, usize)>,
     /// Which accounts received a message.
     arrived: BTreeSet<(usize, usize)>,
     /// The last first delivery by account and sender's session.
@@ -86,7 +91,8 @@ impl Ledger {
         let lost: Vec<usize> = (0..self.sent.len())
             .filter(|n| {
                 let sent = &self.sent[*n];
-                sent.fate == Fate::Acknowledged && !exempt.contains(&sent.to) && !self.arrived.contains(&(sent.to, *n))
+                let due = !exempt.contains(&sent.to) && !self.silenced.contains(&(sent.from, sent.to));
+                sent.fate == Fate::Acknowledged && due && !self.arrived.contains(&(sent.to, *n))
             })
             .collect();
         let first = lost.first().map(|n| &self.sent[*n]);

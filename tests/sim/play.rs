@@ -147,7 +147,8 @@ impl Play {
             let blocked = (client.account, to) == (DORA, ANNA) && self.blocks == Blocks::Yes;
             let fate = Fate::Unknown;
             let to_account = !address.contains('/');
-            self.ledger.sent.push(Sent { session: client.session, to, count, fate, to_account, blocked });
+            let (from, session) = (client.account, client.session);
+            self.ledger.sent.push(Sent { from, session, to, count, fate, to_account, blocked });
             let line = format!("{}/{} says m{n} to {address}", client.name, client.resource);
             self.tell(line);
         }
@@ -211,7 +212,9 @@ impl Play {
         let name = if block { "block" } else { "unblock" };
         self.tell(format!("anna/{} {name}s dora ({id})", self.clients[who].resource));
         self.blocks = Blocks::Perhaps(id.clone(), block);
-        if !block {
+        if block {
+            self.ledger.silenced.insert((DORA, ANNA));
+        } else {
             // What was sent before and is heard only after it passes.
             for sent in self.ledger.sent.iter_mut().filter(|sent| sent.fate == Fate::Unknown) {
                 sent.blocked = false;

@@ -1,0 +1,112 @@
+//! What a stranger learns from the answers: nothing (S12); and that an event of any width is done whole.
+
+use crate::{
+    limits,
+    router::{
+        lifecycle,
+        testing::{House, to_session},
+    },
+    wire::jid::Jid,
+};
+
+/// Everything that somebody could send to find out whether there is such an account. `TO` is a bare address.
+const QUESTIONS: &[&str] = &[
+    "<iq to='TO' id='1' type='get'><query xmlns='jabber:iq:roster'/></iq>",
+    "<iq to='TO' id='1' type='set'><query xmlns='jabber:iq:roster'><item jid='a@b'/></query></iq>",
+    "<iq to='TO' id='1' type='get'><ping xmlns='urn:xmpp:ping'/></iq>",
+    "<iq to='TO' id='1' type='set'><ping xmlns='urn:xmpp:ping'/></iq>",
+    "<iq to='TO' id='1' type='get'><query xmlns='jabber:iq:last'/></iq>",
+    "<iq to='TO' id='1' type='set'><query xmlns='jabber:iq:last'/></iq>",
+    "<iq to='TO' id='1' type='get'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>",
+    "<iq to='TO' id='1' type='set'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>",
+    "<iq to='TO' id='1' type='get'><query xmlns='http://jabber.org/protocol/disco#items' node='x'/></iq>",
+    "<iq to='TO' id='1' type='get'><vCard xmlns='vcard-temp'/></iq>",
+    "<iq to='TO' id='1' type='set'><vCard xmlns='vcard-temp'/></iq>",
+    "<iq to='TO' id='1' type='get'><query xmlns='jabber:iq:private'><x xmlns='y'/></query></iq>",
+    "<iq to='TO' id='1' type='set'><query xmlns='jabber:iq:private'/></iq>",
+    "<iq to='TO' id='1' type='get'><blocklist xmlns='urn:xmpp:blocking'/></iq>",
+    "<iq to='TO' id='1' type='set'><block xmlns='urn:xmpp:blocking'/></iq>",
+    "<iq to='TO' id='1' type='get'><query xmlns='jabber:iq:register'/></iq>",
+    "<iq to='TO' id='1' type='set'><query xmlns='jabber:iq:register'><remove/></query></iq>",
+    "<iq to='TO' id='1' type='get'><query xmlns='jabber:iq:version'/></iq>",
+    "<iq to='TO' id='1' type='get'><time xmlns='urn:xmpp:time'/></iq>",
+    "<iq to='TO' id='1' type='set'><command xmlns='http://jabber.org/protocol/commands' node='x'/></iq>",
+    "<iq to='TO' id='1' type='set'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
+    "<iq to='TO' id='1' type='set'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>",
+    "<iq to='TO' id='1' type='get'><query xmlns='urn:unknown'/></iq>",
+    "<iq to='TO' id='1' type='get'/>",
+    "<iq to='TO' id='1' type='result'/>",
+    "<iq to='TO' id='1' type='error'/>",
+    "<iq to='TO/balcony' id='1' type='get'><ping xmlns='urn:xmpp:ping'/></iq>",
+    "<iq to='TO/balcony' id='1' type='set'><query xmlns='jabber:iq:roster'/></iq>",
+    "<iq to='TO/elsewhere' id='1' type='get'><ping xmlns='urn:xmpp:ping'/></iq>",
+    "<presence to='TO' id='1'/>",
+    "<presence to='TO/elsewhere' id='1'/>",
+    "<presence to='TO' id='1' type='unavailable'/>",
+    "<presence to='TO' id='1' type='probe'/>",
+    "<presence to='TO/balcony' id='1' type='probe'/>",
+    "<presence to='TO/elsewhere' id='1' type='probe'/>",
+    "<presence to='TO' id='1' type='unsubscribe'/>",
+    "<presence to='TO' id='1' type='unsubscribed'/>",
+    "<presence to='TO' id='1' type='subscribed'/>",
+    "<presence to='TO' id='1' type='subscribe'/>",
+    "<presence to='TO' id='1' type='probe'/>",
+    "<presence to='TO' id='1' type='unsubscribe'/>",
+    "<message to='TO' id='1' type='chat'><body>?</body></message>",
+    "<message to='TO' id='1'><body>?</body></message>",
+    "<message to='TO' id='1'/>",
+    "<message to='TO' id='1' type='chat'><body>?</body><no-store xmlns='urn:xmpp:hints'/></message>",
+    "<message to='TO' id='1' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
+    "<message to='TO' id='1' type='headline'><body>?</body></message>",
+    "<message to='TO' id='1' type='groupchat'><body>?</body></message>",
+    "<message to='TO' id='1' type='error'><body>?</body></message>",
+    "<message to='TO/elsewhere' id='1' type='chat'><body>?</body></message>",
+    "<message to='TO/elsewhere' id='1'><body>?</body></message>",
+    "<message to='TO/elsewhere' id='1' type='headline'><body>?</body></message>",
+    "<message to='TO/elsewhere' id='1' type='groupchat'><body>?</body></message>",
+];
+
+#[test]
+fn s12_a_stranger_cannot_tell_who_has_an_account_nor_who_is_there() {
+    let mut house = House::new();
+    let romeo = house.available("romeo@capulet.lit/orchard");
+    house.core.sessions.session_mut(romeo).unwrap().interested = true;
+    house.available("julia@capulet.lit/balcony");
+    house.account("susan@capulet.lit");
+    for question in QUESTIONS {
+        let mut answers = ["julia", "susan", "bobby"].map(|name| {
+            let out = house.send(romeo, &question.replace("TO", &format!("{name}@capulet.lit")));
+            let seen = to_session(&out, romeo).into_iter();
+            // Roster pushes carry ids and versions of their own.
+            let plain = |xml: String| match xml.split_once("<item ") {
+                Some((_, item)) => item.replace(name, "bobby"),
+                None => xml.replace(name, "bobby"),
+            };
+            seen.map(|(_, xml)| plain(xml)).collect::<Vec<_>>()
+        });
+        let nobody = answers[2].clone();
+        answers[..2].iter_mut().for_each(|answer| assert_eq!(*answer, nobody, "{question}"));
+    }
+}
+
+#[test]
+fn every_contact_hears_that_every_session_of_a_removed_account_ended() {
+    let mut house = House::new();
+    let sessions = limits::SESSIONS_PER_ACCOUNT_MAX;
+    let contacts = 1 + limits::WORK_FAR_MAX / sessions;
+    let owner = Jid::parse("juliet@capulet.lit").unwrap();
+    let hers: Vec<_> = (0..sessions).map(|n| house.available(&format!("juliet@capulet.lit/{n}"))).collect();
+    let theirs: Vec<_> = (0..contacts)
+        .map(|n| {
+            house.subscribe("juliet@capulet.lit", &format!("contact{n}@capulet.lit"));
+            house.available(&format!("contact{n}@capulet.lit/home"))
+        })
+        .collect();
+    let out = house.with(|_, ctx| lifecycle::remove(ctx, &owner).unwrap());
+    assert_eq!(house.ended.len(), hers.len());
+    let mut heard = std::collections::BTreeMap::new();
+    for (id, xml) in out.iter().filter(|(_, xml)| xml.contains("type='unavailable'")) {
+        heard.entry(*id).or_insert_with(std::collections::BTreeSet::new).insert(xml);
+    }
+    assert!(theirs.iter().all(|id| heard.get(id).is_some_and(|heard| heard.len() == sessions)), "{}", heard.len());
+}
