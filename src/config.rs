@@ -38,6 +38,8 @@ pub struct Config {
     pub log: log::LevelFilter,
     /// Who may make an account.
     pub registration: Registration,
+    /// Host names beside each domain.
+    pub hosts: Hosts,
     /// Bounds that an admin may change.
     pub limits: Limits,
     /// How long things are kept.
@@ -73,6 +75,13 @@ pub enum Registration {
     Closed,
     /// Whoever holds an invitation (the default).
     Invited,
+}
+
+/// What stands before each domain in the host names of services, prepared; `None`: there is no such service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hosts {
+    /// Publish-subscribe, XEP-0060.
+    pub pubsub: Option<String>,
 }
 
 /// Bounds that an admin may change; defaults in `limits.rs`.
@@ -124,6 +133,7 @@ impl Default for Config {
             contact: BTreeMap::new(),
             log: log::LevelFilter::Info,
             registration: Registration::Invited,
+            hosts: Hosts { pubsub: Some("pubsub".into()) },
             limits: Limits {
                 stanza_bytes: limits::STANZA_BYTES_MAX,
                 streams: limits::STREAMS_MAX,

@@ -190,3 +190,43 @@ pub const ARCHIVE_PURGE_STEP: usize = 256;
 pub const CHORES_MS: u64 = 50;
 /// Messages that one look removes at most; more than come in meanwhile, so that a smaller bound is reached.
 pub const ARCHIVE_TRIM_MAX: usize = 64;
+/// Nodes of one account, XEP-0060: a blog opens one for the comments of each entry.
+pub const NODES_MAX: usize = 1_000;
+/// Nodes of one publish-subscribe host.
+pub const HOST_NODES_MAX: usize = 10_000;
+/// Nodes of one publish-subscribe host that one account made.
+pub const HOST_NODES_PER_CREATOR_MAX: usize = 500;
+/// Items kept in one node; what `max` means in `pubsub#max_items`. Clients count on a thousand.
+pub const NODE_ITEMS_MAX: u32 = 10_000;
+/// Bytes of one item's payload: a picture of 128 KiB in base64, and room for what stands around it in a stanza.
+pub const ITEM_BYTES_MAX: u32 = 192 * 1024;
+/// Bytes of all items of one account, names included.
+pub const NODES_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes of all items of one publish-subscribe host.
+pub const HOST_NODES_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Bytes of a node's name; names are namespaces with something behind them.
+pub const NODE_NAME_BYTES_MAX: usize = 1_023;
+/// Bytes of an item's id; most are addresses or hashes.
+pub const ITEM_ID_BYTES_MAX: usize = 1_023;
+/// Bytes of a node's title, of its description and the like.
+pub const NODE_TEXT_BYTES_MAX: usize = 1_023;
+/// Contacts or roster groups in a node's settings.
+pub const NODE_LINES_MAX: usize = 64;
+/// Entities with an affiliation to, or a subscription of, one node.
+pub const NODE_MEMBERS_MAX: usize = 1_000;
+/// Subscriptions that one entity has to one node: its bare address and its resources.
+pub const SUBSCRIPTIONS_PER_MEMBER_MAX: usize = 16;
+/// Bytes of items in one answer; the rest is asked for by pages (XEP-0059).
+pub const ITEMS_ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Items that are looked at in one go, when many are read or removed.
+pub const ITEMS_PAGE: usize = 32;
+/// Items that expire or give way in one publication; the next one goes on.
+pub const ITEMS_EXPIRED_AT_ONCE_MAX: usize = 64;
+/// Capability hashes that are known, XEP-0115; a household's clients have a dozen.
+pub const CAPS_MAX: usize = 1_000;
+/// Nodes that one client wants to hear of; real ones name a dozen.
+pub const INTERESTS_MAX: usize = 100;
+/// Hashes that clients were asked about and have not answered for.
+pub const CAPS_ASKED_MAX: usize = 256;
+/// Milliseconds after which another client is asked what a hash means.
+pub const CAPS_ANSWER_MS: u64 = 10_000;

@@ -9,6 +9,7 @@ use super::read::{Half, Reading, quoted};
 /// Runs all checks.
 pub(super) fn run(reading: &mut Reading) {
     domains(reading);
+    hosts(reading);
     certificates(reading);
     addresses(reading);
 }
@@ -32,6 +33,21 @@ fn domains(reading: &mut Reading) {
             let what =
                 format!("found \"{admin}\", whose domain is not served; give accounts of {ours}, or add it to domain");
             reading.refuse("admins", &what);
+        }
+    }
+}
+
+/// No service's host name is a domain that is served.
+fn hosts(reading: &mut Reading) {
+    if !reading.sound(&["domain", "hosts.pubsub"]) {
+        return;
+    }
+    let Some(pubsub) = reading.draft.config.hosts.pubsub.clone() else { return };
+    for domain in reading.draft.config.domains.clone() {
+        let host = format!("{pubsub}.{domain}");
+        if served(reading, &host) {
+            let what = format!("found \"{pubsub}\", but {host} is a domain that is served; give another name");
+            return reading.refuse("hosts.pubsub", &what);
         }
     }
 }

@@ -48,6 +48,7 @@ const PATH: &str = "a path in quotes";
 const ADDRESSES: &str = "an address such as \"127.0.0.1:5222\", \"[::]:5222\" or \":5222\", a port, a list of those, \
                          or \"none\"";
 const URIS: &str = "a URI such as \"mailto:admin@example.org\" or a list of them";
+const HOST: &str = "a name such as \"pubsub\", which stands before each domain, or \"none\"";
 const COUNT: &str = "a whole number from 1 to 1000000";
 const DURATION: &str = "seconds, or a time such as \"30m\", \"1h\" or \"2d\", up to 30 days";
 
@@ -158,6 +159,13 @@ pub(super) static KEYS: &[Key] = &[
             let policies = [("closed", Registration::Closed), ("invited", Registration::Invited)];
             given.choice(&policies).map(|policy| draft.config.registration = policy)
         },
+    },
+    Key {
+        name: "hosts.pubsub",
+        takes: HOST,
+        default: "\"pubsub\"",
+        doc: "The host name of the publish-subscribe service (XEP-0060): what stands before each domain.",
+        set: |draft, given| given.host().map(|host| draft.config.hosts.pubsub = host),
     },
     Key {
         name: "limits.stanza_bytes",

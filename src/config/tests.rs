@@ -38,6 +38,7 @@ fn all_different() -> Config {
         admins = ["Juliet@capulet.lit"]
         log = "trace"
         registration.policy = "closed"
+        hosts.pubsub = "Knoten"
         [listen]
         c2s = ["127.0.0.1:1", 2, ":3", "[::1]:4"]
         c2s_tls = []

@@ -181,6 +181,16 @@ impl<'v> Given<'v> {
         })
     }
 
+    /// The first part of a host name, prepared; `none` is none.
+    pub(super) fn host(&self) -> Result<Option<String>, Vec<Wrong>> {
+        self.one(|kind| match kind {
+            Kind::Text("none") => Ok(None),
+            Kind::Text(text) if text.contains('.') => Err("more than one part".into()),
+            Kind::Text(text) => domain(text).map(Some),
+            _ => Err(String::new()),
+        })
+    }
+
     /// Bare addresses of accounts, prepared. Whether their domains are served is checked when all is read.
     pub(super) fn accounts(&self) -> Result<Vec<String>, Vec<Wrong>> {
         self.each(|kind| {

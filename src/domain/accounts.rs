@@ -87,13 +87,19 @@ pub fn create(
     if store.has(&key) {
         return None;
     }
-    let counter = keys::meta("next-account");
-    let id = store.read(&counter).and_then(|v| Some(u32::from_be_bytes(v.try_into().ok()?))).unwrap_or(1);
-    store.put(&counter, &id.checked_add(1)?.to_be_bytes());
-    let account = Account { id: AccountId(id), is_admin, is_disabled: false, created_s: now_s, credentials };
+    let id = take_number(store)?;
+    let account = Account { id, is_admin, is_disabled: false, created_s: now_s, credentials };
     store.put(&key, &account.encode());
     store.put(&keys::owned(keys::ADDRESS, account.id), jid.bare_str().as_bytes());
     Some(account)
+}
+
+/// A number that no account and no host of the store has had; `None`: all are used.
+pub fn take_number(store: &mut Store<'_>) -> Option<AccountId> {
+    let counter = keys::meta("next-account");
+    let id = store.read(&counter).and_then(|v| Some(u32::from_be_bytes(v.try_into().ok()?))).unwrap_or(1);
+    store.put(&counter, &id.checked_add(1)?.to_be_bytes());
+    Some(AccountId(id))
 }
 
 /// Writes a changed account.

@@ -19,6 +19,8 @@
 //! | `l` account | last logout: seconds since 1970, status (XEP-0012) |
 //! | `d` account, device | a device that has signed in ([`super::devices`]) |
 //! | `f` account, device | tokens of a device, XEP-0484 ([`crate::proto::fast`]) |
+//! | `n` account … | publish-subscribe nodes and what is in them ([`super::nodes`]) |
+//! | `C` hash | nodes that clients of this capability hash want to hear of (XEP-0115) |
 //! | `t` token | invitation ([`super::invitations`]) |
 
 use super::ids::{AccountId, MessageId};
@@ -88,7 +90,7 @@ pub fn archived_with(account: AccountId, contact: [u8; 8], message: MessageId) -
 
 /// Tags of all rows that belong to one account and go with it. The archive is not among them: it may be large, and goes
 /// in steps ([`super::archive::forget_oldest`]).
-pub const OWNED: &[u8] = b"irRsqvpbldfo";
+pub const OWNED: &[u8] = b"irRsqvpbldfon";
 
 /// Tags of those among them that stand for the password in a sign-in, as tokens do, and go when it changes (S15).
 pub const VOUCHING: &[u8] = b"df";
@@ -121,5 +123,9 @@ pub const LAST: u8 = b'l';
 pub const DEVICE: u8 = b'd';
 /// Tokens of devices.
 pub const TOKENS: u8 = b'f';
+/// Publish-subscribe nodes, all their rows.
+pub const NODE: u8 = b'n';
+/// Capability hashes, not owned by an account.
+pub const CAPS: u8 = b'C';
 /// Invitations, not owned by an account.
 pub const INVITATION: u8 = b't';

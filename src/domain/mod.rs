@@ -7,6 +7,7 @@ pub mod devices;
 pub mod ids;
 pub mod invitations;
 pub mod keys;
+pub mod nodes;
 pub mod overlay;
 pub mod roster;
 pub mod sessions;

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
+    rc::Rc,
 };
 
 use super::{
@@ -85,6 +86,8 @@ pub struct Session {
     pub carbons: bool,
     /// Whom it sent directed presence (RFC 6121 §4.6).
     pub directed: Vec<Jid>,
+    /// Nodes it wants to hear of (XEP-0060 §9.2), in order.
+    pub wants_nodes: Rc<[Box<str>]>,
     /// Stream management.
     pub sm: Option<Box<Sm<Keep>>>,
     /// Answers that wait for the disk, each with its batch, and what must not overtake them.
@@ -105,6 +108,11 @@ impl Session {
     /// Whether messages to the bare address may come here (RFC 6121 §8.5.2.1.1).
     pub fn takes_messages(&self) -> bool {
         self.presence.as_ref().is_some_and(|presence| presence.priority >= 0)
+    }
+
+    /// Whether it is available and wants to hear of a node.
+    pub fn wants_node(&self, node: &str) -> bool {
+        self.presence.is_some() && self.wants_nodes.binary_search_by(|wanted| (**wanted).cmp(node)).is_ok()
     }
 
     /// Priority of its presence.

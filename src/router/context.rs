@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{
     agenda::Agenda,
     event::{Effect, Entropy},
-    service::{AtBind, Card, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
+    service::{AtBind, Card, ChangeNode, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
 };
 use crate::{
     config::Config,
@@ -72,6 +72,8 @@ pub struct Core {
     pub at_bind: Vec<AtBind>,
     /// What of it is announced: the elements `<feature/>` of XEP-0386 §3.1, serialised.
     pub bind_features: Vec<u8>,
+    /// Host names that services own.
+    pub hosts: BTreeMap<String, Host>,
     /// The batch that the writes of now will be part of.
     pub open_batch: u64,
     /// All batches up to this one are durable.
@@ -105,6 +107,17 @@ pub struct Core {
     /// Message numbers up to this are reserved in the store; 0: unknown.
     pub(crate) message_ceiling: u64,
     pub(crate) next_query: u64,
+}
+
+/// A host name that a service owns, beside a domain.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Which service, by its place in the registry.
+    pub service: usize,
+    /// Its card.
+    pub card: &'static Card,
+    /// Beside which domain.
+    pub domain: String,
 }
 
 /// What somebody was, or will be, told on the strength of a write.
@@ -296,6 +309,12 @@ impl Ctx<'_> {
         query
     }
 
+    /// Lets the publish-subscribe service change a node of an account as if the account had asked for it: with its limits,
+    /// notifications and [`Notice::NodeChanged`]. After the current handler; what cannot be done is left, and logged.
+    pub fn change_node(&mut self, account: AccountId, node: &str, change: ChangeNode) {
+        self.notice(Notice::ChangeNode(account, node.into(), Rc::new(change)));
+    }
+
     /// The number of a local account, online or not.
     pub fn account(&mut self, jid: &Jid) -> Option<AccountId> {
         match self.core.sessions.online(jid.bare_str()) {
@@ -366,6 +385,7 @@ impl Core {
             discloses: Vec::new(),
             at_bind: Vec::new(),
             bind_features: Vec::new(),
+            hosts: BTreeMap::new(),
             open_batch: 1,
             committed: 0,
             ask: Vec::new(),
@@ -402,6 +422,15 @@ impl Core {
             self.bind_features.extend_from_slice(b"/>");
         }
         self.disclosed.clear();
+        self.hosts.clear();
+        for (service, domain) in
+            config.domains.iter().flat_map(|domain| (0..services.len()).map(move |at| (at, domain)))
+        {
+            let Some(name) = services[service].host(domain, &config) else { continue };
+            let elements = services[service].disco(Scope::Hosted, &name, &config);
+            self.disclosed.extend(elements.into_iter().map(|element| (Scope::Hosted, name.clone(), element)));
+            self.hosts.insert(name, Host { service, card: services[service].card(), domain: domain.clone() });
+        }
         for domain in &config.domains {
             for scope in [Scope::Host, Scope::Own] {
                 let elements = services.iter().flat_map(|service| service.disco(scope, domain, &config));
@@ -540,15 +569,16 @@ impl Core {
         let (ty, payload) = match outcome {
             Ok(Reply::Later) => return,
             Ok(Reply::Empty) => ("result", None),
-            Ok(Reply::Result(element)) => ("result", Some(element)),
-            Err(error) => ("error", Some(error.element())),
+            Ok(Reply::Result(element)) => ("result", Some(element.to_vec())),
+            Ok(Reply::Serialised(bytes)) => ("result", Some(bytes)),
+            Err(error) => ("error", Some(error.element().to_vec())),
         };
         let mut out = Vec::with_capacity(256);
         open_tag(Kind::Iq, ty, origin, &mut out);
         match payload {
             Some(payload) => {
                 out.push(b'>');
-                payload.write(ns::CLIENT, &mut out);
+                out.extend_from_slice(&payload);
                 out.extend_from_slice(b"</iq>");
             }
             None => out.extend_from_slice(b"/>"),

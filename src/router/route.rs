@@ -131,6 +131,9 @@ impl Router {
     /// A stanza for whoever `to` names.
     pub fn inbound(&mut self, mut stanza: Stanza, ctx: &mut Ctx<'_>) {
         let Some(to) = stanza.to.clone() else { return };
+        if ctx.core.hosts.contains_key(to.domain()) {
+            return self.hosted(stanza, None, ctx);
+        }
         if !ctx.is_local(&to) {
             // RFC 6120 §10.4.
             return ctx.core.bounce(&stanza, &Condition::RemoteServerNotFound.into());
@@ -171,8 +174,12 @@ impl Router {
     fn host(&mut self, stanza: &Stanza, to: &Jid, ctx: &mut Ctx<'_>) {
         match stanza.kind {
             Kind::Iq if matches!(stanza.ty, Type::Result | Type::Error) || to.resource().is_some() => {
+                let ours = to.is_bare() && matches!(stanza.ty, Type::Result | Type::Error);
                 if let Some(session) = ctx.core.local_session(to) {
                     ctx.deliver(session, stanza, Keep::Nothing);
+                } else if ours {
+                    // The answer to a question that the server asked, for whoever asked it.
+                    self.phase(Leg::Inbound, Phase::Deliver, &mut stanza.clone(), ctx);
                 } else {
                     ctx.core.bounce(stanza, &UNHANDLED);
                 }
@@ -181,6 +188,34 @@ impl Router {
             Kind::Message => ctx.core.bounce(stanza, &UNHANDLED),
             // Directed presence tells the server nothing that it does not know.
             Kind::Presence => {}
+        }
+    }
+
+    /// To a host name that a service owns, or to an address there: requests to be answered, and all else.
+    fn hosted(&mut self, mut stanza: Stanza, session: Option<SessionId>, ctx: &mut Ctx<'_>) {
+        if stanza.kind == Kind::Iq && matches!(stanza.ty, Type::Get | Type::Set) {
+            return self.answer(&stanza, Scope::Hosted, None, session, ctx);
+        }
+        let host = stanza.to.as_ref().and_then(|to| ctx.core.hosts.get(to.domain()));
+        let Some(service) = host.map(|host| host.service) else { return };
+        match self.services[service].hosted(&mut stanza, ctx) {
+            Flow::Continue => {}
+            Flow::Taken(why) => log::trace!("{:?} to a host: {why}", stanza.kind),
+            Flow::Bounce(error) => ctx.core.bounce(&stanza, &error),
+        }
+    }
+
+    /// Who answers this payload: to an address below a host name its owner alone, anywhere else who claims it.
+    fn answerer(&self, stanza: &Stanza, scope: Scope, ctx: &Ctx<'_>) -> Option<usize> {
+        let (_, name, ns) = stanza.children().next()?;
+        match &stanza.to {
+            Some(to) if scope == Scope::Hosted && !(to.local().is_none() && to.is_bare()) => {
+                ctx.core.hosts.get(to.domain()).map(|host| host.service)
+            }
+            _ => {
+                let iq: &BTreeMap<(Scope, &str, &str), usize> = &self.iq;
+                iq.get(&(scope, ns, name)).copied()
+            }
         }
     }
 
@@ -207,6 +242,9 @@ impl Router {
             Flow::Bounce(error) => return ctx.core.bounce(&stanza, &error),
         }
         let Some(to) = stanza.to.clone() else { return };
+        if ctx.core.hosts.contains_key(to.domain()) {
+            return self.hosted(stanza, session, ctx);
+        }
         if !ctx.is_local(&to) {
             return ctx.core.bounce(&stanza, &Condition::RemoteServerNotFound.into());
         }
@@ -258,10 +296,7 @@ impl Router {
         session: Option<SessionId>,
         ctx: &mut Ctx<'_>,
     ) {
-        let service = stanza.children().next().and_then(|(_, name, ns)| {
-            let iq: &BTreeMap<(Scope, &str, &str), usize> = &self.iq;
-            iq.get(&(scope, ns, name)).copied()
-        });
+        let service = self.answerer(stanza, scope, ctx);
         let (Some(service), Some(payload)) = (service, stanza.child(0)) else {
             return ctx.core.bounce(stanza, &UNHANDLED);
         };

@@ -2,6 +2,8 @@
 //!
 //! Services reach one another only by facts, by phases and by notices; they never import each other.
 
+use std::rc::Rc;
+
 use super::context::{Core, Ctx};
 use crate::{
     config::Config,
@@ -64,6 +66,8 @@ pub enum Scope {
     Own,
     /// To the bare address of another local account.
     Other,
+    /// To a host name that a service owns, or to an address there.
+    Hosted,
 }
 
 /// An IQ payload that a service answers: scope, namespace, element name.
@@ -157,6 +161,8 @@ pub enum Reply {
     Empty,
     /// `result` with this payload.
     Result(Element),
+    /// `result` with this payload, serialised: validated or written by us, and with its namespace.
+    Serialised(Vec<u8>),
     /// The service keeps [`Iq::origin`] and calls [`Ctx::answer`] once, in a later turn.
     Later,
 }
@@ -198,6 +204,27 @@ pub enum Notice {
     AccountClosed(AccountId, Jid),
     /// An account is gone; its rows are removed.
     AccountRemoved(AccountId, Jid),
+    /// A session wants to hear of nodes of which it did not want to hear before (XEP-0060 §9.2), or it comes online and
+    /// still wants to.
+    Interested {
+        /// Which.
+        session: SessionId,
+        /// Names of the nodes, in order.
+        nodes: Rc<[Box<str>]>,
+    },
+    /// Something changed in a node of an account.
+    NodeChanged {
+        /// Whose.
+        account: AccountId,
+        /// The node's name.
+        node: Rc<str>,
+        /// What happened.
+        change: NodeChange,
+        /// Whether a service caused it by [`Ctx::change_node`]; such a change is not to be answered by another one.
+        by_service: bool,
+    },
+    /// A service wants something changed in a node of an account; see [`Ctx::change_node`].
+    ChangeNode(AccountId, Rc<str>, Rc<ChangeNode>),
     /// `Ctx::derive` answered.
     Derived(QueryId, Box<Credentials>),
     /// `Ctx::backup` answered.
@@ -206,6 +233,38 @@ pub enum Notice {
     Reloaded,
     /// There is time for a step of what was put off (`core.chores`).
     Chores,
+}
+
+/// What happened to a node. The facts are those of [`crate::domain::nodes`], and the change is in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeChange {
+    /// This item was published, or published again.
+    Published(Rc<str>),
+    /// This item is gone.
+    Retracted(Rc<str>),
+    /// All items are gone.
+    Purged,
+    /// The node is gone, with all items.
+    Deleted,
+}
+
+/// What a service wants done to a node, as if the account had asked for it.
+#[derive(Clone, Debug)]
+pub enum ChangeNode {
+    /// Publishes an item; the node is made if it is not there. Published again as it is, it changes nothing.
+    Publish {
+        /// The item's id.
+        item: Box<str>,
+        /// Its payload.
+        payload: Element,
+        /// Settings of the node by name (without `pubsub#`) and value, if it has to be made.
+        settings: &'static [(&'static str, &'static str)],
+    },
+    /// Removes an item if it is there.
+    Retract {
+        /// The item's id.
+        item: Box<str>,
+    },
 }
 
 /// One capability.
@@ -233,7 +292,8 @@ pub trait Service {
         let _ = (notice, ctx);
     }
 
-    /// What disco tells of a domain (`Scope::Host`) or of an account there (`Scope::Own`) beyond the card's features:
+    /// What disco tells of a domain (`Scope::Host`), of an account there (`Scope::Own`), or, to be told by its owner, of
+    /// a host name (`Scope::Hosted`) beyond the card's features:
     /// `<identity/>`, `<feature/>` and forms `<x/>` for disco#info, `<item/>` for disco#items. The same for everybody,
     /// because XEP-0115 hashes it; asked once at start and when the settings change.
     fn disco(&self, scope: Scope, domain: &str, config: &Config) -> Vec<Element> {
@@ -244,6 +304,23 @@ pub trait Service {
     /// What it does while a session is bound, in the same breath as the sign-in (XEP-0386 §3.2).
     fn at_bind(&self) -> Option<AtBind> {
         None
+    }
+
+    /// The host name beside this domain that the service owns: requests to it, and to addresses there, come to its
+    /// [`iq`](Service::iq) in [`Scope::Hosted`], all else to [`hosted`](Service::hosted). Asked once at start and when the
+    /// settings change.
+    fn host(&self, domain: &str, config: &Config) -> Option<String> {
+        let _ = (domain, config);
+        None
+    }
+
+    /// Takes a message, presence, or the answer to an IQ, for the host name that the service owns or an address there.
+    fn hosted(&mut self, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
+        let _ = ctx;
+        match stanza.kind {
+            Kind::Message => Flow::Bounce(Condition::ServiceUnavailable.into()),
+            _ => Flow::Taken("of no use to this host"),
+        }
     }
 
     /// Answers disco requests for nodes, and lists items that not everybody may see.

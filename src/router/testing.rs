@@ -155,6 +155,7 @@ impl House {
             wants_blocks: false,
             carbons: false,
             directed: Vec::new(),
+            wants_nodes: Default::default(),
             sm: None,
             gate: Default::default(),
             ending: None,

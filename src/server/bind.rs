@@ -149,6 +149,7 @@ impl Server {
             wants_blocks: false,
             carbons: false,
             directed: Vec::new(),
+            wants_nodes: Default::default(),
             sm: None,
             gate: VecDeque::new(),
             ending: None,

@@ -4,9 +4,6 @@
 //! services' cards and from what they disclose, so nothing is advertised that nobody does; and what the server's
 //! capability hash stands for is exactly what it answers.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use ring::digest;
-
 use crate::{
     config::Config,
     router::{
@@ -14,9 +11,10 @@ use crate::{
         service::{Card, DiscoAsk, Iq, Reply, Scope, Service},
     },
     wire::{
+        caps::{Hash, verification},
         element::Element,
         error::{Condition, StanzaError},
-        form::{FORM_TYPE, FieldType, Form, FormType},
+        form::{FieldType, Form, FormType},
         ns,
     },
 };
@@ -39,6 +37,8 @@ static CARD: Card = Card {
         (Scope::Host, ns::CAPS),
         (Scope::Own, ns::DISCO_INFO),
         (Scope::Own, ns::DISCO_ITEMS),
+        (Scope::Hosted, ns::DISCO_INFO),
+        (Scope::Hosted, ns::DISCO_ITEMS),
     ],
     stream_features: &[],
     iq: &[
@@ -48,6 +48,8 @@ static CARD: Card = Card {
         (Scope::Own, ns::DISCO_ITEMS, "query"),
         (Scope::Other, ns::DISCO_INFO, "query"),
         (Scope::Other, ns::DISCO_ITEMS, "query"),
+        (Scope::Hosted, ns::DISCO_INFO, "query"),
+        (Scope::Hosted, ns::DISCO_ITEMS, "query"),
     ],
     passes: &[],
 };
@@ -90,7 +92,7 @@ impl Service for Disco {
 
     /// XEP-0115 §6.3: so that a client need not ask each time.
     fn stream_feature(&self, core: &Core, domain: &str) -> Option<Element> {
-        let ver = verification(&info(core, Scope::Host, domain));
+        let ver = verification(&info(core, Scope::Host, domain), Hash::Sha1);
         Some(Element::new("c", ns::CAPS).attr("hash", "sha-1").attr("node", CAPS_NODE).attr("ver", ver))
     }
 }
@@ -98,10 +100,12 @@ impl Service for Disco {
 /// The children of an answer to disco#info: identities, features in order without doubles, forms.
 fn info(core: &Core, scope: Scope, domain: &str) -> Vec<Element> {
     // What an account shows to those who see its presence is what it shows to its owner.
-    let scope = if scope == Scope::Host { Scope::Host } else { Scope::Own };
+    let scope = if scope == Scope::Other { Scope::Own } else { scope };
     let identity = match scope {
-        Scope::Host => identity("server", "im").attr("name", "Lampone"),
-        _ => identity("account", "registered"),
+        Scope::Host => Some(identity("server", "im").attr("name", "Lampone")),
+        // What it is, the service that owns the host name tells.
+        Scope::Hosted => None,
+        _ => Some(identity("account", "registered")),
     };
     let disclosed = |name: &'static str| {
         let here = core.disclosed.iter().filter(move |(s, d, _)| *s == scope && d == domain);
@@ -112,11 +116,7 @@ fn info(core: &Core, scope: Scope, domain: &str) -> Vec<Element> {
     vars.sort_unstable();
     vars.dedup();
     let features = vars.into_iter().map(|var| Element::new("feature", ns::DISCO_INFO).attr("var", var));
-    std::iter::once(identity)
-        .chain(disclosed("identity").cloned())
-        .chain(features)
-        .chain(disclosed("x").cloned())
-        .collect()
+    identity.into_iter().chain(disclosed("identity").cloned()).chain(features).chain(disclosed("x").cloned()).collect()
 }
 
 fn identity(category: &str, ty: &str) -> Element {
@@ -125,10 +125,14 @@ fn identity(category: &str, ty: &str) -> Element {
 
 /// disco#items without a node: what services disclose to everybody, and what they list for this asker.
 fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Vec<Element> {
-    let scope = if iq.scope == Scope::Host { Scope::Host } else { Scope::Own };
+    let scope = if iq.scope == Scope::Other { Scope::Own } else { iq.scope };
     let disclosed = ctx.core.disclosed.iter().filter(|(s, d, _)| *s == scope && d == iq.domain);
     let mut items: Vec<Element> =
         disclosed.filter(|(_, _, element)| element.name == "item").map(|(_, _, element)| element.clone()).collect();
+    if scope == Scope::Host {
+        let hosts = ctx.core.hosts.iter().filter(|(_, host)| host.domain == iq.domain);
+        items.extend(hosts.map(|(name, _)| Element::new("item", ns::DISCO_ITEMS).attr("jid", name.as_str())));
+    }
     let ask = DiscoAsk { iq, items: true, node: None };
     for discloses in ctx.core.discloses.clone() {
         if let Some(Ok(more)) = discloses(&ask, ctx) {
@@ -148,62 +152,13 @@ fn of_node(iq: &Iq<'_>, node: &str, items: bool, ctx: &mut Ctx<'_>) -> Result<Ve
     // XEP-0115 §6.2: the node of our own hash stands for what it is a hash of.
     if iq.scope == Scope::Host && !items {
         let children = info(ctx.core, Scope::Host, iq.domain);
-        if node.strip_prefix(CAPS_NODE).and_then(|rest| rest.strip_prefix('#')) == Some(&verification(&children)) {
+        if node.strip_prefix(CAPS_NODE).and_then(|rest| rest.strip_prefix('#'))
+            == Some(&verification(&children, Hash::Sha1))
+        {
             return Ok(children);
         }
     }
     Err(Condition::ItemNotFound.into())
-}
-
-/// The verification string of an answer to disco#info, XEP-0115 §5.1.
-pub fn verification(children: &[Element]) -> String {
-    let named = |name: &'static str| children.iter().filter(move |child| child.name == name);
-    let mut identities: Vec<[&str; 4]> = named("identity")
-        .map(|child| ["category", "type", "xml:lang", "name"].map(|name| child.get(name).unwrap_or_default()))
-        .collect();
-    identities.sort_unstable();
-    let mut features: Vec<&str> = named("feature").filter_map(|feature| feature.get("var")).collect();
-    features.sort_unstable();
-    let mut forms: Vec<(String, String)> = named("x").filter_map(form_string).collect();
-    forms.sort_unstable();
-    let mut text = String::with_capacity(2048);
-    for identity in identities {
-        text += &identity.join("/");
-        text.push('<');
-    }
-    for feature in features {
-        text += feature;
-        text.push('<');
-    }
-    for (_, form) in forms {
-        text += &form;
-    }
-    STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
-}
-
-/// Type and serialised fields of one form; `None` if it has no FORM_TYPE (XEP-0115 §5.4, step 3.6).
-fn form_string(x: &Element) -> Option<(String, String)> {
-    let values = |field: &Element| -> Vec<String> {
-        let mut values: Vec<_> =
-            field.children().filter(|value| value.is("value", ns::DATA)).map(Element::content).collect();
-        values.sort_unstable();
-        values
-    };
-    let mut fields: Vec<(&str, Vec<String>)> = x
-        .children()
-        .filter(|field| field.is("field", ns::DATA))
-        .map(|field| (field.get("var").unwrap_or_default(), values(field)))
-        .collect();
-    fields.sort_unstable();
-    let form_type = fields.iter().find(|(var, _)| *var == FORM_TYPE)?.1.first()?.clone();
-    let mut text = format!("{form_type}<");
-    for (var, values) in fields.iter().filter(|(var, _)| *var != FORM_TYPE) {
-        for part in std::iter::once(*var).chain(values.iter().map(String::as_str)) {
-            text += part;
-            text.push('<');
-        }
-    }
-    Some((form_type, text))
 }
 
 #[cfg(test)]
@@ -220,45 +175,6 @@ mod tests {
     fn ask(what: &str, to: &str, node: &str) -> String {
         let ns = format!("http://jabber.org/protocol/disco#{what}");
         format!("<iq type='get' to='{to}' id='info1'><query xmlns='{ns}'{node}/></iq>")
-    }
-
-    #[test]
-    fn the_simple_hash_of_the_specification() {
-        // XEP-0115 §5.2.
-        let children = parsed(
-            "<query xmlns='http://jabber.org/protocol/disco#info'>
-               <identity category='client' type='pc' name='Exodus 0.9.1'/>
-               <feature var='http://jabber.org/protocol/disco#info'/>
-               <feature var='http://jabber.org/protocol/caps'/>
-               <feature var='http://jabber.org/protocol/muc'/>
-               <feature var='http://jabber.org/protocol/disco#items'/>
-             </query>",
-        );
-        assert_eq!(verification(&children), "QgayPKawpkPSDYmwT/WM94uAlu0=");
-    }
-
-    #[test]
-    fn the_complex_hash_of_the_specification() {
-        // XEP-0115 §5.3.
-        let children = parsed(
-            "<query xmlns='http://jabber.org/protocol/disco#info'>
-               <identity xml:lang='en' category='client' name='Psi 0.11' type='pc'/>
-               <identity xml:lang='el' category='client' name='Ψ 0.11' type='pc'/>
-               <feature var='http://jabber.org/protocol/caps'/>
-               <feature var='http://jabber.org/protocol/disco#info'/>
-               <feature var='http://jabber.org/protocol/disco#items'/>
-               <feature var='http://jabber.org/protocol/muc'/>
-               <x xmlns='jabber:x:data' type='result'>
-                 <field var='FORM_TYPE' type='hidden'><value>urn:xmpp:dataforms:softwareinfo</value></field>
-                 <field var='ip_version' type='text-multi'><value>ipv4</value><value>ipv6</value></field>
-                 <field var='os'><value>Mac</value></field>
-                 <field var='os_version'><value>10.5.1</value></field>
-                 <field var='software'><value>Psi</value></field>
-                 <field var='software_version'><value>0.11</value></field>
-               </x>
-             </query>",
-        );
-        assert_eq!(verification(&children), "q07IKJEyjvHSyhy//CH0CxmKi8w=");
     }
 
     #[test]
@@ -290,7 +206,7 @@ mod tests {
         let ver = feature.get("ver").unwrap().to_owned();
         let node = format!("{}#{ver}", feature.get("node").unwrap());
         let plain = result_of(&house.send(juliet, &ask("info", "capulet.lit", "")));
-        assert_eq!(verification(&parsed(&plain)), ver);
+        assert_eq!(verification(&parsed(&plain), Hash::Sha1), ver);
         let of_node = result_of(&house.send(juliet, &ask("info", "capulet.lit", &format!(" node='{node}'"))));
         assert_eq!(of_node.replace(&format!(" node='{node}'"), ""), plain);
     }

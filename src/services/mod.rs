@@ -30,6 +30,7 @@
 pub mod archive;
 pub mod blocking;
 pub mod carbons;
+pub mod caps;
 pub mod commands;
 pub mod deliver;
 pub mod disco;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(carbons::Carbons),
         Box::new(deliver::Deliver),
         Box::new(roster::Roster),
+        Box::new(caps::Caps::default()),
         Box::new(presence::PresenceService),
         Box::new(disco::Disco),
         Box::new(ping::Ping),

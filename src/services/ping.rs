@@ -21,9 +21,14 @@ pub struct Ping;
 static CARD: Card = Card {
     name: "ping",
     source: "XEP-0199 v2.0.1",
-    features: &[(Scope::Host, ns::PING), (Scope::Own, ns::PING)],
+    features: &[(Scope::Host, ns::PING), (Scope::Own, ns::PING), (Scope::Hosted, ns::PING)],
     stream_features: &[],
-    iq: &[(Scope::Host, ns::PING, "ping"), (Scope::Own, ns::PING, "ping"), (Scope::Other, ns::PING, "ping")],
+    iq: &[
+        (Scope::Host, ns::PING, "ping"),
+        (Scope::Own, ns::PING, "ping"),
+        (Scope::Other, ns::PING, "ping"),
+        (Scope::Hosted, ns::PING, "ping"),
+    ],
     passes: &[],
 };
 

@@ -106,12 +106,14 @@ pub struct StanzaError {
     pub text: Option<&'static str>,
     /// An application-specific condition: element name and namespace, RFC 6120 §8.3.4.
     pub app: Option<(&'static str, &'static str)>,
+    /// The `feature` attribute of that condition: what is not supported, XEP-0060 §17.
+    pub feature: Option<&'static str>,
 }
 
 impl StanzaError {
     /// The condition with its usual type and no text.
     pub const fn new(condition: Condition) -> Self {
-        StanzaError { condition, kind: condition.usual_kind(), text: None, app: None }
+        StanzaError { condition, kind: condition.usual_kind(), text: None, app: None, feature: None }
     }
 
     /// The same error with another type.
@@ -132,6 +134,12 @@ impl StanzaError {
         self
     }
 
+    /// The same error with the name of a feature in its application-specific condition.
+    pub const fn feature(mut self, feature: &'static str) -> Self {
+        self.feature = Some(feature);
+        self
+    }
+
     /// The `<error/>` child of a stanza.
     pub fn element(&self) -> Element {
         let mut error = Element::new("error", ns::CLIENT)
@@ -141,7 +149,7 @@ impl StanzaError {
             error = error.child(Element::new("text", ns::STANZA_ERRORS).attr("xml:lang", "en").text(text));
         }
         if let Some((name, namespace)) = self.app {
-            error = error.child(Element::new(name, namespace));
+            error = error.child(Element::new(name, namespace).attr_if("feature", self.feature));
         }
         error
     }

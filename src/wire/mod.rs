@@ -1,6 +1,7 @@
 //! Floor 1: bytes to XML to stanzas and back. Knows no network.
 
 pub mod build;
+pub mod caps;
 pub mod element;
 pub mod error;
 pub mod form;

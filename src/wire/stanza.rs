@@ -257,6 +257,41 @@ impl Stanza {
         Stanza { kind, ty, from, to, bytes, outline, lang: None, filed: None, adds: Vec::new() }
     }
 
+    /// A message of the server's own with one child: `<name xmlns='ns'>inner</name>`. `inner` is content that was
+    /// validated or written by us, and that inherits nothing but `ns`; `behind` the same, for what follows the child.
+    pub fn message(
+        ty: &'static str,
+        id: &str,
+        from: Jid,
+        (name, ns): (&'static str, &'static str),
+        inner: &[u8],
+        behind: &[u8],
+    ) -> Stanza {
+        let head = Element::new("message", ns::CLIENT).attr("type", ty).attr("id", id);
+        let (mut out, mut outline) = outline_of(&head);
+        // Its end tag is written again behind the child.
+        out.truncate(outline.content.start as usize);
+        let start = out.len() as u32;
+        out.push(b'<');
+        out.extend_from_slice(name.as_bytes());
+        let after_name = out.len() as u32;
+        build::attr("xmlns", ns, &mut out);
+        let value = after_name + " xmlns='".len() as u32;
+        let ns = NsRef::Local(value..out.len() as u32 - 1);
+        out.push(b'>');
+        out.extend_from_slice(inner);
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'>');
+        outline.children.push(Child { whole: start..out.len() as u32, name: start + 1..after_name, ns });
+        out.extend_from_slice(behind);
+        outline.content.end = out.len() as u32;
+        out.extend_from_slice(b"</message>");
+        let ty = Type::parse(Kind::Message, Some(ty));
+        let (bytes, outline) = (out.into(), Rc::new(outline));
+        Stanza { kind: Kind::Message, ty, from, to: None, bytes, outline, lang: None, adds: Vec::new() }
+    }
+
     /// The stanza's `id` as it stands between the quotes (escaped).
     pub fn id_raw(&self) -> Option<&str> {
         self.attr_raw(AttrName::Id)
