@@ -230,3 +230,5 @@ pub const INTERESTS_MAX: usize = 100;
 pub const CAPS_ASKED_MAX: usize = 256;
 /// Milliseconds after which another client is asked what a hash means.
 pub const CAPS_ANSWER_MS: u64 = 10_000;
+/// Items of a node that a list of them names, XEP-0060 §5.5; a little more, as it is made in pages.
+pub const DISCO_ITEMS_MAX: usize = 1_000;

@@ -38,6 +38,7 @@ pub mod last;
 pub mod ping;
 pub mod presence;
 pub mod private;
+pub mod pubsub;
 pub mod registration;
 pub mod roster;
 pub mod session;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(time::EntityTime),
         Box::new(last::LastActivity),
         Box::new(private::PrivateXml),
+        Box::new(pubsub::PubSub),
         Box::new(vcard::VCard),
         Box::new(session::LegacySession),
         Box::new(registration::Registration::default()),

@@ -1,0 +1,126 @@
+//! What accounts, hosts and nodes tell of themselves.
+//!
+//! Source: XEP-0060 §5 and §10, XEP-0163 §6. Invariant: a node is told of only to those who may read it (XEP-0163 §6.2).
+
+use super::{NAME, Site, access, forms};
+use crate::{
+    domain::nodes::{self, Node, members},
+    limits,
+    router::{
+        context::Ctx,
+        service::{DiscoAsk, Scope},
+    },
+    wire::{
+        element::Element,
+        error::{Condition, StanzaError},
+        ns,
+    },
+};
+
+macro_rules! features {
+    ($($scope:ident: $($name:literal)*;)*) => {
+        &[$($((Scope::$scope, concat!("http://jabber.org/protocol/pubsub", $name)),)*)*]
+    };
+}
+
+/// Features of accounts, XEP-0060 §10.
+pub(super) const FEATURES: &[(Scope, &str)] = features! {
+    Own: ""
+        "#access-authorize" "#access-open" "#access-presence" "#access-roster" "#access-whitelist"
+        "#auto-create" "#auto-subscribe" "#config-node" "#config-node-max" "#create-and-configure" "#create-nodes"
+        "#delete-items" "#delete-nodes" "#filtered-notifications" "#instant-nodes" "#item-ids" "#last-published"
+        "#meta-data" "#multi-items" "#persistent-items" "#presence-notifications" "#publish" "#publish-node-full"
+        "#publish-options" "#pubsub-on-a-jid" "#purge-nodes" "#retract-items" "#retrieve-default" "#retrieve-items"
+        "#rsm";
+};
+
+/// Features of hosts.
+const HOST_FEATURES: &[(Scope, &str)] = features! {
+    Hosted: ""
+        "#access-authorize" "#access-open" "#access-whitelist"
+        "#auto-create" "#config-node" "#config-node-max" "#create-and-configure" "#create-nodes"
+        "#delete-items" "#delete-nodes" "#instant-nodes" "#item-ids" "#last-published"
+        "#meta-data" "#multi-items" "#persistent-items" "#publish" "#publish-node-full"
+        "#publish-options" "#purge-nodes" "#retract-items" "#retrieve-default" "#retrieve-items" "#rsm";
+};
+
+fn identity(ty: &'static str) -> Element {
+    Element::new("identity", ns::DISCO_INFO).attr("category", "pubsub").attr("type", ty)
+}
+
+/// What is told beside the card's features.
+pub(super) fn identities(scope: Scope) -> Vec<Element> {
+    match scope {
+        Scope::Own => vec![identity("pep")],
+        Scope::Hosted => {
+            let features =
+                HOST_FEATURES.iter().map(|(_, feature)| Element::new("feature", ns::DISCO_INFO).attr("var", *feature));
+            std::iter::once(identity("service").attr("name", "Publish-Subscribe")).chain(features).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Requests for nodes, and the list of them.
+pub(super) fn discloses(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<Vec<Element>, StanzaError>> {
+    if ask.iq.scope == Scope::Host
+        || (ask.iq.scope == Scope::Hosted && ctx.core.hosts.get(ask.iq.domain)?.card.name != NAME)
+    {
+        return None;
+    }
+    let site = Site::of(ask.iq, ctx).ok()?;
+    let Some(name) = ask.node else { return Some(Ok(list(&site, ask, ctx))) };
+    let node = nodes::find(&ctx.store(), site.owner, name)?;
+    if let Err(error) = access::may_read(&site, &node, ask.iq.from, ctx) {
+        // What may not be read and what is not there look the same to those who only look around.
+        log::debug!("disco of {name} at {}: {}", site.jid, error.condition.as_str());
+        return Some(Err(Condition::ItemNotFound.into()));
+    }
+    Some(Ok(match ask.items {
+        true => items(&site, &node, ctx),
+        false => info(&site, &node, ctx),
+    }))
+}
+
+/// XEP-0060 §5.2: nodes that this asker may read.
+fn list(site: &Site, ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Vec<Element> {
+    let nodes = nodes::list(&ctx.store(), site.owner, "", limits::NODES_MAX);
+    let visible = nodes.into_iter().filter(|node| access::may_read(site, node, ask.iq.from, ctx).is_ok());
+    let item = |node: Node| {
+        let title = Some(node.settings.title.as_str()).filter(|title| !title.is_empty());
+        let item = Element::new("item", ns::DISCO_ITEMS).attr("jid", site.jid.as_str());
+        item.attr("node", &*node.name).attr_if("name", title)
+    };
+    visible.map(item).collect()
+}
+
+/// XEP-0060 §5.3 and §5.4.
+fn info(site: &Site, node: &Node, ctx: &mut Ctx<'_>) -> Vec<Element> {
+    let members = members::members(&ctx.store(), site.owner, node.id);
+    let feature = |var| Element::new("feature", ns::DISCO_INFO).attr("var", var);
+    vec![
+        identity("leaf"),
+        feature(ns::PUBSUB),
+        feature(ns::DISCO_INFO),
+        feature(ns::DISCO_ITEMS),
+        forms::meta_data(node, site, &members),
+    ]
+}
+
+/// XEP-0060 §5.5: ids of the items, those published last first.
+fn items(site: &Site, node: &Node, ctx: &mut Ctx<'_>) -> Vec<Element> {
+    let mut span = nodes::Span::default();
+    let mut items = Vec::new();
+    loop {
+        let page = nodes::page(&ctx.store(), site.owner, node.id, span, true, limits::ITEMS_PAGE);
+        span.below = page.last().map(|item| item.sequence);
+        let is_last = page.len() < limits::ITEMS_PAGE || items.len() >= limits::DISCO_ITEMS_MAX;
+        items
+            .extend(page.into_iter().map(|item| {
+                Element::new("item", ns::DISCO_ITEMS).attr("jid", site.jid.as_str()).attr("name", item.id)
+            }));
+        if is_last {
+            return items;
+        }
+    }
+}

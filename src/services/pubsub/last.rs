@@ -1,0 +1,49 @@
+//! The last item of a node for those who come online.
+//!
+//! Source: XEP-0163 §4.3.3 and §4.3.4. Invariant: a session gets at most one item of each node, and only when it comes, or
+//! begins to ask for the node.
+
+use super::{Site, access, notify};
+use crate::{
+    domain::{
+        ids::SessionId,
+        nodes::{self, settings::SendLast},
+        roster,
+    },
+    router::context::Ctx,
+    wire::jid::Jid,
+};
+
+/// A session wants to hear of these nodes: of its own account, and of those whose presence it sees.
+pub(super) fn to_session(id: SessionId, wanted: &[Box<str>], ctx: &mut Ctx<'_>) {
+    let Some(session) = ctx.sessions().session(id).filter(|session| session.presence.is_some()) else { return };
+    let (account, jid) = (session.account, session.jid.bare());
+    of_site(&Site { owner: account, jid: jid.clone(), is_personal: true }, id, &jid, wanted, ctx);
+    for (contact, item) in roster::items(&ctx.store(), account) {
+        let Some(contact) = Jid::parse(&contact).ok().filter(|contact| item.state.to && ctx.is_local(contact)) else {
+            continue;
+        };
+        let Some(owner) = ctx.account(&contact) else { continue };
+        let site = Site { owner, jid: contact, is_personal: true };
+        if ctx.shows_presence(owner, &jid) && !notify::is_blocked(&site, &jid, ctx) {
+            of_site(&site, id, &jid, wanted, ctx);
+        }
+    }
+}
+
+fn of_site(site: &Site, id: SessionId, jid: &Jid, wanted: &[Box<str>], ctx: &mut Ctx<'_>) {
+    if nodes::totals(&ctx.store(), site.owner).nodes == 0 {
+        return;
+    }
+    for name in wanted {
+        let Some(node) = nodes::find(&ctx.store(), site.owner, name) else { continue };
+        let settings = &node.settings;
+        if settings.send_last == SendLast::OnSubAndPresence
+            && settings.deliver_notifications
+            && access::may_read(site, &node, jid, ctx).is_ok()
+            && let Some(item) = nodes::last(&ctx.store(), site.owner, node.id)
+        {
+            notify::last_to_session(site, &node, &item, id, ctx);
+        }
+    }
+}
