@@ -93,6 +93,7 @@ fn every_key_reaches_its_place() {
     assert_eq!(config.contact["status-addresses"], ["https://capulet.lit/"]);
     let roles: Vec<_> = config.contact.keys().map(|role| role.trim_end_matches("-addresses")).collect();
     assert_eq!(roles, ["abuse", "admin", "feedback", "sales", "security", "status", "support"]);
+    assert_eq!(config.hosts.pubsub.as_deref(), Some("knoten"));
     let limits = &config.limits;
     assert_eq!((limits.stanza_bytes, limits.cache_bytes, limits.streams), (64 << 10, 4 << 20, 10));
     assert_eq!((limits.failures_per_address, limits.failures_per_account, limits.offline_messages), (11, 12, 13));
@@ -155,6 +156,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "contact.support=mailto:g@capulet.lit",
         "log=debug",
         "registration.policy=closed",
+        "hosts.pubsub=knoten",
         "limits.stanza_bytes=10000",
         "limits.streams=10",
         "limits.failures_per_address=11",
@@ -483,4 +485,12 @@ fn an_option_of_its_own_is_always_a_text_and_blamed_by_its_name() {
     let takes = "give a domain such as \"example.org\" or a list of them";
     assert_eq!(set_mistakes(&["--domain=b c"]), format!("--domain domain: found b c (no valid domain); {takes}"));
     assert_eq!(set_mistakes(&["--data="]), "--data data: found nothing (empty); give a path in quotes");
+}
+
+#[test]
+fn a_service_has_a_host_name_of_its_own_or_none() {
+    assert_eq!(file("hosts.pubsub = \"none\"").unwrap().hosts.pubsub, None);
+    let clash = mistakes("domain = [\"a.example\", \"x.a.example\"]\nhosts.pubsub = \"x\"\n");
+    assert!(clash.contains("x.a.example is a domain that is served"), "{clash}");
+    assert!(mistakes("hosts.pubsub = \"a.b\"").contains("more than one part"));
 }

@@ -294,14 +294,15 @@ pub fn remove_item(store: &mut Store<'_>, owner: AccountId, node: NodeId, item: 
 /// Removes all items of a node.
 pub fn purge(store: &mut Store<'_>, owner: AccountId, node: NodeId) {
     let held = count(store, owner, node);
+    let prefix = of_node(owner, b'i', node, &[]);
+    let (mut from, end) = (prefix.clone(), super::store::after_prefix(&prefix));
     loop {
         // In pages, so that a large node is never in memory as a whole.
-        let rows = store.prefix(&of_node(owner, b'i', node, &[]), limits::ITEMS_PAGE);
-        if rows.is_empty() {
-            break;
-        }
-        for (row, _) in rows {
-            store.remove(&row);
+        let rows = store.scan(&from, &end, false, limits::ITEMS_PAGE);
+        rows.iter().for_each(|(row, _)| store.remove(row));
+        match rows.into_iter().nth(limits::ITEMS_PAGE - 1) {
+            Some((last, _)) => from = [&last[..], &[0]].concat(),
+            None => break,
         }
     }
     for (row, _) in store.prefix(&of_node(owner, b'x', node, &[]), usize::MAX) {

@@ -209,7 +209,7 @@ fn commands_are_disclosed_to_admins() {
     }
     let root = "<iq type='get' to='capulet.lit' id='d'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>";
     assert!(result_of(&house.send(bard, root)).contains("node='http://jabber.org/protocol/commands'"));
-    assert!(!result_of(&house.send(juliet, root)).contains("<item"));
+    assert!(!result_of(&house.send(juliet, root)).contains("node="));
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn another_service_publishes_in_the_name_of_the_account() {
     let juliet = play.online("juliet@capulet.lit/balcony", &[NODE]);
     let account = play.house.account(OWNER);
     let tune = crate::wire::element::Element::parse(TUNE.as_bytes(), "").unwrap();
-    let mut publish = |play: &mut Play| {
+    let publish = |play: &mut Play| {
         let change =
             ChangeNode::Publish { item: "a".into(), payload: tune.clone(), settings: &[("access_model", "open")] };
         play.house.with(|router, ctx| {
