@@ -29,8 +29,8 @@
 
 pub mod archive;
 pub mod blocking;
-pub mod carbons;
 pub mod caps;
+pub mod carbons;
 pub mod commands;
 pub mod deliver;
 pub mod disco;
