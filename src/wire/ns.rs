@@ -53,8 +53,6 @@ pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 pub const VCARD: &str = "vcard-temp";
 /// XEP-0059.
 pub const RSM: &str = "http://jabber.org/protocol/rsm";
-/// XEP-0060, notifications.
-pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// XEP-0060.
 pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 /// XEP-0060, error conditions.

@@ -289,7 +289,7 @@ impl Stanza {
         out.extend_from_slice(b"</message>");
         let ty = Type::parse(Kind::Message, Some(ty));
         let (bytes, outline) = (out.into(), Rc::new(outline));
-        Stanza { kind: Kind::Message, ty, from, to: None, bytes, outline, lang: None, adds: Vec::new() }
+        Stanza { kind: Kind::Message, ty, from, to: None, bytes, outline, lang: None, filed: None, adds: Vec::new() }
     }
 
     /// The stanza's `id` as it stands between the quotes (escaped).
