@@ -114,6 +114,8 @@ pub struct Retention {
     pub archive_days: u64,
     /// Bytes of one account's archive; 0: any.
     pub archive_bytes: u64,
+    /// Days that a device is remembered which does not sign in, XEP-0494.
+    pub device_days: u64,
 }
 
 impl Default for Config {
@@ -148,6 +150,7 @@ impl Default for Config {
                 offline_days: 0,
                 archive_days: limits::ARCHIVE_DAYS,
                 archive_bytes: limits::ARCHIVE_BYTES,
+                device_days: 365,
             },
         }
     }

@@ -117,6 +117,8 @@ pub enum UserCommand {
     Enable(Enable),
     List(List),
     Show(Show),
+    Devices(Devices),
+    Revoke(Revoke),
 }
 
 command! {
@@ -209,6 +211,32 @@ command! {
         /// the address, or its part before the @
         #[argh(positional, arg_name = "address")]
         pub name: String,
+    }
+}
+
+command! {
+    ["which of the server's domains is meant (default: its first)"]
+    /// List what has access to an account: devices, and sessions without a device.
+    #[argh(subcommand, name = "devices")]
+    Devices {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
+    }
+}
+
+command! {
+    ["which of the server's domains is meant (default: its first)"]
+    /// Sign a device out: its sessions end and its tokens are worth nothing.
+    #[argh(subcommand, name = "revoke")]
+    Revoke {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
+
+        /// the device, as `lampone user devices` names it
+        #[argh(positional, arg_name = "device")]
+        pub device: String,
     }
 }
 

@@ -70,6 +70,8 @@ fn carry_out(command: Command) -> Result<(), Mistakes> {
             UserCommand::Enable(c) => users::set_disabled(&c.sources(), &c.name, false),
             UserCommand::List(c) => users::list(&c.sources()),
             UserCommand::Show(c) => users::show(&c),
+            UserCommand::Devices(c) => users::devices(&c),
+            UserCommand::Revoke(c) => users::revoke(&c),
         },
         Command::Status(c) => house::status(&c.sources()),
         Command::Backup(c) => house::backup(&c),

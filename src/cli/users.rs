@@ -27,6 +27,8 @@ const ENABLE: &str = "http://jabber.org/protocol/admin#reenable-user";
 const CHANGE_PASSWORD: &str = "http://jabber.org/protocol/admin#change-user-password";
 const LIST: &str = "http://jabber.org/protocol/admin#get-registered-users-list";
 const STATISTICS: &str = "http://jabber.org/protocol/admin#user-stats";
+const DEVICES: &str = "urn:lampone:admin#user-devices";
+const REVOKE: &str = "urn:lampone:admin#revoke-device";
 const LAST_LOGIN: &str = "http://jabber.org/protocol/admin#get-user-lastlogin";
 
 /// Our additions to the forms of XEP-0133.
@@ -287,6 +289,45 @@ pub fn show(command: &args::Show) -> Result<(), Mistakes> {
         ("Administrator", said(IS_ADMIN)),
         ("Disabled", said(IS_DISABLED)),
     ]))
+}
+
+/// `lampone user devices`.
+///
+/// # Errors
+/// There is no such account, or no server runs.
+pub fn devices(command: &args::Devices) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    let done = client.command(DEVICES, vec![address(&jid)]).map_err(|why| vec![format!("{jid}: {why}")])?;
+    let rows = done.form.map(|form| form.items).unwrap_or_default();
+    let value = |row: &[Field], var: &str| -> String {
+        let field = row.iter().find(|field| field.var == var);
+        field.and_then(|field| field.values.first()).map(|text| text.to_string()).unwrap_or_default()
+    };
+    let line = |row: &Vec<Field>| {
+        let here = if value(row, "connected") == "1" { "here" } else { "away" };
+        let names = [value(row, "software"), value(row, "device")];
+        let names = names.iter().filter(|name| !name.is_empty()).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let line = format!("{:<16}  {here}  {}  {names}", value(row, "id"), value(row, "last-seen"));
+        format!("{}\n", print::shown(line.trim_end()))
+    };
+    print::out(&rows.iter().map(line).collect::<String>())
+}
+
+/// `lampone user revoke`.
+///
+/// # Errors
+/// There is no such account or device, or no server runs.
+pub fn revoke(command: &args::Revoke) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    let fields = vec![address(&jid), Field::plain("device", command.device.clone())];
+    let done = client.command(REVOKE, fields).map_err(|why| vec![format!("{jid}: {}: {why}", command.device)])?;
+    let more = match done.notes.is_empty() {
+        true => String::new(),
+        false => format!("It knows the password; `lampone user passwd {jid}` keeps it out for good.\n"),
+    };
+    print::out(&format!("{} of {jid} is signed out.\n{more}", print::shown(&command.device)))
 }
 
 #[cfg(test)]

@@ -262,6 +262,13 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        name: "retention.device_days",
+        takes: "a whole number of days from 1 to 36500",
+        default: "365",
+        doc: "How long a device that does not sign in stays in the list of its account's devices.",
+        set: |draft, given| given.count(1, DAYS_MAX).map(|days| draft.config.retention.device_days = days),
+    },
 ];
 
 /// One role of XEP-0157 §3; its field is the role with `-addresses` behind it.

@@ -69,6 +69,7 @@ fn all_different() -> Config {
         resume = "30m"
         resume_push = "2d"
         offline_days = 14
+        device_days = 15
         "#,
     )
     .unwrap()
@@ -98,7 +99,7 @@ fn every_key_reaches_its_place() {
     assert_eq!((limits.stanza_bytes, limits.cache_bytes, limits.streams), (64 << 10, 4 << 20, 10));
     assert_eq!((limits.failures_per_address, limits.failures_per_account, limits.offline_messages), (11, 12, 13));
     let kept = &config.retention;
-    assert_eq!((kept.resume_s, kept.resume_push_s, kept.offline_days), (1_800, 172_800, 14));
+    assert_eq!((kept.resume_s, kept.resume_push_s, kept.offline_days, kept.device_days), (1_800, 172_800, 14, 15));
 }
 
 #[test]
@@ -168,6 +169,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "retention.offline_days=14",
         "retention.archive_days=30",
         "retention.archive_bytes=1 GiB",
+        "retention.device_days=15",
     ];
     assert_eq!(given.len(), KEYS.len());
     let config = sets(&given).unwrap();

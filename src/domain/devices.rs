@@ -4,8 +4,6 @@
 //! Invariant: an account has at most [`limits::DEVICES_PER_ACCOUNT_MAX`] devices, and a device's short name is random:
 //! it tells nothing of the number behind it, and may be seen by contacts as a part of its resource (XEP-0386 §3.2).
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-
 use super::{ids::AccountId, keys, store::Store};
 use crate::{limits, proto::fast::Tokens};
 
@@ -14,7 +12,7 @@ use crate::{limits, proto::fast::Tokens};
 pub struct DeviceId(pub [u8; 16]);
 
 /// Bytes of a device's short name, as random as a name has to be that nobody else may hit upon.
-pub const NAME_BYTES: usize = 9;
+pub const NAME_BYTES: usize = 8;
 
 /// A device as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +34,9 @@ pub struct Device {
 const VERSION: u8 = 1;
 
 impl Device {
-    /// Its short name as text.
+    /// Its short name as text, in hexadecimal: it is also typed.
     pub fn name(&self) -> String {
-        BASE64.encode(self.name)
+        format!("{:016x}", u64::from_be_bytes(self.name))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -149,6 +147,15 @@ fn make_room(store: &mut Store<'_>, account: AccountId, is_here: impl Fn(DeviceI
     let eldest = devices.iter().min_by_key(|(id, device)| (is_here(*id), device.last_s)).map(|(id, _)| *id);
     if let Some(eldest) = eldest {
         forget(store, account, eldest);
+    }
+}
+
+/// Forgets the devices that were last seen before this time, in seconds since 1970, but none that `is_here`.
+pub fn fade(store: &mut Store<'_>, account: AccountId, before_s: u64, is_here: impl Fn(DeviceId) -> bool) {
+    for (id, device) in list(store, account) {
+        if device.last_s < before_s && !is_here(id) {
+            forget(store, account, id);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod agenda;
 pub mod backlog;
+pub mod clients;
 pub mod context;
 pub mod event;
 pub mod lifecycle;

@@ -5,6 +5,7 @@
 //! one form, and takes it filled in with the first request as well.
 
 mod accounts;
+mod devices;
 mod server;
 
 use std::collections::VecDeque;
@@ -102,7 +103,7 @@ enum Done {
 
 /// All commands, in the order in which they are listed.
 fn all() -> impl Iterator<Item = &'static Command> {
-    accounts::COMMANDS.iter().chain(server::COMMANDS)
+    accounts::COMMANDS.iter().chain(devices::COMMANDS).chain(server::COMMANDS)
 }
 
 static CARD: Card = Card {

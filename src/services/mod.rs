@@ -33,6 +33,7 @@ pub mod caps;
 pub mod carbons;
 pub mod commands;
 pub mod deliver;
+pub mod devices;
 pub mod disco;
 pub mod last;
 pub mod ping;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(vcard::VCard),
         Box::new(session::LegacySession),
         Box::new(registration::Registration::default()),
+        Box::new(devices::Devices),
         Box::new(commands::Commands::default()),
     ]
 }

@@ -22,6 +22,8 @@ pub const BIND2: &str = "urn:xmpp:bind:0";
 pub const SASL2: &str = "urn:xmpp:sasl:2";
 /// XEP-0484.
 pub const FAST: &str = "urn:xmpp:fast:0";
+/// XEP-0494.
+pub const CAM: &str = "urn:xmpp:cam:0";
 /// Session establishment, RFC 3921 §3; today a no-op that old clients ask for.
 pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 /// Roster, RFC 6121 §2.

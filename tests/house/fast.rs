@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-const EXPR: &str = "HT-SHA-256-EXPR";
+pub const EXPR: &str = "HT-SHA-256-EXPR";
 const NONE: &str = "HT-SHA-256-NONE";
 
-fn request(mechanism: &str) -> String {
+pub fn request(mechanism: &str) -> String {
     format!("<request-token xmlns='urn:xmpp:fast:0' mechanism='{mechanism}'/>")
 }
 
@@ -30,7 +30,7 @@ fn token_of(success: &Tree) -> Option<String> {
 }
 
 /// Signs in with the password and gets a token.
-fn first_token(world: &mut World, mechanism: &str) -> String {
+pub fn first_token(world: &mut World, mechanism: &str) -> String {
     let (client, success) = instant(world, "romeo", &format!("{PHONE}{}", request(mechanism)));
     world.cut(client.conn);
     token_of(&success).unwrap_or_else(|| panic!("{success}"))
@@ -61,7 +61,7 @@ fn attempt(world: &mut World, text: &str) -> Tree {
     answer
 }
 
-fn uses(world: &mut World, mechanism: &str, token: &str) -> Tree {
+pub fn uses(world: &mut World, mechanism: &str, token: &str) -> Tree {
     attempt(world, &proof("romeo", mechanism, token, "", PHONE))
 }
 

@@ -7,6 +7,7 @@ mod stage;
 
 mod bind;
 mod bound;
+mod devices;
 mod durable;
 mod fast;
 mod negotiate;
