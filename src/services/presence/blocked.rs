@@ -1,8 +1,8 @@
 //! What a change of the block list shows and hides, XEP-0191 §3.3 to §3.5.
 
-use super::{gone, hears_broadcasts};
+use super::{gone, hears_broadcasts, presence_for};
 use crate::{
-    domain::{accounts, ids::AccountId, roster},
+    domain::{accounts, ids::AccountId, roster, sessions::Keep},
     router::{context::Ctx, service::Leg},
     wire::jid::Jid,
 };
@@ -17,16 +17,19 @@ pub fn block_changed(account: AccountId, entry: &Jid, blocked: bool, ctx: &mut C
     if blocked {
         end_directed(&owner, entry, ctx);
     }
-    let contacts = roster::items(&ctx.store(), account).into_iter().filter(|(_, item)| item.state.from);
-    let contacts: Vec<Jid> = contacts
-        .filter_map(|(contact, _)| Jid::parse(&contact).ok())
-        .filter(|contact| match entry.local() {
+    for (contact, item) in roster::items(&ctx.store(), account) {
+        let Ok(contact) = Jid::parse(&contact) else { continue };
+        let is_named = match entry.local() {
             Some(_) => contact.as_str() == entry.bare_str(),
             None => contact.domain() == entry.domain(),
-        })
-        .filter_map(|contact| entry.resource().map_or(Some(contact.clone()), |of| contact.with_resource(of).ok()))
-        .collect();
-    for contact in contacts {
+        };
+        if is_named && item.state.to && !blocked {
+            hear_again(&owner, &contact, ctx);
+        }
+        if !is_named || !item.state.from {
+            continue;
+        }
+        let contact = entry.resource().and_then(|of| contact.with_resource(of).ok()).unwrap_or(contact);
         // A resource here that is not available was shown nothing and is shown nothing.
         let deaf = ctx.sessions().full(&contact).is_none_or(|(_, session)| session.presence.is_none());
         if !contact.is_bare() && ctx.is_local(&contact) && deaf {
@@ -37,6 +40,17 @@ pub fn block_changed(account: AccountId, entry: &Jid, blocked: bool, ctx: &mut C
         } else if !ctx.blocks(&owner, &contact) {
             // No other entry of the list stands for the contact.
             ctx.show_presence(&owner, &contact);
+        }
+    }
+}
+
+/// The presence of an unblocked contact was kept from the owner, who learns what it is now, as of RFC 6121 §4.3.
+fn hear_again(owner: &Jid, contact: &Jid, ctx: &mut Ctx<'_>) {
+    let own = ctx.sessions().of(owner.bare_str()).filter(|(_, session)| session.presence.is_some());
+    let own: Vec<_> = own.map(|(id, session)| (id, session.jid.clone())).collect();
+    for (id, jid) in own {
+        for presence in presence_for(contact.as_str(), &jid, ctx) {
+            ctx.core.deliver(id, presence, Keep::Nothing);
         }
     }
 }

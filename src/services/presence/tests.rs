@@ -82,6 +82,20 @@ fn unblocking_a_contact_leaves_its_blocked_resource_blocked() {
 }
 
 #[test]
+fn the_owner_learns_whether_an_unblocked_contact_is_there() {
+    let mut house = House::new();
+    let juliet = house.available("juliet@capulet.lit/balcony");
+    let chamber = house.online("juliet@capulet.lit/chamber");
+    let orchard = house.available("romeo@capulet.lit/orchard");
+    house.subscribe(ROMEO, JULIET);
+    list(&mut house, juliet, "block", ROMEO);
+    assert_eq!(heard(&house.send(orchard, "<presence><show>away</show></presence>"), juliet), NOTHING);
+    let out = list(&mut house, juliet, "unblock", ROMEO);
+    assert_eq!((heard(&out, juliet), heard(&out, chamber)), (vec!["orchard available".to_owned()], vec![]));
+    assert!(out.iter().any(|(_, xml)| xml.contains("<show>away</show>")), "as it is now: {out:?}");
+}
+
+#[test]
 fn a_request_of_somebody_blocked_since_waits_unseen() {
     // XEP-0191 §3.3; RFC 6121 §3.1.3: the request waits until it is answered.
     let mut house = House::new();
