@@ -4,7 +4,7 @@
 
 use super::{Owing, Server, negotiate::State, nonza, streams::Slot, timers::Alarm};
 use crate::{
-    domain::{ids::StreamId, store::Store, waiting},
+    domain::{accounts, ids::StreamId, store::Store, waiting},
     limits,
     router::{
         context::Promise,
@@ -12,7 +12,8 @@ use crate::{
     },
     wire::{
         element::Element,
-        error::{Condition, ErrorKind, StanzaError},
+        error::{Condition, ErrorKind, StanzaError, StreamCondition, StreamError},
+        jid::Jid,
         ns,
         stanza::Chunk,
     },
@@ -177,9 +178,34 @@ impl Server {
         }
         // Nothing waits for these batches any more.
         self.core.committed = self.core.committed.max(last);
+        self.turn_strays_out(env);
         self.settled(env);
         for stream in stay {
             self.release(env, stream);
+        }
+    }
+
+    /// An account that the disk did not take is none: whoever signed in to it goes before somebody else's account gets
+    /// its number (S15).
+    fn turn_strays_out(&mut self, env: &mut Env<'_>) {
+        let store = Store { overlay: &mut self.core.overlay, view: env.view };
+        let number = |jid: &Jid| accounts::find(&store, jid).map(|account| account.id);
+        let sessions = self.core.sessions.all().filter(|(_, session)| !session.is_local && session.ending.is_none());
+        let strays: Vec<_> = sessions.filter(|(_, session)| number(&session.jid) != Some(session.account)).collect();
+        let strays: Vec<_> = strays.into_iter().map(|(id, session)| (id, session.stream)).collect();
+        let proved =
+            |id: &StreamId| self.streams.slot(*id).and_then(Slot::proved).is_some_and(|jid| number(jid).is_none());
+        let signing_in: Vec<_> = self.streams.ids().into_iter().filter(proved).collect();
+        let error =
+            StreamError::new(StreamCondition::NotAuthorized).text("The account could not be written to the disk.");
+        for (session, stream) in strays {
+            match stream {
+                Some(stream) => self.fail(env, stream, error.clone()),
+                None => self.end_session(env, session),
+            }
+        }
+        for stream in signing_in {
+            self.fail(env, stream, error.clone());
         }
     }
 

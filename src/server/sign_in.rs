@@ -75,6 +75,14 @@ pub type Verdicts = BTreeMap<QueryId, (StreamId, Verdict)>;
 pub type Checking = BTreeMap<QueryId, (IpAddr, Jid)>;
 
 impl Handshake {
+    /// The account, if the proof is made and only the answer waits.
+    pub fn proved(&self) -> Option<&Jid> {
+        match self {
+            Handshake::Settling(settling) => Some(&settling.proof.account),
+            Handshake::Idle | Handshake::Awaiting(..) | Handshake::Checking(_) => None,
+        }
+    }
+
     /// Whether it is held in the words of SASL2, in which nothing else may be said until it ends (XEP-0388 §2.5).
     pub fn is_sasl2(&self) -> bool {
         matches!(

@@ -17,6 +17,7 @@ use crate::{
     wire::{
         error::{StreamCondition, StreamError},
         framer::{Bounds, Framer},
+        jid::Jid,
         stanza::Chunk,
     },
 };
@@ -48,6 +49,15 @@ impl Slot {
         match self.state {
             State::Bound(session) => Some(session),
             _ => None,
+        }
+    }
+
+    /// The account that was proved on it, while it has no session.
+    pub fn proved(&self) -> Option<&Jid> {
+        match &self.state {
+            State::Verified(proof) => Some(&proof.account),
+            State::Secured(secured) => secured.handshake.proved(),
+            State::Clear | State::Upgrading | State::Bound(_) => None,
         }
     }
 

@@ -2,7 +2,11 @@
 
 use lampone::limits;
 
-use crate::stage::{Stage, player::Player, world::World};
+use crate::stage::{
+    Stage,
+    player::Player,
+    world::{PASSWORD, World},
+};
 
 fn talk(world: &mut World, from: &mut Player, to: &str, body: &str) {
     from.send(world, &format!("<message to='{to}@capulet.lit' type='chat'><body>{body}</body></message>"));
@@ -189,4 +193,40 @@ fn a_session_stays_if_the_disk_refuses_what_it_was_to_end_for() {
     let answer = romeo.element(&mut world);
     assert_eq!((answer.get("id"), answer.get("type")), (Some("r"), Some("error")), "{answer}");
     assert!(romeo.fence(&mut world), "he has an account and a session");
+}
+
+#[test]
+fn s15_nobody_stays_in_an_account_that_the_disk_refused_to_make() {
+    let mut world = World::new(&["prince!"]);
+    let mut prince = Player::online(&mut world, "prince", "x");
+    world.drive();
+    let mut make = |world: &mut World, name: &str| {
+        let field = |var: &str, value: &str| format!("<field var='{var}'><value>{value}</value></field>");
+        let form = field("FORM_TYPE", "http://jabber.org/protocol/admin")
+            + &field("accountjid", &format!("{name}@capulet.lit"))
+            + &field("password", PASSWORD)
+            + &field("password-verify", PASSWORD);
+        prince.send(
+            world,
+            &format!(
+                "<iq type='set' id='{name}' to='capulet.lit'><command xmlns='http://jabber.org/protocol/commands' \
+                 node='http://jabber.org/protocol/admin#add-user'><x xmlns='jabber:x:data' type='submit'>{form}</x>\
+                 </command></iq>"
+            ),
+        );
+        world.drive();
+    };
+    world.disk.held = true;
+    make(&mut world, "tybalt");
+    let mut bound = Player::sign_in(&mut world, "tybalt", "x");
+    let mut verified = Player::connect(&mut world, "tybalt", "y", true);
+    verified.authenticate(&mut world);
+    world.disk.refuse_in = Some(0);
+    world.disk.held = false;
+    world.drive();
+    // Her account may have the number that his had.
+    make(&mut world, "juliet");
+    for tybalt in [&mut bound, &mut verified] {
+        assert_eq!(crate::negotiate::ending(tybalt, &mut world).as_deref(), Some("not-authorized"));
+    }
 }
