@@ -6,7 +6,7 @@ use crate::{
     ledger::{Ledger, SessionNo},
     stage::{
         player::Player,
-        world::World,
+        world::{DOMAIN, World},
         xml::{Item, Tree},
     },
 };
@@ -31,6 +31,8 @@ pub struct Client {
     pub session: SessionNo,
     /// What it remembers of each stanza that it received in this session, by count.
     log: Vec<Option<String>>,
+    /// Whose presence it sees, by full address, with what it shows.
+    pub view: BTreeMap<String, String>,
     /// IQs of this session by id, with the count of stanzas sent; and whether they were answered.
     pub asked: BTreeMap<String, (u32, bool)>,
 }
@@ -48,6 +50,7 @@ impl Client {
             up: false,
             session: 0,
             log: Vec::new(),
+            view: BTreeMap::new(),
             asked: BTreeMap::new(),
         }
     }
@@ -60,6 +63,7 @@ impl Client {
         }
         self.session = session;
         self.log.clear();
+        self.view.clear();
         self.asked.clear();
         self.up = true;
         player.send(world, "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq><presence/>");
@@ -140,6 +144,7 @@ impl Client {
         let id = element.get("id").unwrap_or_default();
         let mut known = None;
         match (element.name.as_str(), ty) {
+            ("presence", "" | "unavailable") => self.sees(element, ty == "unavailable"),
             ("message", "error") => {
                 if let Some(n) = number(id) {
                     ledger.returned(n);
@@ -165,6 +170,26 @@ impl Client {
             assert!(!again, "{}/{} got {known} twice in one session: {element}", self.name, self.resource);
         }
         self.log.push(known);
+    }
+}
+
+impl Client {
+    /// Its full address.
+    pub fn jid(&self) -> String {
+        format!("{}@{DOMAIN}/{}", self.name, self.resource)
+    }
+
+    fn sees(&mut self, presence: &Tree, gone: bool) {
+        let from = presence.get("from").unwrap_or_default();
+        if gone && from == self.jid() {
+            // From here on it is told of nobody; when it comes back it is told of all.
+            self.view.clear();
+        } else if gone {
+            self.view.remove(from);
+        } else {
+            let show = presence.children().find(|child| child.name == "show").map(Tree::text).unwrap_or_default();
+            self.view.insert(from.to_owned(), show);
+        }
     }
 }
 

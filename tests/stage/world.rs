@@ -81,6 +81,8 @@ struct Line {
     paused: bool,
     /// The client does not read.
     stalled: bool,
+    /// The client writes no more.
+    half_closed: bool,
     stuck: bool,
     upgrading: bool,
 }
@@ -266,8 +268,11 @@ impl World {
 
     fn receive(&mut self, conn: Conn) -> bool {
         let line = &mut self.lines[conn];
-        if !line.open || line.paused || line.upgrading || line.to_server.is_empty() {
+        if !line.open || line.paused || line.upgrading {
             return false;
+        }
+        if line.to_server.is_empty() {
+            return line.half_closed && self.end(conn);
         }
         let size = match &mut self.chops {
             Some(dice) => 1 + dice.below(line.to_server.len().min(900)),
@@ -277,6 +282,26 @@ impl World {
         let id = line.id;
         self.turn(Event::Received(id, &bytes));
         true
+    }
+
+    /// The end of what the client sends: its connection is gone for the server, except that what waits is written if the
+    /// socket takes it.
+    fn end(&mut self, conn: Conn) -> bool {
+        let line = &mut self.lines[conn];
+        let id = line.id;
+        line.open = false;
+        let last = std::mem::take(&mut line.outbox);
+        if !line.stalled {
+            line.to_client.extend(last);
+        }
+        self.live.remove(&id);
+        self.turn(Event::Closed(id));
+        true
+    }
+
+    /// The client sends nothing more, and reads on.
+    pub fn half_close(&mut self, conn: Conn) {
+        self.lines[conn].half_closed = true;
     }
 
     /// The socket takes what it can; the server hears when that is too little.
@@ -329,6 +354,7 @@ impl World {
             open: true,
             paused: false,
             stalled: false,
+            half_closed: false,
             stuck: false,
             upgrading: false,
         });
@@ -409,7 +435,7 @@ impl Stage for World {
 
     fn put(&mut self, conn: Conn, bytes: &[u8]) {
         let line = &mut self.lines[conn];
-        if line.open {
+        if line.open && !line.half_closed {
             line.to_server.extend(bytes);
         }
     }
