@@ -204,6 +204,15 @@ pub enum Notice {
     AccountClosed(AccountId, Jid),
     /// An account is gone; its rows are removed.
     AccountRemoved(AccountId, Jid),
+    /// Something of a roster item changed that decides what the contact may see.
+    ContactChanged {
+        /// Whose roster.
+        account: AccountId,
+        /// The contact's bare address.
+        contact: Jid,
+        /// Whether the contact sees the account's presence now and did not before.
+        shows: bool,
+    },
     /// A session wants to hear of nodes of which it did not want to hear before (XEP-0060 §9.2), or it comes online and
     /// still wants to.
     Interested {

@@ -45,6 +45,23 @@ pub(super) fn standing(site: &Site, node: &Node, jid: &Jid, ctx: &mut Ctx<'_>) -
     member
 }
 
+/// What is written of somebody: that an account owns its nodes is not.
+pub(super) fn kept(site: &Site, jid: &Jid, mut member: Member) -> Member {
+    if is_host_of(site, jid) {
+        member.affiliation = Affiliation::None;
+    }
+    member
+}
+
+/// The bare addresses of a node's owners.
+pub(super) fn owners(site: &Site, node: &Node, ctx: &mut Ctx<'_>) -> Vec<Jid> {
+    let mut owners: Vec<Jid> = if site.is_personal { vec![site.jid.clone()] } else { Vec::new() };
+    let members = members::members(&ctx.store(), site.owner, node.id).into_iter();
+    let more = members.filter(|(_, member)| member.affiliation == Affiliation::Owner);
+    owners.extend(more.filter_map(|(bare, _)| Jid::parse(&bare).ok()));
+    owners
+}
+
 /// Whether the whole service is this one's own.
 pub(super) fn is_host_of(site: &Site, jid: &Jid) -> bool {
     site.is_personal && jid.bare_str() == site.jid.as_str()

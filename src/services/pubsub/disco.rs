@@ -27,6 +27,10 @@ macro_rules! features {
 pub(super) const FEATURES: &[(Scope, &str)] = features! {
     Own: ""
         "#access-authorize" "#access-open" "#access-presence" "#access-roster" "#access-whitelist"
+        "#manage-subscriptions" "#member-affiliation" "#modify-affiliations" "#outcast-affiliation"
+        "#presence-subscribe" "#publish-only-affiliation" "#publisher-affiliation" "#retrieve-affiliations"
+        "#retrieve-default-sub" "#retrieve-subscriptions" "#subscribe" "#subscription-notifications"
+        "#subscription-options"
         "#auto-create" "#auto-subscribe" "#config-node" "#config-node-max" "#create-and-configure" "#create-nodes"
         "#delete-items" "#delete-nodes" "#filtered-notifications" "#instant-nodes" "#item-ids" "#last-published"
         "#meta-data" "#multi-items" "#persistent-items" "#presence-notifications" "#publish" "#publish-node-full"
@@ -38,6 +42,9 @@ pub(super) const FEATURES: &[(Scope, &str)] = features! {
 const HOST_FEATURES: &[(Scope, &str)] = features! {
     Hosted: ""
         "#access-authorize" "#access-open" "#access-whitelist"
+        "#manage-subscriptions" "#member-affiliation" "#modify-affiliations" "#outcast-affiliation"
+        "#publish-only-affiliation" "#publisher-affiliation" "#retrieve-affiliations" "#retrieve-default-sub"
+        "#retrieve-subscriptions" "#subscribe" "#subscription-notifications" "#subscription-options"
         "#auto-create" "#config-node" "#config-node-max" "#create-and-configure" "#create-nodes"
         "#delete-items" "#delete-nodes" "#instant-nodes" "#item-ids" "#last-published"
         "#meta-data" "#multi-items" "#persistent-items" "#publish" "#publish-node-full"

@@ -7,7 +7,7 @@ use super::Site;
 use crate::{
     domain::nodes::{
         Node, Settings,
-        members::{Affiliation, Member},
+        members::{Affiliation, Member, SHOWS, Subscription},
         settings::{AccessModel, FIELDS, Holds, Wrong},
     },
     wire::{
@@ -22,6 +22,8 @@ use crate::{
 const NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 /// FORM_TYPE of what a publisher requires.
 const PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
+/// FORM_TYPE of how a subscriber wants to be told.
+const SUBSCRIBE_OPTIONS: &str = "http://jabber.org/protocol/pubsub#subscribe_options";
 /// FORM_TYPE of what everybody may know of a node.
 const META_DATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
 /// What stands before each name.
@@ -120,6 +122,46 @@ fn set(settings: &mut Settings, field: &Field) -> Result<(), Wrong> {
     let name = field.var.strip_prefix(PREFIX).ok_or(Wrong::Name)?;
     let values: Vec<&str> = field.values.iter().map(AsRef::as_ref).collect();
     settings.set(name, &values)
+}
+
+/// How a subscriber wants to be told, XEP-0060 §16.4.2.
+pub(super) fn options(subscription: &Subscription) -> Element {
+    let shown =
+        SHOWS.iter().enumerate().filter(|(at, _)| subscription.shows == 0 || subscription.shows & (1 << at) != 0);
+    let shows = Field::new("pubsub#show-values", FieldType::ListMulti)
+        .label("The states of presence in which events are wanted")
+        .values(shown.map(|(_, show)| *show));
+    Form::typed(FormType::Form, SUBSCRIBE_OPTIONS)
+        .field(Field::boolean("pubsub#deliver", subscription.delivers).label("Whether events are wanted"))
+        .field(SHOWS.iter().fold(shows, |field, show| field.option(*show, *show)))
+        .element()
+}
+
+/// Reads what [`options`] asks for.
+///
+/// # Errors
+/// `bad-request` with `invalid-options` for values that cannot be, and for digests and leases, which there are not.
+pub(super) fn set_options(form: &Form, subscription: &mut Subscription) -> Result<(), StanzaError> {
+    is_about(form, SUBSCRIBE_OPTIONS)?;
+    let invalid = super::bad_request("invalid-options");
+    for field in named(form) {
+        match field.var.as_ref() {
+            "pubsub#deliver" => subscription.delivers = form.bool(&field.var).ok_or(invalid.clone())?,
+            "pubsub#show-values" => {
+                let mut shows = 0u8;
+                for value in &field.values {
+                    let at = SHOWS.iter().position(|show| show == value).ok_or(invalid.clone())?;
+                    shows |= 1 << at;
+                }
+                // In all states is how it is without a word.
+                subscription.shows = if shows.count_ones() as usize == SHOWS.len() { 0 } else { shows };
+            }
+            "pubsub#digest" | "pubsub#include_body" if form.bool(&field.var) != Some(false) => return Err(invalid),
+            "pubsub#expire" if field.values.iter().any(|value| !value.is_empty()) => return Err(invalid),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What everybody who may read a node may know of it, XEP-0060 §5.4.

@@ -31,6 +31,18 @@ pub(super) fn to_session(id: SessionId, wanted: &[Box<str>], ctx: &mut Ctx<'_>) 
     }
 }
 
+/// A contact sees the account's presence from now on, and so is subscribed (XEP-0060 §9.1.2).
+pub(super) fn to_contact(site: &Site, contact: &Jid, ctx: &mut Ctx<'_>) {
+    if notify::is_blocked(site, contact, ctx) {
+        return;
+    }
+    let sessions = ctx.sessions().of(contact.bare_str()).filter(|(_, session)| session.presence.is_some());
+    let sessions: Vec<_> = sessions.map(|(id, session)| (id, session.wants_nodes.clone())).collect();
+    for (id, wanted) in sessions {
+        of_site(site, id, contact, &wanted, ctx);
+    }
+}
+
 fn of_site(site: &Site, id: SessionId, jid: &Jid, wanted: &[Box<str>], ctx: &mut Ctx<'_>) {
     if nodes::totals(&ctx.store(), site.owner).nodes == 0 {
         return;

@@ -16,9 +16,12 @@ mod disco;
 mod forms;
 mod items;
 mod last;
+mod lists;
 mod notify;
 mod owner;
 mod publish;
+mod requests;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 
@@ -32,13 +35,14 @@ use crate::{
     limits,
     router::{
         context::{Ctx, UNHANDLED},
-        service::{Card, Discloses, Iq, Notice, Reply, Scope, Service},
+        service::{Card, Discloses, Flow, Iq, Leg, Notice, Phase, Reply, Scope, Service},
     },
     wire::{
         element::Element,
         error::{Condition, ErrorKind, StanzaError},
         jid::Jid,
         ns,
+        stanza::{Kind, Stanza, Type},
     },
 };
 
@@ -62,7 +66,7 @@ static CARD: Card = Card {
         (Scope::Hosted, ns::PUBSUB, "pubsub"),
         (Scope::Hosted, ns::PUBSUB_OWNER, "pubsub"),
     ],
-    passes: &[],
+    passes: &[(Kind::Message, Leg::Outbound, Phase::Clean), (Kind::Message, Leg::Inbound, Phase::Clean)],
 };
 
 /// One publish-subscribe service: an account's, or a host's.
@@ -138,8 +142,43 @@ impl Service for PubSub {
         answer.map_err(|error| if access::is_stranger(&site, iq.from, ctx) { UNHANDLED } else { error })
     }
 
+    /// An owner's answer to a subscription request, to the account whose node it is about.
+    fn pass(&mut self, (leg, _): (Leg, Phase), stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
+        let Some(to) = stanza.to.as_ref().filter(|to| to.is_bare() && stanza.has("x", ns::DATA)).cloned() else {
+            return Flow::Continue;
+        };
+        // One's own never leave one's own leg, where they would be copied and kept.
+        if leg == Leg::Outbound && to.as_str() != stanza.from.bare_str() {
+            return Flow::Continue;
+        }
+        let Some(owner) = ctx.account(&to).filter(|_| to.local().is_some()) else { return Flow::Continue };
+        let site = Site { owner, jid: to, is_personal: true };
+        match requests::answered(&site, stanza, ctx) {
+            true => Flow::Taken("an owner's word on a subscription"),
+            false => Flow::Continue,
+        }
+    }
+
+    fn hosted(&mut self, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
+        let site = stanza.to.clone().and_then(|to| Site::hosted(&to, ctx));
+        match (stanza.kind, site) {
+            (Kind::Message, Some(site)) if requests::answered(&site, stanza, ctx) => Flow::Taken("an owner's word"),
+            // Bounced notifications end here.
+            (Kind::Message, _) if stanza.ty != Type::Error => Flow::Bounce(UNHANDLED),
+            _ => Flow::Taken("of no use to this host"),
+        }
+    }
+
     fn notice(&mut self, notice: &Notice, ctx: &mut Ctx<'_>) {
         match notice {
+            Notice::ContactChanged { account, contact, shows } => {
+                if let Some(site) = Site::personal(*account, ctx) {
+                    requests::recheck(&site, contact, ctx);
+                    if *shows {
+                        last::to_contact(&site, contact, ctx);
+                    }
+                }
+            }
             Notice::Interested { session, nodes } => last::to_session(*session, nodes, ctx),
             Notice::ChangeNode(account, node, change) => publish::by_service(*account, node, change, ctx),
             _ => {}
@@ -166,6 +205,12 @@ fn everybodys(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, Stan
         ("publish", true) => publish::publish(site, iq, asked, rest, ctx),
         ("retract", true) => publish::retract(site, iq, asked, ctx),
         ("items", false) => items::items(site, iq, asked, ctx),
+        ("subscribe", true) => subscribe::subscribe(site, iq, asked, rest, ctx),
+        ("unsubscribe", true) => subscribe::unsubscribe(site, iq, asked, ctx),
+        ("options", _) => subscribe::options(site, iq, asked, ctx),
+        ("default", false) => Ok(subscribe::default_options(asked)),
+        ("subscriptions", false) => subscribe::subscriptions(site, iq, asked, ctx),
+        ("affiliations", false) => subscribe::affiliations(site, iq, asked, ctx),
         ("create", true) => owner::create(site, iq, asked, rest, ctx),
         _ => Err(Condition::FeatureNotImplemented.into()),
     }
@@ -179,6 +224,9 @@ fn owners(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaEr
         ("configure", false) => owner::settings(site, iq, asked, ctx),
         ("configure", true) => owner::configure(site, iq, asked, ctx),
         ("delete", true) => owner::delete(site, iq, asked, ctx),
+        ("subscriptions" | "affiliations", false) => lists::list(site, iq, asked, ctx),
+        ("subscriptions", true) => lists::subscribe_others(site, iq, asked, ctx),
+        ("affiliations", true) => lists::affiliate(site, iq, asked, ctx),
         ("purge", true) => owner::purge(site, iq, asked, ctx),
         _ => Err(Condition::FeatureNotImplemented.into()),
     }

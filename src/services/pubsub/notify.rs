@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Site, access, items};
+use super::{Site, access, items, subscribe};
 use crate::{
     domain::{
         ids::SessionId,
@@ -116,6 +116,23 @@ pub(super) fn last_to_session(site: &Site, node: &Node, item: &Item, id: Session
     to_session(id, &message, ctx);
 }
 
+/// The last item for a new subscriber, XEP-0060 §6.1.7.
+pub(super) fn last_to_address(site: &Site, node: &Node, item: &Item, jid: &Jid, ctx: &mut Ctx<'_>) {
+    let message = last_message(site, node, item, ctx);
+    ctx.send(Leg::Inbound, message.readdressed(Some(jid.clone())));
+}
+
+/// Something that concerns one entity; the element stands inside `<event/>`.
+pub(super) fn to_address(site: &Site, node: &Node, event: &Element, jid: &Jid, ctx: &mut Ctx<'_>) {
+    if is_blocked(site, jid, ctx) {
+        return;
+    }
+    let mut inner = Vec::with_capacity(256);
+    event.write(ns::PUBSUB_EVENT, &mut inner);
+    let message = message(site, node, &inner, b"", ctx);
+    ctx.send(Leg::Inbound, message.readdressed(Some(jid.clone())));
+}
+
 fn last_message(site: &Site, node: &Node, item: &Item, ctx: &mut Ctx<'_>) -> Stanza {
     let mut inner = open(node);
     items::write(item, &node.settings, node.settings.deliver_payloads, &mut inner);
@@ -193,10 +210,7 @@ fn subscriber(
     audience: &mut Audience,
     ctx: &mut Ctx<'_>,
 ) {
-    let address = match &subscription.resource {
-        Some(resource) => bare.with_resource(resource).unwrap_or_else(|_| bare.clone()),
-        None => bare.clone(),
-    };
+    let address = subscribe::address(bare, subscription);
     if !ctx.is_local(bare) {
         return audience.addresses.push(address);
     }

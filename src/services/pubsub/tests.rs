@@ -3,6 +3,7 @@
 mod clients;
 mod nodes;
 mod personal;
+mod subscribers;
 
 use crate::{
     domain::ids::SessionId,

@@ -15,7 +15,7 @@ use crate::{
     limits,
     router::{
         context::Ctx,
-        service::{Card, Flow, Iq, Leg, Phase, Reply, Scope, Service},
+        service::{Card, Flow, Iq, Leg, Notice, Phase, Reply, Scope, Service},
     },
     wire::{
         element::Element,
@@ -147,6 +147,7 @@ fn remove(iq: &Iq<'_>, owner: AccountId, contact: &Jid, ctx: &mut Ctx<'_>) -> Re
     };
     subscriptions::end(ctx, &iq.from.bare(), contact, item.state);
     let version = roster::remove(&mut ctx.store(), owner, contact.as_str());
+    ctx.notice(Notice::ContactChanged { account: owner, contact: contact.bare(), shows: false });
     let gone = Element::new("item", ns::ROSTER).attr("jid", contact.as_str()).attr("subscription", "remove");
     push(ctx, iq.from, gone, version);
     Ok(Reply::Empty)
@@ -154,7 +155,12 @@ fn remove(iq: &Iq<'_>, owner: AccountId, contact: &Jid, ctx: &mut Ctx<'_>) -> Re
 
 /// Writes an item and tells all interested sessions of `owner_jid`'s account.
 fn write(ctx: &mut Ctx<'_>, owner_jid: &Jid, owner: AccountId, contact: &Jid, item: RosterItem) {
+    let before = roster::item(&ctx.store(), owner, contact.as_str()).unwrap_or_default();
     let item = roster::put(&mut ctx.store(), owner, contact.as_str(), item);
+    if before.state.from != item.state.from || before.groups != item.groups {
+        let shows = item.state.from && !before.state.from;
+        ctx.notice(Notice::ContactChanged { account: owner, contact: contact.bare(), shows });
+    }
     push(ctx, owner_jid, item_element(contact.as_str(), &item), item.changed);
 }
 

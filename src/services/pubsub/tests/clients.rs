@@ -61,7 +61,7 @@ fn monal_finds_all_that_it_tests_pep_for() {
     let juliet = play.online("juliet@capulet.lit/x", &[]);
     let disco = account(&mut play, juliet);
     has(&disco, &["#filtered-notifications", "#publish-options", "#publish", "#create-nodes", "#delete-items"]);
-    has(&disco, &["#delete-nodes", "#persistent-items", "#retrieve-items", "#auto-create"]);
+    has(&disco, &["#delete-nodes", "#persistent-items", "#retrieve-items", "#auto-create", "#subscribe"]);
     has(&disco, &["#item-ids", "#multi-items", "#config-node-max"]);
 }
 
