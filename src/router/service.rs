@@ -240,6 +240,8 @@ pub enum Notice {
     BackedUp(QueryId, Result<(), String>),
     /// The settings changed.
     Reloaded,
+    /// A message of one of our own came back to it with this error.
+    Bounced(Box<Stanza>, StanzaError),
     /// There is time for a step of what was put off (`core.chores`).
     Chores,
 }

@@ -14,10 +14,11 @@ use crate::{
     router::{
         context::Ctx,
         reach::{Reach, reach},
-        service::{Card, Flow, Iq, Leg, Phase, Reply, Scope, Service},
+        service::{AtBind, Card, Flow, Iq, Leg, Notice, Phase, Reply, Scope, Service},
     },
     wire::{
         build,
+        element::Element,
         error::{Condition, StanzaError},
         jid::Jid,
         ns,
@@ -62,6 +63,23 @@ impl Service for Carbons {
         let session = iq.session.ok_or(StanzaError::new(Condition::NotAllowed))?;
         ctx.core.sessions.set_carbons(session, iq.payload.name == "enable");
         Ok(Reply::Empty)
+    }
+
+    fn at_bind(&self) -> Option<AtBind> {
+        let run = |session, wish: Option<&Element>, ctx: &mut Ctx<'_>| {
+            if wish.is_some_and(|wish| wish.name == "enable") {
+                ctx.core.sessions.set_carbons(session, true);
+            }
+            // XEP-0386 §3.2: it succeeds, so there is nothing to say.
+            None
+        };
+        Some(AtBind { ns: ns::CARBONS, is_feature: true, run })
+    }
+
+    fn notice(&mut self, notice: &Notice, ctx: &mut Ctx<'_>) {
+        if let Notice::Bounced(stanza, error) = notice {
+            bounced(stanza, error, ctx);
+        }
     }
 
     fn pass(&mut self, (leg, phase): (Leg, Phase), stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
@@ -143,6 +161,15 @@ fn received(stanza: &Stanza, ctx: &mut Ctx<'_>) {
         Reach::Refused => return,
     };
     copy(stanza, Way::Received, &[], &to, &direct, ctx);
+}
+
+/// §6.1: the error that answers a message that was copied; its sender has it.
+fn bounced(stanza: &Stanza, error: &StanzaError, ctx: &mut Ctx<'_>) {
+    if !wants_copies(&stanza.from, ctx) || !is_eligible(stanza, Leg::Outbound) {
+        return;
+    }
+    let direct: Vec<_> = ctx.sessions().full(&stanza.from).map(|(id, _)| id).into_iter().collect();
+    copy(&stanza.returned(error), Way::Received, &[], &stanza.from.clone(), &direct, ctx);
 }
 
 /// Gives a copy to each session of `owner` that wants copies, but for those that have the message.

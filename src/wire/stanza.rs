@@ -8,6 +8,7 @@ use std::{ops::Range, rc::Rc};
 use super::{
     build,
     element::{Element, Node},
+    error::StanzaError,
     framer,
     jid::Jid,
     ns,
@@ -456,6 +457,14 @@ impl Stanza {
         rest.extend_from_slice(b"</message>");
         let to = self.to.as_ref().map(|to| to.as_str().to_owned()).unwrap_or_default();
         Stored { from: self.from.as_str().to_owned(), to, rest, insert_at }
+    }
+
+    /// The stanza that tells its sender of this error, RFC 6120 §8.3.1.
+    pub fn returned(&self, error: &StanzaError) -> Stanza {
+        let id = self.id_raw().map(|id| framer::unescape(id).into_owned());
+        let element = Element::new(self.kind.as_str(), ns::CLIENT).attr("type", "error").attr_if("id", id);
+        let from = self.to.clone().unwrap_or_else(|| self.from.bare());
+        Stanza::build(&element.child(error.element()), from, Some(self.from.clone()))
     }
 
     /// The same stanza for somebody else; shares all bytes.

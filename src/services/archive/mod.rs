@@ -31,9 +31,10 @@ use crate::{
     router::{
         context::Ctx,
         reach::{Reach, reach},
-        service::{Card, Flow, Iq, Leg, Notice, Phase, Reply, Scope, Service},
+        service::{AtBind, Card, Flow, Iq, Leg, Notice, Phase, Reply, Scope, Service},
     },
     wire::{
+        element::Element,
         error::{Condition, StanzaError},
         jid::Jid,
         ns,
@@ -83,6 +84,14 @@ impl Service for Archive {
         }
     }
 
+    fn at_bind(&self) -> Option<AtBind> {
+        let run = |session, _: Option<&Element>, ctx: &mut Ctx<'_>| {
+            let owner = ctx.sessions().session(session)?.account;
+            Some(query::metadata(owner, ctx))
+        };
+        Some(AtBind { ns: ns::MAM, is_feature: false, run })
+    }
+
     fn pass(&mut self, at: (Leg, Phase), stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
         match at {
             (_, Phase::Clean) => {
@@ -101,6 +110,7 @@ impl Service for Archive {
         match notice {
             Notice::AccountRemoved(account, _) => self.chores.purge(*account, ctx),
             Notice::Chores => self.chores.step(ctx),
+            Notice::Bounced(stanza, error) => self.bounced(stanza, error, ctx),
             _ => {}
         }
     }
@@ -143,6 +153,17 @@ impl Archive {
         if let Some(filed) = stanza.filed {
             let known = ctx.stanza_id(owner, to.bare_str(), MessageId(filed.number));
             stanza.add(&known);
+        }
+    }
+
+    /// A message of one of our own came back: what became of it stands behind it in the archive, if that has it.
+    fn bounced(&mut self, stanza: &Stanza, error: &StanzaError, ctx: &mut Ctx<'_>) {
+        let (Some(contact), Some(filed)) = (stanza.to.clone(), stanza.filed) else { return };
+        let Some(owner) = ctx.account(&stanza.from) else { return };
+        let mut error = stanza.returned(error);
+        let is_kept = archive::entry(&ctx.store(), owner, MessageId(filed.number)).is_some();
+        if is_kept && worth::of(&error, Leg::Inbound) == Worth::Keeping {
+            self.file(&mut error, owner, &contact, None, ctx);
         }
     }
 

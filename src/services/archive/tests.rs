@@ -522,3 +522,20 @@ fn who_asks_faster_than_they_read_is_refused() {
     assert!(bytes < limits::ARCHIVE_UNREAD_BYTES_MAX + 2 * limits::ARCHIVE_PAGE_BYTES, "{bytes}");
     assert!(out.last().unwrap().1.contains("resource-constraint"), "{}", out.last().unwrap().1);
 }
+
+#[test]
+fn what_became_of_a_message_stands_behind_it() {
+    let (mut house, romeo, _) = house();
+    let to = "nobody@capulet.lit";
+    let out = house.send(romeo, &format!("<message to='{to}' type='chat' id=\"a'b\"><body>anybody?</body></message>"));
+    assert_eq!(condition_of(&out), "service-unavailable");
+    let out = ask(&mut house, romeo, &fields(&[("with", to)]));
+    let error = parsed(&out[1].1);
+    let forwarded = error.find("result", ns::MAM).unwrap().find("forwarded", ns::FORWARD).unwrap();
+    let error = forwarded.find("message", ns::CLIENT).unwrap();
+    assert_eq!((error.get("type"), error.get("id"), error.get("from")), (Some("error"), Some("a'b"), Some(to)));
+    // Without an id it would say nothing; and what is not kept gets no error behind it.
+    house.send(romeo, &format!("<message to='{to}' type='chat'><body>?</body></message>"));
+    house.send(romeo, &format!("<message to='{to}' id='1'><body>?</body><no-store xmlns='urn:xmpp:hints'/></message>"));
+    assert_eq!(query(&mut house, romeo, "").ids.len(), 3);
+}

@@ -219,3 +219,18 @@ fn s27_clients_cannot_forge_copies() {
         }
     }
 }
+
+#[test]
+fn errors_of_copied_messages_are_copied() {
+    let Scene { mut house, garden, home, .. } = scene();
+    let to = "nobody@capulet.lit";
+    let out = house.send(garden, &format!("<message to='{to}' type='chat' id='1'><body>.</body></message>"));
+    let own = to_session(&out, home);
+    assert_eq!(own.len(), 2, "the message and what became of it: {own:?}");
+    let (way, error) = copy(&own[1..].to_vec(), home).unwrap();
+    assert_eq!((way.as_str(), error.get("type"), error.get("id")), ("received", Some("error"), Some("1")));
+    assert_eq!(to_session(&out, garden).len(), 1, "who sent it has the error and no copy");
+    let private = "<body>.</body><private xmlns='urn:xmpp:carbons:2'/>";
+    let out = house.send(garden, &format!("<message to='{to}' type='chat' id='1'>{private}</message>"));
+    assert!(to_session(&out, home).is_empty());
+}
