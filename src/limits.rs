@@ -135,11 +135,14 @@ pub const SWIFT_SYNCS_FIRST: u32 = 16;
 pub const SWIFT_SYNCS_AGAIN: u32 = 64;
 /// Bytes of writes held in memory before they move from the journal into the database.
 pub const OVERLAY_BYTES_MAX: usize = 768 * 1024;
-/// Milliseconds after which a smaller layer moves as well, with whatever happens next: nobody is woken for it.
-pub const OVERLAY_MS_MAX: u64 = 60_000;
+/// Milliseconds after which a smaller layer moves as well, with whatever happens next: nobody is woken for it. A day: a
+/// move writes some 40 KB however little it moves, which many messages should share; the journal keeps them meanwhile.
+pub const OVERLAY_MS_MAX: u64 = 86_400_000;
 /// Bytes in the journal half that is in use at which the overlay moves, however small it is: rows that were received
 /// take room in the journal and none in the overlay.
-pub const JOURNAL_BYTES_DUE: usize = 2 * 1024 * 1024;
+pub const JOURNAL_BYTES_DUE: usize = 3 * 1024 * 1024;
+/// Bytes of a page of the journal: a record takes whole ones.
+pub const JOURNAL_PAGE: usize = 4 * 1024;
 /// Bytes of one of the two journal files.
 pub const JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of redb's page cache.
@@ -157,8 +160,10 @@ pub const BACKLOG_UNACKED_MAX: usize = 128;
 pub const BACKLOG_UNACKED_BYTES_MAX: usize = 512 * 1024;
 /// Milliseconds that a sender is held back because a recipient's outbox is full.
 pub const HELD_BACK_MS_MAX: u64 = 1_000;
-/// Milliseconds before writes that nobody waits for (a message was received) are committed by themselves.
-pub const LAZY_COMMIT_MS: u64 = 5_000;
+/// Milliseconds before writes that nobody waits for (a message was received) are committed by themselves. Until then they
+/// go along with whatever else is written, so that a message now and then costs one sync and not two; what a power cut
+/// in between costs is that the last messages come a second time, with the ids that they had.
+pub const LAZY_COMMIT_MS: u64 = 300_000;
 /// Unacknowledged stanzas at which a recipient is asked for an acknowledgement at once.
 pub const ASK_UNACKED: usize = 16;
 /// Milliseconds between two questions for an acknowledgement while fewer are unacknowledged.

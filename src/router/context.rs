@@ -601,7 +601,7 @@ impl Core {
         }
         // What its sender's other devices and archive know of it, they shall know whole.
         if stanza.kind == Kind::Message && self.sessions.full(&stanza.from).is_some() {
-            self.work.push_back(Work::Notice(Notice::Bounced(Box::new(stanza.clone()), error.clone())));
+            self.work.push(Work::Notice(Notice::Bounced(Box::new(stanza.clone()), error.clone())));
         }
         let origin =
             Origin { from: stanza.from.clone(), to: stanza.to.clone(), id: stanza.id_raw().unwrap_or_default().into() };

@@ -381,7 +381,8 @@ impl Play {
     fn time_passes(&mut self) {
         let ms = match self.dice.below(8) {
             0 => 3_700_000,
-            1 => 70_000,
+            // What was written moves into the database.
+            1 => 86_500_000,
             _ => 1 + self.dice.below(9_000) as u64,
         };
         self.tell(format!("{ms} ms pass"));

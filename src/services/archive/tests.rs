@@ -526,9 +526,9 @@ fn who_asks_faster_than_they_read_is_refused() {
 #[test]
 fn what_became_of_a_message_stands_behind_it() {
     let (mut house, romeo, _) = house();
-    let to = "nobody@capulet.lit";
+    let to = "nobody@elsewhere.example";
     let out = house.send(romeo, &format!("<message to='{to}' type='chat' id=\"a'b\"><body>anybody?</body></message>"));
-    assert_eq!(condition_of(&out), "service-unavailable");
+    assert_eq!(condition_of(&out), "remote-server-not-found");
     let out = ask(&mut house, romeo, &fields(&[("with", to)]));
     let error = parsed(&out[1].1);
     let forwarded = error.find("result", ns::MAM).unwrap().find("forwarded", ns::FORWARD).unwrap();

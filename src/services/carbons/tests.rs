@@ -223,7 +223,7 @@ fn s27_clients_cannot_forge_copies() {
 #[test]
 fn errors_of_copied_messages_are_copied() {
     let Scene { mut house, garden, home, .. } = scene();
-    let to = "nobody@capulet.lit";
+    let to = "nobody@elsewhere.example";
     let out = house.send(garden, &format!("<message to='{to}' type='chat' id='1'><body>.</body></message>"));
     let own = to_session(&out, home);
     assert_eq!(own.len(), 2, "the message and what became of it: {own:?}");
