@@ -146,7 +146,7 @@ impl Router {
         }
         let exists = ctx.sessions().online(to.bare_str()).is_some() || accounts::exists(&ctx.store(), &to);
         if !exists {
-            if let Flow::Bounce(error) = as_if_nobody(&stanza) {
+            if let Flow::Bounce(error) = as_if_nobody(&stanza, ctx.is_local(&stanza.from)) {
                 ctx.core.bounce(&stanza, &error);
             }
             return;
@@ -337,14 +337,16 @@ fn log_refusal(iq: &Iq<'_>, error: crate::wire::error::StanzaError) -> crate::wi
 
 /// What meets a stanza for a user who does not exist, RFC 6121 §8.5.1, or who does not want to be found.
 ///
-/// What would be delivered or stored if there were such a user is ignored, since an error would tell that there is none
-/// (RFC 6120 §10.2: directory harvesting); what would be an error anyway is one here (RFC 6121 §8.5.4, table 1).
-pub fn as_if_nobody(stanza: &Stanza) -> Flow {
+/// To somebody from elsewhere, what would be delivered or stored if there were such a user is ignored, since an error
+/// would tell that there is none (RFC 6120 §10.2: directory harvesting); what would be an error anyway is one here (RFC
+/// 6121 §8.5.4, table 1). Our own people are told: who mistypes the address of somebody at home should learn of it.
+pub fn as_if_nobody(stanza: &Stanza, is_ours: bool) -> Flow {
     let bare = stanza.to.as_ref().is_some_and(Jid::is_bare);
     match (stanza.kind, stanza.ty) {
         (Kind::Presence, _) | (_, Type::Error | Type::Result) => Flow::Taken("nobody"),
-        (Kind::Message, Type::Chat) => Flow::Taken("nobody"),
-        (Kind::Message, Type::Normal | Type::Headline) if bare => Flow::Taken("nobody"),
+        (Kind::Message, Type::Headline) if bare => Flow::Taken("nobody"),
+        (Kind::Message, Type::Chat) if !is_ours => Flow::Taken("nobody"),
+        (Kind::Message, Type::Normal) if bare && !is_ours => Flow::Taken("nobody"),
         _ => Flow::Bounce(UNHANDLED),
     }
 }

@@ -76,9 +76,9 @@ impl Service for Blocking {
             Leg::Outbound if ctx.blocks(&stanza.from, &to) => Flow::Bounce(
                 StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel).app("blocked", ns::BLOCKING_ERRORS),
             ),
-            // DEVIATION: XEP-0191 §3.3 would return an error for every message, so that the user seems offline. Where
-            // messages for those who are offline are kept, an error would tell of the block.
-            Leg::Inbound if ctx.blocks(&to, &stanza.from) => as_if_nobody(stanza),
+            // XEP-0191 §3.3: an error, as if there were no such user. DEVIATION: to somebody from elsewhere silence,
+            // because that is what a user who does not exist answers them.
+            Leg::Inbound if ctx.blocks(&to, &stanza.from) => as_if_nobody(stanza, ctx.is_local(&stanza.from)),
             _ => Flow::Continue,
         }
     }
@@ -304,7 +304,7 @@ mod tests {
         let ping = "<iq to='capulet.lit' id='c2s1' type='get'><ping xmlns='urn:xmpp:ping'/></iq>";
         assert_eq!(result_of(&house.send(balcony, ping)), "");
         let out = house.send(romeo, "<message to='juliet@capulet.lit' type='chat'><body>others</body></message>");
-        assert!(out.is_empty(), "{out:?}");
+        assert_eq!(condition_of(&out), "service-unavailable");
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod play;
 use std::panic::{self, AssertUnwindSafe};
 
 /// Seeds that `cargo test` plays.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 1000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))

@@ -4,12 +4,20 @@ use crate::{
     limits,
     router::{
         lifecycle,
+        route::as_if_nobody,
+        service::Flow,
         testing::{House, to_session},
     },
-    wire::jid::Jid,
+    wire::{
+        element::Element,
+        jid::Jid,
+        ns,
+        stanza::{Stanza, Type},
+    },
 };
 
-/// Everything that somebody could send to find out whether there is such an account. `TO` is a bare address.
+/// Everything that somebody could send to find out whether there is such an account, except messages that would be kept,
+/// see the second test. `TO` is a bare address.
 const QUESTIONS: &[&str] = &[
     "<iq to='TO' id='1' type='get'><query xmlns='jabber:iq:roster'/></iq>",
     "<iq to='TO' id='1' type='set'><query xmlns='jabber:iq:roster'><item jid='a@b'/></query></iq>",
@@ -55,15 +63,9 @@ const QUESTIONS: &[&str] = &[
     "<presence to='TO' id='1' type='subscribe'/>",
     "<presence to='TO' id='1' type='probe'/>",
     "<presence to='TO' id='1' type='unsubscribe'/>",
-    "<message to='TO' id='1' type='chat'><body>?</body></message>",
-    "<message to='TO' id='1'><body>?</body></message>",
-    "<message to='TO' id='1'/>",
-    "<message to='TO' id='1' type='chat'><body>?</body><no-store xmlns='urn:xmpp:hints'/></message>",
-    "<message to='TO' id='1' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
     "<message to='TO' id='1' type='headline'><body>?</body></message>",
     "<message to='TO' id='1' type='groupchat'><body>?</body></message>",
     "<message to='TO' id='1' type='error'><body>?</body></message>",
-    "<message to='TO/elsewhere' id='1' type='chat'><body>?</body></message>",
     "<message to='TO/elsewhere' id='1'><body>?</body></message>",
     "<message to='TO/elsewhere' id='1' type='headline'><body>?</body></message>",
     "<message to='TO/elsewhere' id='1' type='groupchat'><body>?</body></message>",
@@ -90,6 +92,20 @@ fn s12_a_stranger_cannot_tell_who_has_an_account_nor_who_is_there() {
         let nobody = answers[2].clone();
         answers[..2].iter_mut().for_each(|answer| assert_eq!(*answer, nobody, "{question}"));
     }
+}
+
+#[test]
+fn s12_messages_from_elsewhere_to_nobody_meet_the_silence_of_those_that_are_kept() {
+    let fate = |to: &str, ty: Type, is_ours| {
+        let element = Element::new("message", ns::CLIENT).attr_if("type", ty.as_str());
+        let from = Jid::parse("tybalt@verona.example/street").unwrap();
+        matches!(as_if_nobody(&Stanza::build(&element, from, Jid::parse(to).ok()), is_ours), Flow::Taken(_))
+    };
+    for to in ["nobody@capulet.lit", "nobody@capulet.lit/gone"] {
+        assert!(fate(to, Type::Chat, false) && !fate(to, Type::Chat, true), "our own people learn of a mistake");
+        assert!(!fate(to, Type::Groupchat, false), "an error anyway, RFC 6121 §8.5.4");
+    }
+    assert!(fate("nobody@capulet.lit", Type::Normal, false) && !fate("nobody@capulet.lit", Type::Normal, true));
 }
 
 #[test]

@@ -46,13 +46,12 @@ fn messages_fare_as_table_1_says() {
     const MATCH: &str = "juliet@capulet.lit/0";
     const NO_MATCH: &str = "juliet@capulet.lit/gone";
     type Line<'a> = (&'a str, &'a [i8], [&'a str; 5]);
-    // What the RFC leaves open is decided so: store rather than refuse, the most available rather than all; where there
-    // is no such account, silence instead of what would be stored (RFC 6120 §10.2). Errors are always dropped or
-    // delivered (§8.5.2.1.1, §8.5.3).
+    // What the RFC leaves open is decided so: store rather than refuse, the most available rather than all; our own
+    // people learn that there is no such account. Errors are always dropped or delivered (§8.5.2.1.1, §8.5.3).
     let table: [Line<'_>; 13] = [
         // to, priorities of available resources, then normal, chat, groupchat, headline, error
-        ("nobody@capulet.lit", &[], ["S", "S", "E", "S", "S"]),
-        ("nobody@capulet.lit/x", &[], ["E", "S", "E", "E", "S"]),
+        ("nobody@capulet.lit", &[], ["E", "E", "E", "S", "S"]),
+        ("nobody@capulet.lit/x", &[], ["E", "E", "E", "E", "S"]),
         (BARE, &[], ["O", "O", "E", "S", "S"]),
         (NO_MATCH, &[], ["E", "O", "E", "E", "S"]),
         (BARE, &[-1, -2], ["O", "O", "E", "S", "S"]),
