@@ -92,6 +92,23 @@ pub fn forget(store: &mut Store<'_>, account: AccountId, id: MessageId) {
     store.overlay.forget(&keys::waiting(account, id));
 }
 
+/// Forgets all messages that wait, if the account's archive has every one of them; otherwise none (XEP-0386 §3.2).
+pub fn leave_to_archive(store: &mut Store<'_>, account: AccountId) -> bool {
+    // Bounded when they were written.
+    let rows = store.prefix(&keys::owned(keys::WAITING, account), usize::MAX);
+    let in_archive = |key: &[u8]| {
+        let id = key.get(5..).and_then(|id| Some(MessageId(u64::from_be_bytes(id.try_into().ok()?))));
+        id.is_some_and(|id| archive::entry(store, account, id).is_some())
+    };
+    let all = rows.iter().all(|(key, value)| value.first() == Some(&form::ARCHIVED) && in_archive(key));
+    if all {
+        for (key, _) in &rows {
+            store.overlay.forget(key);
+        }
+    }
+    all
+}
+
 /// Whether the message still waits.
 pub fn waits(store: &Store<'_>, account: AccountId, id: MessageId) -> bool {
     store.has(&keys::waiting(account, id))

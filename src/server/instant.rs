@@ -17,6 +17,7 @@ use crate::{
         devices::{self, DeviceId, Seen},
         ids::{AccountId, SessionId, StreamId},
         store::Store,
+        waiting,
     },
     limits,
     proto::{
@@ -198,6 +199,7 @@ impl Server {
         let jid = self.address(env, settling, tag.as_deref())?;
         let device = settling.device.as_ref().map(|(device, _)| *device);
         let session = self.bind_session(env, id, jid, settling.owner, device)?;
+        self.leave_to_archive(env, settling);
         out.extend_from_slice(b"<bound xmlns='urn:xmpp:bind:0'>");
         for at in 0..self.core.at_bind.len() {
             let at = self.core.at_bind[at];
@@ -223,6 +225,16 @@ impl Server {
         }
         out.extend_from_slice(b"</bound>");
         Ok(session)
+    }
+
+    /// XEP-0386 §3.2: what waits is not sent to who binds so, since it reads the archive. Obeyed where the archive has all of
+    /// it, and nobody else is there: what is on its way to another session is that session's to acknowledge.
+    fn leave_to_archive(&mut self, env: &mut Env<'_>, settling: &Settling) {
+        if self.core.sessions.of(settling.proof.account.as_str()).count() == 1 {
+            let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
+            waiting::leave_to_archive(&mut store, settling.owner);
+            self.core.tallies.forget(settling.owner);
+        }
     }
 
     /// XEP-0386 §3.2.1: the client's tag, then a name that stays the same for the same device and shows nothing of it.

@@ -335,18 +335,89 @@ fn a_resumption_waits_for_the_disk() {
     assert_eq!(success.find("resumed").and_then(|resumed| resumed.get("h")), Some("1"), "{success}");
 }
 
+/// Bodies of the messages that come after presence.
+fn fetched(world: &mut World, player: &mut Player) -> Vec<String> {
+    assert_eq!(player.element(world).name, "features");
+    assert!(player.elements(world).is_empty(), "nothing before presence");
+    player.send(world, "<presence/>");
+    player.elements(world).iter().map(|element| text(element, "body")).filter(|body| !body.is_empty()).collect()
+}
+
+const AY_ME: &str = "<message to='romeo@capulet.lit' type='chat'><body>Ay me!</body></message>";
+
 #[test]
-fn messages_that_wait_come_after_presence_also_to_who_binds_at_once() {
-    // XEP-0386 §3.2 wants them cleared because an archive has them; without one they are not lost.
+fn what_the_archive_has_is_left_to_it() {
+    // XEP-0386 §3.2.
     let mut world = World::new(&["romeo", "juliet"]);
     let mut juliet = Player::online(&mut world, "juliet", "balcony");
-    juliet.send(&mut world, "<message to='romeo@capulet.lit' type='chat'><body>Ay me!</body></message>");
+    juliet.send(&mut world, AY_ME);
+    assert!(juliet.fence(&mut world));
+    let (mut phone, success) = instant(&mut world, "romeo", &format!("{PHONE}{BIND}"));
+    let metadata = success.find("bound").and_then(|bound| bound.find("metadata")).unwrap();
+    let end = metadata.find("end").and_then(|end| end.get("id")).unwrap().to_owned();
+    assert_eq!(fetched(&mut world, &mut phone), Vec::<String>::new());
+    phone.send(&mut world, "<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>");
+    let results = phone.elements(&mut world);
+    let result = results.iter().find_map(|message| message.find("result")).unwrap();
+    assert_eq!(result.get("id"), Some(end.as_str()));
+    // A client that does not bind so, and comes later, gets nothing twice.
+    let mut old = Player::sign_in(&mut world, "romeo", "old");
+    old.send(&mut world, "<presence/>");
+    assert!(!old.elements(&mut world).iter().any(|element| text(element, "body") == "Ay me!"));
+}
+
+#[test]
+fn what_the_archive_does_not_have_comes_after_presence() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::sign_in(&mut world, "romeo", "orchard");
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    // One message in the archive, one not.
+    juliet.send(&mut world, &AY_ME.replace("Ay me!", "Hist!"));
+    romeo.send(
+        &mut world,
+        "<iq type='set' id='p'><prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs></iq>",
+    );
+    romeo.elements(&mut world);
+    world.cut(romeo.conn);
+    juliet.send(&mut world, AY_ME);
     assert!(juliet.fence(&mut world));
     let (mut phone, _) = instant(&mut world, "romeo", &format!("{PHONE}{BIND}"));
-    assert_eq!(phone.element(&mut world).name, "features");
-    assert!(phone.elements(&mut world).is_empty());
-    phone.send(&mut world, "<presence/>");
-    assert!(phone.elements(&mut world).iter().any(|element| text(element, "body") == "Ay me!"));
+    assert_eq!(fetched(&mut world, &mut phone), ["Hist!", "Ay me!"]);
+}
+
+#[test]
+fn what_is_on_its_way_to_another_session_stays_there() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    let mut desk = Player::online(&mut world, "romeo", "desk");
+    desk.sm.automatic = false;
+    juliet.send(&mut world, AY_ME);
+    world.drive();
+    world.cut(desk.conn);
+    instant(&mut world, "romeo", &format!("{PHONE}{BIND}"));
+    world.drive();
+    world.power_cut();
+    let mut again = Player::sign_in(&mut world, "romeo", "desk");
+    again.send(&mut world, "<presence/>");
+    assert!(again.elements(&mut world).iter().any(|element| text(element, "body") == "Ay me!"), "not lost");
+}
+
+#[test]
+fn carbons_are_enabled_in_the_same_breath() {
+    // XEP-0280 §4.1, XEP-0386 §3.2.
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut client = Player::connect(&mut world, "romeo", "", true);
+    let features = client.open_stream(&mut world).to_string();
+    assert!(features.contains("<feature var='urn:xmpp:carbons:2'/>"), "{features}");
+    let bind = BIND.replace("</bind>", "<enable xmlns='urn:xmpp:carbons:2'/></bind>");
+    let (mut phone, success) = instant(&mut world, "romeo", &format!("{PHONE}{bind}"));
+    let bound = success.find("bound").unwrap();
+    assert!(!bound.children().any(|child| child.ns == "urn:xmpp:carbons:2"), "{bound}");
+    phone.element(&mut world);
+    let mut desk = Player::online(&mut world, "romeo", "desk");
+    desk.send(&mut world, "<message to='juliet@capulet.lit' type='chat'><body>Hark!</body></message>");
+    let copies = phone.elements(&mut world);
+    assert!(copies.iter().any(|message| message.find("sent").is_some()), "{copies:?}");
 }
 
 #[test]
