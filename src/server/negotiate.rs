@@ -204,10 +204,14 @@ impl Server {
                 stream::write_limits(limits::PREAUTH_STANZA_BYTES_MAX, out);
             }
             State::Verified(_) | State::Bound(_) => {
-                if matches!(slot.state, State::Verified(_)) {
+                let session = slot.session().and_then(|session| self.core.sessions.session(session));
+                if session.is_none() {
                     out.extend_from_slice(b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>");
                 }
-                out.extend_from_slice(b"<sm xmlns='urn:xmpp:sm:3'/>");
+                // XEP-0198 §3: enabled once, and a client may do whatever is offered.
+                if session.is_none_or(|session| session.sm.is_none()) {
+                    out.extend_from_slice(b"<sm xmlns='urn:xmpp:sm:3'/>");
+                }
                 let domain = slot.domain.as_deref().unwrap_or_default();
                 out.extend_from_slice(self.core.stream_features(domain));
                 stream::write_limits(self.core.config.limits.stanza_bytes, out);

@@ -60,6 +60,7 @@ fn one_flight_of_the_client_is_answered_with_a_session() {
     let features = romeo.element(&mut world);
     assert_eq!(features.name, "features", "behind the success, without a restart");
     assert!(features.find("bind").is_none() && features.find("ver").is_some(), "{features}");
+    assert!(features.find("sm").is_none(), "what is done is not offered: {features}");
     romeo.send(&mut world, "<message to='juliet@capulet.lit' type='chat'><body>Hark!</body></message>");
     assert_eq!(text(&juliet.element(&mut world), "body"), "Hark!");
 }

@@ -18,6 +18,7 @@ import slixmpp_resume
 import slixmpp_server
 import slixmpp_sign_in
 import slixmpp_systemd
+import xmppjs_fast
 from servers import Authority, Lampone, Prosody
 from slixmpp_person import PASSWORD, House
 
@@ -25,7 +26,7 @@ DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_resume, slixmpp_restart, slixmpp_account,
-             slixmpp_server, slixmpp_systemd, profanity_chat)
+             slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast)
 
 
 async def holds(house, fact):
