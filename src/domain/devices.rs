@@ -82,8 +82,6 @@ pub struct Seen<'a> {
     pub device: &'a str,
     /// Seconds since 1970.
     pub now_s: u64,
-    /// Its short name if it is new here.
-    pub name: [u8; NAME_BYTES],
 }
 
 fn key(account: AccountId, id: DeviceId) -> Vec<u8> {
@@ -104,12 +102,14 @@ pub fn list(store: &Store<'_>, account: AccountId) -> Vec<(DeviceId, Device)> {
 }
 
 /// Remembers a sign-in. Written down only if there is news: a phone that comes back all day costs no writes. If there
-/// are too many devices, the one that was away longest gives way, but none that `is_here`.
+/// are too many devices, the one that was away longest gives way, but none that `is_here`. `name` draws the short name of
+/// one that is new.
 pub fn seen(
     store: &mut Store<'_>,
     account: AccountId,
     id: DeviceId,
     seen: &Seen<'_>,
+    name: impl FnOnce() -> [u8; NAME_BYTES],
     is_here: impl Fn(DeviceId) -> bool,
 ) -> Device {
     let known = find(store, account, id);
@@ -122,7 +122,7 @@ pub fn seen(
         now => now.to_owned(),
     };
     let device = Device {
-        name: old.map_or(seen.name, |old| old.name),
+        name: old.map_or_else(name, |old| old.name),
         knows_password: seen.by_password || old.is_some_and(|old| old.knows_password),
         first_s: old.map_or(seen.now_s, |old| old.first_s),
         last_s: match old {
@@ -195,7 +195,7 @@ mod tests {
     const ACCOUNT: AccountId = AccountId(1);
 
     fn sign_in(now_s: u64) -> Seen<'static> {
-        Seen { by_password: true, software: "Gajim", device: "laptop", now_s, name: [7; NAME_BYTES] }
+        Seen { by_password: true, software: "Gajim", device: "laptop", now_s }
     }
 
     #[test]
@@ -216,12 +216,13 @@ mod tests {
         let (mut overlay, view) = (Overlay::default(), MemoryView::default());
         let mut store = Store { overlay: &mut overlay, view: &view };
         let id = DeviceId([1; 16]);
-        let first = seen(&mut store, ACCOUNT, id, &sign_in(1_000_000), |_| false);
+        let first = seen(&mut store, ACCOUNT, id, &sign_in(1_000_000), || [7; NAME_BYTES], |_| false);
         let puts = store.overlay.puts();
-        let again = Seen { name: [8; NAME_BYTES], software: "", by_password: false, ..sign_in(1_000_001) };
-        assert_eq!(seen(&mut store, ACCOUNT, id, &again, |_| false), first);
+        let again = Seen { software: "", by_password: false, ..sign_in(1_000_001) };
+        assert_eq!(seen(&mut store, ACCOUNT, id, &again, || [8; NAME_BYTES], |_| false), first);
         assert_eq!(store.overlay.puts(), puts);
-        let later = seen(&mut store, ACCOUNT, id, &sign_in(1_000_000 + limits::DEVICE_SEEN_S), |_| false);
+        let later =
+            seen(&mut store, ACCOUNT, id, &sign_in(1_000_000 + limits::DEVICE_SEEN_S), || [8; NAME_BYTES], |_| false);
         assert_eq!((later.first_s, later.last_s), (1_000_000, 1_000_000 + limits::DEVICE_SEEN_S));
     }
 
@@ -232,7 +233,14 @@ mod tests {
         let id = |at: usize| DeviceId((at as u128).to_be_bytes());
         for at in 0..=limits::DEVICES_PER_ACCOUNT_MAX {
             // The first one is here all the time.
-            seen(&mut store, ACCOUNT, id(at), &sign_in(1_000_000 + at as u64), |other| other == id(0));
+            seen(
+                &mut store,
+                ACCOUNT,
+                id(at),
+                &sign_in(1_000_000 + at as u64),
+                || [7; NAME_BYTES],
+                |other| other == id(0),
+            );
         }
         let left = list(&store, ACCOUNT);
         assert_eq!(left.len(), limits::DEVICES_PER_ACCOUNT_MAX);

@@ -3,7 +3,8 @@
 //! Source: XEP-0484 v0.2.0, draft-schmaus-kitten-sasl-ht-09. Without 0-RTT.
 //!
 //! Invariant: a token is good for the one mechanism for which it was asked, for the one device to which it was given, and
-//! until its time; only a key that is derived from it is kept; and a device has at most two, the one it uses and the
+//! until its time; only a key that is derived from it is kept, which cannot be typed into a client, but with which somebody
+//! who reads the store could make proofs until it expires (HMAC leaves no other way); and a device has at most two, the one it uses and the
 //! next one (XEP-0484 §6.1).
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};

@@ -62,7 +62,7 @@ impl Server {
     fn bind(&mut self, env: &mut Env<'_>, id: StreamId, iq: &Element, bind: &Element) -> Next {
         let Some(slot) = self.streams.slot(id) else { return Next::Stop };
         let State::Verified(proof) = &slot.state else { return Next::Stop };
-        let account = proof.account.clone();
+        let (account, device) = (proof.account.clone(), proof.device);
         let wanted = bind.leaf_text("resource").filter(|resource| !resource.is_empty());
         let jid = match wanted {
             Some(resource) => account.with_resource(&resource),
@@ -78,7 +78,7 @@ impl Server {
             self.fail(env, id, StreamCondition::NotAuthorized.into());
             return Next::Stop;
         };
-        let session = match self.bind_session(env, id, jid.clone(), owner, None) {
+        let session = match self.bind_session(env, id, jid.clone(), owner, device) {
             Ok(session) => session,
             Err(error) => {
                 self.refuse_bind(id, iq, &error);

@@ -37,8 +37,8 @@ pub struct Settling {
     pub owner: AccountId,
     additional_data: Option<Vec<u8>>,
     wishes: Box<Wishes>,
-    /// The device, and its short name.
-    pub device: Option<(DeviceId, String)>,
+    /// The short name of its device.
+    name: Option<String>,
     /// What is to be told of tokens.
     pub news: Option<TokenNews>,
     /// The batch with which it becomes durable.
@@ -49,7 +49,7 @@ impl Settling {
     /// Of this account, with the server's last word in the mechanism.
     pub fn new(proof: Proof, owner: AccountId, success: Success, wishes: Box<Wishes>) -> Box<Settling> {
         let additional_data = success.additional_data;
-        Box::new(Settling { proof, owner, additional_data, wishes, device: None, news: None, batch: 0 })
+        Box::new(Settling { proof, owner, additional_data, wishes, name: None, news: None, batch: 0 })
     }
 }
 
@@ -65,17 +65,21 @@ impl Server {
         if let Some(agent) = &settling.wishes.agent
             && let Some(device) = agent.id.map(DeviceId)
         {
-            let mut name = [0; devices::NAME_BYTES];
-            env.entropy.fill(&mut name);
             let now_s = env.wall_us / 1_000_000;
             let by_password = matches!(proved, Proved::Password);
-            let seen = Seen { by_password, software: &agent.software, device: &agent.device, now_s, name };
+            let seen = Seen { by_password, software: &agent.software, device: &agent.device, now_s };
             let sessions = &self.core.sessions;
             let account = settling.proof.account.as_str();
             let is_here = |other| sessions.of(account).any(|(_, session)| session.device == Some(other));
             let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
-            let known = devices::seen(&mut store, settling.owner, device, &seen, is_here);
-            settling.device = Some((device, known.name()));
+            let entropy = &mut *env.entropy;
+            let name = || {
+                let mut name = [0; devices::NAME_BYTES];
+                entropy.fill(&mut name);
+                name
+            };
+            let known = devices::seen(&mut store, settling.owner, device, &seen, name, is_here);
+            (settling.proof.device, settling.name) = (Some(device), Some(known.name()));
             settling.news = self.token_news(env, id, (settling.owner, device), &settling.wishes, proved);
             if settling.news.is_some() {
                 settling.batch = self.core.last_batch();
@@ -175,6 +179,9 @@ impl Server {
     ) -> Next {
         let mut results = self.reattach(id, session);
         results.extend_from_slice(token);
+        if let (Some(device), Some(session)) = (settling.proof.device, self.core.sessions.session_mut(session)) {
+            session.device = Some(device);
+        }
         let own = self.core.sessions.session(session).map(|session| session.jid.clone());
         let mut out = Vec::with_capacity(512);
         let identity = own.as_ref().unwrap_or(&settling.proof.account);
@@ -197,8 +204,7 @@ impl Server {
     ) -> Result<SessionId, StanzaError> {
         let tag = bind.leaf_text("tag").filter(|tag| !tag.is_empty() && tag.len() <= limits::TAG_BYTES_MAX);
         let jid = self.address(env, settling, tag.as_deref())?;
-        let device = settling.device.as_ref().map(|(device, _)| *device);
-        let session = self.bind_session(env, id, jid, settling.owner, device)?;
+        let session = self.bind_session(env, id, jid, settling.owner, settling.proof.device)?;
         self.leave_to_archive(env, settling);
         out.extend_from_slice(b"<bound xmlns='urn:xmpp:bind:0'>");
         for at in 0..self.core.at_bind.len() {
@@ -240,8 +246,8 @@ impl Server {
     /// XEP-0386 §3.2.1: the client's tag, then a name that stays the same for the same device and shows nothing of it.
     fn address(&self, env: &mut Env<'_>, settling: &Settling, tag: Option<&str>) -> Result<Jid, StanzaError> {
         let random;
-        let name = match &settling.device {
-            Some((_, name)) => name.as_str(),
+        let name = match &settling.name {
+            Some(name) => name.as_str(),
             None => {
                 random = resource(env);
                 &random

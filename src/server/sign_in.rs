@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{
         accounts::{self, Account},
+        devices::DeviceId,
         ids::{QueryId, StreamId},
         store::Store,
     },
@@ -23,8 +24,8 @@ use crate::{
     proto::{
         fast,
         sasl::{
-            Awaiting, CheckPassword, NeedAccount, SaslCondition, SaslFailure, Step, Success, Terms, Verdict, begin,
-            nonza,
+            Awaiting, CheckPassword, NeedAccount, Nonce, SaslCondition, SaslFailure, Step, Success, Terms, Verdict,
+            begin, nonza,
         },
         sasl2::{self, Wishes},
         scram::Credentials,
@@ -66,6 +67,8 @@ pub enum Words {
 pub struct Proof {
     /// The account, as a bare address.
     pub account: Jid,
+    /// The device, if it said its number (XEP-0388 §2.4).
+    pub device: Option<DeviceId>,
 }
 
 /// Passwords that pool threads compare, each for a stream.
@@ -95,8 +98,6 @@ impl Handshake {
 impl Server {
     /// One element of the handshake of RFC 6120 §6.4.
     pub(super) fn sasl(&mut self, env: &mut Env<'_>, id: StreamId, element: &Element) -> Next {
-        let mut nonce = [0; 18];
-        env.entropy.fill(&mut nonce);
         let Some(Slot { state: State::Secured(secured), domain: Some(domain), .. }) = self.streams.slot_mut(id) else {
             return Next::Stop;
         };
@@ -113,7 +114,7 @@ impl Server {
         let step = match (nonza::Request::read(element), before) {
             (Err(failure), _) => Step::Failure(failure),
             (Ok(nonza::Request::Auth { mechanism, initial }), _) => {
-                begin(&terms, nonce, &mechanism, initial.as_ref().map(|data| data.as_slice()))
+                begin(&terms, nonce(env), &mechanism, initial.as_ref().map(|data| data.as_slice()))
             }
             (Ok(nonza::Request::Response(response)), Some(awaiting)) => awaiting.respond(&terms, &response),
             (Ok(nonza::Request::Response(_)), None) => failed(SaslCondition::MalformedRequest, "response to nothing"),
@@ -124,8 +125,6 @@ impl Server {
 
     /// One element of the handshake of XEP-0388.
     pub(super) fn sasl2(&mut self, env: &mut Env<'_>, id: StreamId, element: Element) -> Next {
-        let mut nonce = [0; 18];
-        env.entropy.fill(&mut nonce);
         let Some(Slot { state: State::Secured(secured), domain: Some(domain), .. }) = self.streams.slot_mut(id) else {
             return Next::Stop;
         };
@@ -146,7 +145,7 @@ impl Server {
                     return self.fast(env, id, mechanism, *request);
                 }
                 let initial = request.initial.as_ref().map(|data| data.as_slice());
-                (begin(&terms, nonce, &request.mechanism, initial), request.wishes)
+                (begin(&terms, nonce(env), &request.mechanism, initial), request.wishes)
             }
             (Ok(sasl2::Request::Response(response)), Some((awaiting, wishes))) => {
                 (awaiting.respond(&terms, &response), wishes)
@@ -319,7 +318,7 @@ impl Server {
         log::info!("{account} signed in from {peer:?}");
         self.throttle.succeeded(peer, account.as_str(), env.now);
         self.core.counters.sign_ins += 1;
-        let proof = Proof { account };
+        let proof = Proof { account, device: None };
         match words {
             Words::Sasl => self.restart(id, proof, success.additional_data.as_deref()),
             Words::Sasl2(wishes) => self.settle_in(env, id, Settling::new(proof, found.id, success, wishes), &proved),
@@ -401,4 +400,10 @@ impl Server {
         }
         Next::Go
     }
+}
+
+fn nonce(env: &mut Env<'_>) -> Nonce {
+    let mut nonce = Nonce::default();
+    env.entropy.fill(&mut nonce);
+    nonce
 }

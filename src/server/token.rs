@@ -142,9 +142,9 @@ impl Server {
 
     /// Whether the news is true: the disk may have refused it, or a new password has come in between.
     pub(super) fn is_still_true(&mut self, env: &mut Env<'_>, settling: &Settling) -> bool {
-        let Some((device, _)) = &settling.device else { return false };
+        let Some(device) = settling.proof.device else { return false };
         let store = Store { overlay: &mut self.core.overlay, view: env.view };
-        let tokens = devices::tokens(&store, settling.owner, *device);
+        let tokens = devices::tokens(&store, settling.owner, device);
         match &settling.news {
             Some(TokenNews::Issued(issued)) => tokens.holds(issued),
             Some(TokenNews::Invalidated) => tokens.is_empty(),

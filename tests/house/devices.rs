@@ -185,6 +185,21 @@ fn a_device_that_stays_away_is_forgotten() {
 }
 
 #[test]
+fn a_device_has_one_session_however_it_is_bound() {
+    let mut world = World::new(&["romeo"]);
+    let (mut phone, _) = instant(&mut world, "romeo", PHONE);
+    phone.element(&mut world);
+    phone.resource = "phone".into();
+    phone.bind(&mut world);
+    let seen = clients(&mut world, &mut phone);
+    assert_eq!((seen.len(), of_phone(&seen).get("connected")), (1, Some("true")));
+    let (mut again, _) = instant(&mut world, "romeo", &format!("{PHONE}{BIND}"));
+    again.element(&mut world);
+    assert_eq!(ending(&mut phone, &mut world).as_deref(), Some("conflict"));
+    assert_eq!(clients(&mut world, &mut again).len(), 1);
+}
+
+#[test]
 fn devices_of_an_account_are_bounded() {
     let mut world = World::new(&["romeo"]);
     for at in 0..=limits::DEVICES_PER_ACCOUNT_MAX {
