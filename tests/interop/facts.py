@@ -13,6 +13,8 @@ import profanity_chat
 import slixmpp_account
 import slixmpp_chat
 import slixmpp_contacts
+import slixmpp_omemo_chat
+import slixmpp_pubsub
 import slixmpp_restart
 import slixmpp_resume
 import slixmpp_server
@@ -26,7 +28,7 @@ DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_resume, slixmpp_restart, slixmpp_account,
-             slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast)
+             slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast)
 
 
 async def holds(house, fact):
