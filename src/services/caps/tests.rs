@@ -118,6 +118,16 @@ fn who_leaves_without_an_answer_is_replaced() {
 }
 
 #[test]
+fn questions_are_bounded() {
+    let mut house = House::new();
+    for at in 0..=limits::CAPS_ASKED_MAX {
+        let id = house.online(&format!("p{at}@capulet.lit/x"));
+        let out = house.send(id, &presence(&at.to_string()));
+        assert_eq!(question(&out, id).is_some(), at < limits::CAPS_ASKED_MAX, "{at}");
+    }
+}
+
+#[test]
 fn what_is_kept_is_bounded() {
     let mut house = House::new();
     let phone = house.online("juliet@capulet.lit/phone");

@@ -30,7 +30,10 @@ use crate::{
     domain::{
         accounts,
         ids::AccountId,
-        nodes::{self, Settings},
+        nodes::{
+            self, Settings,
+            settings::{AccessModel, SendLast},
+        },
     },
     limits,
     router::{
@@ -80,6 +83,10 @@ struct Site {
     is_personal: bool,
 }
 
+/// Nodes of accounts that are for the account's own clients (XEP-0223): bookmarks (XEP-0402 §3, XEP-0048 §3), and what was
+/// read (XEP-0490 §3).
+const PRIVATE: &[&str] = &["storage:bookmarks", "urn:xmpp:bookmarks:1", "urn:xmpp:mds:displayed:0"];
+
 /// Owner of the nodes of a host that never had one: no account has this number.
 const NOBODY: AccountId = AccountId(0);
 
@@ -112,9 +119,20 @@ impl Site {
         Some(Site { owner, jid, is_personal: false })
     }
 
-    /// What a node is unless somebody says otherwise.
-    fn defaults(&self) -> Settings {
-        if self.is_personal { Settings::personal() } else { Settings::shared() }
+    /// What a node of this name is unless somebody says otherwise.
+    fn defaults(&self, name: &str) -> Settings {
+        let personal = Settings::personal();
+        match self.is_personal {
+            // S32: a client that forgets to say so must not show them to everybody.
+            true if PRIVATE.contains(&name) => Settings {
+                access: AccessModel::Whitelist,
+                send_last: SendLast::Never,
+                max_items: limits::NODE_ITEMS_MAX,
+                ..personal
+            },
+            true => personal,
+            false => Settings::shared(),
+        }
     }
 
     fn nodes_max(&self) -> usize {

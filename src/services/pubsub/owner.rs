@@ -73,13 +73,13 @@ pub(super) fn create(
         return Err(Condition::BadRequest.into());
     }
     let form = configure.map(Form::find_in).transpose()?.flatten();
-    let settings = match form.filter(|form| form.kind == FormType::Submit) {
-        Some(form) => forms::changed(&form, &site.defaults(), site)?,
-        None => site.defaults(),
-    };
     let name = match asked.get("node").filter(|node| !node.is_empty()) {
         Some(name) => name.to_owned(),
         None => ctx.token(),
+    };
+    let settings = match form.filter(|form| form.kind == FormType::Submit) {
+        Some(form) => forms::changed(&form, &site.defaults(&name), site)?,
+        None => site.defaults(&name),
     };
     make(site, &name, iq.from, settings, ctx)?;
     let created = Element::new("create", ns::PUBSUB).attr("node", name);
@@ -88,7 +88,7 @@ pub(super) fn create(
 
 /// XEP-0060 §8.3.
 pub(super) fn defaults(site: &Site) -> Reply {
-    let form = forms::settings(&site.defaults(), site, FormType::Form);
+    let form = forms::settings(&site.defaults(""), site, FormType::Form);
     let default = Element::new("default", ns::PUBSUB_OWNER).child(form);
     Element::new("pubsub", ns::PUBSUB_OWNER).child(default).into()
 }

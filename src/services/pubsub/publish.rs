@@ -56,8 +56,8 @@ pub(super) fn publish(
         }
         None => {
             access::may_create(site, iq.from, ctx)?;
-            let required = options.map(|options| forms::required(options, &site.defaults(), site)).transpose()?;
-            required.unwrap_or_else(|| site.defaults())
+            let required = options.map(|options| forms::required(options, &site.defaults(name), site)).transpose()?;
+            required.unwrap_or_else(|| site.defaults(name))
         }
     };
     let publication = read(&settings, iq.from, asked, ctx)?;
@@ -244,7 +244,7 @@ pub(super) fn by_service(account: AccountId, name: &str, change: &ChangeNode, ct
             }
             let publisher = site.jid.clone();
             let node = node.map(Ok).unwrap_or_else(|| {
-                let mut wanted = site.defaults();
+                let mut wanted = site.defaults(name);
                 for (name, value) in *settings {
                     let _ = wanted.set(name, &[value]);
                 }

@@ -111,6 +111,20 @@ fn access_models_decide_what_is_read_and_heard() {
 }
 
 #[test]
+fn s32_private_nodes_are_private_also_if_the_client_forgets_to_say_so() {
+    let mut play = Play::new();
+    let juliet = play.online("juliet@capulet.lit/balcony", &[]);
+    let nurse = play.online("nurse@capulet.lit/chamber", &["storage:bookmarks"]);
+    play.house.subscribe(OWNER, "nurse@capulet.lit");
+    for node in ["storage:bookmarks", "urn:xmpp:bookmarks:1", "urn:xmpp:mds:displayed:0"] {
+        let out = play.publish(juliet, "", node, &item("a"));
+        assert_eq!(hears(&out, nurse), 0);
+        let refused = play.refused(nurse, "get", OWNER, &format!("<items node='{node}'/>"));
+        assert_eq!(refused, "not-allowed closed-node");
+    }
+}
+
+#[test]
 fn s12_refusals_tell_strangers_nothing() {
     let mut play = Play::new();
     let juliet = play.online("juliet@capulet.lit/balcony", &[]);
