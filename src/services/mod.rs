@@ -18,6 +18,8 @@
 //!      that a client may ask for there.
 //!    - [`disco`](Service::disco), [`discloses`](Service::discloses) and [`stream_feature`](Service::stream_feature)
 //!      tell what the card cannot: forms, nodes, what depends on settings or on the asker.
+//!    - [`host`](Service::host) gives the service a host name of its own beside each domain: requests to it come to `iq`
+//!      in [`Scope::Hosted`](crate::router::service::Scope::Hosted), all else to [`hosted`](Service::hosted).
 //! 4. Add one line to [`all`], and let `LAMPONE_SNAPSHOTS=write cargo test --test readme` put the card's `source` into the
 //!    README's table. What is not a service has its line in `tests/readme/main.rs`.
 //! 5. State that is worth keeping is a fact: give it a row and a letter in `domain/keys.rs`, and functions beside the

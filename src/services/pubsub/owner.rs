@@ -130,15 +130,36 @@ pub(super) fn configure(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx
 /// XEP-0060 §8.4.
 pub(super) fn delete(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let node = access::owned(site, node_name(asked)?, iq.from, ctx)?;
-    if node.settings.notify_delete {
-        let uri = asked.find("redirect", ns::PUBSUB_OWNER).and_then(|redirect| redirect.get("uri"));
-        let redirect = uri.map(|uri| Element::new("redirect", ns::PUBSUB_EVENT).attr("uri", uri));
-        let deleted = Element::new("delete", ns::PUBSUB_EVENT).attr("node", &*node.name).with(redirect);
-        notify::event(site, &node, &deleted, ctx);
-    }
-    nodes::remove(&mut ctx.store(), site.owner, &node);
-    publish::changed(site, &node, NodeChange::Deleted, false, ctx);
+    let uri = asked.find("redirect", ns::PUBSUB_OWNER).and_then(|redirect| redirect.get("uri"));
+    remove(site, &node, uri, ctx);
     Ok(Reply::Empty)
+}
+
+fn remove(site: &Site, node: &Node, replacement: Option<&str>, ctx: &mut Ctx<'_>) {
+    if node.settings.notify_delete {
+        let redirect = replacement.map(|uri| Element::new("redirect", ns::PUBSUB_EVENT).attr("uri", uri));
+        let deleted = Element::new("delete", ns::PUBSUB_EVENT).attr("node", &*node.name).with(redirect);
+        notify::event(site, node, &deleted, ctx);
+    }
+    nodes::remove(&mut ctx.store(), site.owner, node);
+    publish::changed(site, node, NodeChange::Deleted, false, ctx);
+}
+
+/// An account is gone: whoever gets its name later is nothing to the hosts' nodes, and those that have no owner left go.
+pub(super) fn forget(jid: &Jid, ctx: &mut Ctx<'_>) {
+    let hosts: Vec<Jid> = ctx.core.hosts.keys().filter_map(|host| Jid::parse(host).ok()).collect();
+    for site in hosts.iter().filter_map(|host| Site::hosted(host, ctx)).collect::<Vec<_>>() {
+        for node in nodes::list(&ctx.store(), site.owner, "", site.nodes_max()) {
+            let member = members::member(&ctx.store(), site.owner, node.id, jid.bare_str());
+            if member == Member::default() {
+                continue;
+            }
+            members::put(&mut ctx.store(), site.owner, node.id, jid.bare_str(), &Member::default());
+            if member.affiliation == Affiliation::Owner && access::owners(&site, &node, ctx).is_empty() {
+                remove(&site, &node, None, ctx);
+            }
+        }
+    }
 }
 
 /// XEP-0060 §8.5.

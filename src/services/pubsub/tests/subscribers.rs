@@ -263,6 +263,23 @@ fn the_host_knows_no_presence_and_only_people_from_here_make_nodes() {
 }
 
 #[test]
+fn whoever_gets_the_name_of_a_removed_account_gets_none_of_its_rights() {
+    let Scene { mut play, owner, reader, .. } = scene(&[]);
+    play.get(owner, "set", HOST, "<create node='shared'/>");
+    play.get(reader, "set", HOST, &subscribe(FRANCISCO));
+    let set =
+        format!("<affiliations node='shared'><affiliation jid='{FRANCISCO}' affiliation='owner'/></affiliations>");
+    play.get(owner, "owner set", HOST, &set);
+    let account = play.house.account("hamlet@capulet.lit");
+    let jid = crate::wire::jid::Jid::parse("hamlet@capulet.lit").unwrap();
+    let out = play.house.notice(crate::router::service::Notice::AccountRemoved(account, jid));
+    assert!(to_session(&out, reader)[0].1.contains("<delete node='n'/>"), "nobody owns it any longer: {out:?}");
+    assert_eq!(play.refused(owner, "owner get", HOST, "<configure node='shared'/>"), "forbidden");
+    play.get(reader, "owner get", HOST, "<configure node='shared'/>");
+    assert_eq!(play.refused(reader, "get", HOST, "<items node='n'/>"), "item-not-found");
+}
+
+#[test]
 fn one_account_makes_so_many_nodes_at_the_host() {
     let Scene { mut play, owner, other, .. } = scene(&[]);
     {
