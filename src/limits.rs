@@ -140,13 +140,11 @@ pub const OVERLAY_BYTES_MAX: usize = 768 * 1024;
 pub const OVERLAY_MS_MAX: u64 = 86_400_000;
 /// Bytes in the journal half that is in use at which the overlay moves, however small it is: rows that were received
 /// take room in the journal and none in the overlay.
-pub const JOURNAL_BYTES_DUE: usize = 3 * 1024 * 1024;
-/// Bytes of a page of the journal: a record takes whole ones.
-pub const JOURNAL_PAGE: usize = 4 * 1024;
+pub const JOURNAL_BYTES_DUE: usize = 2 * 1024 * 1024;
 /// Bytes of one of the two journal files.
 pub const JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
-/// Bytes of redb's page cache.
-pub const DATABASE_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of redb's page cache; half of it takes what a move writes, and what does not fit there is written twice.
+pub const DATABASE_CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// Microseconds of message numbers that are reserved at a time: one more row in ten seconds, and no stamp after a restart
 /// is further in the future than this.
 pub const MESSAGE_CEILING_US: u64 = 10_000_000;

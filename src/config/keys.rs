@@ -214,8 +214,8 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "limits.cache_bytes",
-        takes: "bytes, or a size such as \"2 MiB\", from 64 KiB to 1 GiB",
-        default: "\"2 MiB\"",
+        takes: "bytes, or a size such as \"4 MiB\", from 64 KiB to 1 GiB",
+        default: "\"4 MiB\"",
         doc: "Memory that the database keeps pages in.",
         set: |draft, given| {
             let bytes = given.size(CACHE_BYTES_MIN, CACHE_BYTES_CAP)?;

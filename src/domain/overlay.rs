@@ -296,8 +296,7 @@ impl Overlay {
             return None;
         }
         self.open_urgent = false;
-        // As if it had a record of its own, which under load it shares with others.
-        self.journal_bytes += self.open.len().next_multiple_of(limits::JOURNAL_PAGE);
+        self.journal_bytes += self.open.len();
         self.last = batch;
         self.in_flight.push_back((batch, std::mem::take(&mut self.open_undo)));
         Some(std::mem::take(&mut self.open))
