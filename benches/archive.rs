@@ -168,6 +168,7 @@ fn house(folder: &Path) -> House {
     let mut entropy = Counting(1);
     let mut env = Env { now: Time(0), wall_us: START_US, view: store.view(), entropy: &mut entropy };
     let server = Server::new(Rc::new(config), &mut env);
+    House { server, store, answers, entropy, wall_us: START_US, out: Vec::new(), keeps_output: false, flushing: false }
 }
 
 fn message(n: usize) -> String {

@@ -9,6 +9,7 @@
 mod stage;
 
 mod client;
+mod devices;
 mod ledger;
 mod play;
 
@@ -37,6 +38,20 @@ fn the_promises_hold_in_any_weather() {
             if let Some(play) = &play {
                 eprintln!("--- the last events of LAMPONE_SEED={seed}:\n{}", play.last_events());
             }
+            panic::resume_unwind(cause);
+        }
+    }
+}
+
+#[test]
+fn every_device_holds_the_whole_conversation_in_one_order() {
+    let seeds = match number("LAMPONE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LAMPONE_SEEDS").unwrap_or(SEEDS / 10),
+    };
+    for seed in seeds {
+        if let Err(cause) = panic::catch_unwind(|| devices::play(seed)) {
+            eprintln!("--- LAMPONE_SEED={seed}");
             panic::resume_unwind(cause);
         }
     }
