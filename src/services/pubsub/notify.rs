@@ -148,6 +148,9 @@ fn audience(site: &Site, node: &Node, ctx: &mut Ctx<'_>) -> Audience {
     if site.is_personal {
         audience.sessions.extend(interested(site.jid.as_str(), node, ctx));
         contacts(site, node, &mut audience, ctx);
+        if node.settings.access == AccessModel::Open {
+            sharers(site, node, &mut audience, ctx);
+        }
     }
     for (bare, member) in members::members(&ctx.store(), site.owner, node.id) {
         let Ok(jid) = Jid::parse(&bare) else { continue };
@@ -188,6 +191,18 @@ fn contacts(site: &Site, node: &Node, audience: &mut Audience, ctx: &mut Ctx<'_>
         let Some(jid) = Jid::parse(&contact).ok().filter(|_| !is_out) else { continue };
         if !is_blocked(site, &jid, ctx) {
             audience.sessions.extend(sessions);
+        }
+    }
+}
+
+/// XEP-0060 §9.1.3: who sent presence to the owner without a subscription is subscribed to what is open while it lasts.
+fn sharers(site: &Site, node: &Node, audience: &mut Audience, ctx: &mut Ctx<'_>) {
+    let to_owner = |session: &Session| session.directed.iter().any(|to| to.bare_str() == site.jid.as_str());
+    let all = ctx.sessions().all().filter(|(_, session)| to_owner(session) && session.wants_node(&node.name));
+    let all: Vec<(SessionId, Jid)> = all.map(|(id, session)| (id, session.jid.clone())).collect();
+    for (id, jid) in all {
+        if access::may_read(site, node, &jid, ctx).is_ok() && !is_blocked(site, &jid, ctx) {
+            audience.sessions.insert(id);
         }
     }
 }

@@ -111,6 +111,20 @@ fn access_models_decide_what_is_read_and_heard() {
 }
 
 #[test]
+fn who_sends_presence_hears_of_what_is_open_while_it_lasts() {
+    // XEP-0060 §9.1.3.
+    let mut play = Play::new();
+    let juliet = play.online("juliet@capulet.lit/balcony", &[]);
+    let romeo = play.online("romeo@capulet.lit/orchard", &[NODE, "presence"]);
+    play.publish_with(juliet, NODE, &item("a"), &[("access_model", "open")]);
+    for (presence, heard) in [("", 1), (" type='unavailable'", 0)] {
+        play.house.send(romeo, &format!("<presence to='juliet@capulet.lit'{presence}/>"));
+        assert_eq!(hears(&play.publish(juliet, "", NODE, &item("b")), romeo), heard, "{presence}");
+        assert_eq!(hears(&play.publish(juliet, "", "presence", &item("b")), romeo), 0);
+    }
+}
+
+#[test]
 fn s32_private_nodes_are_private_also_if_the_client_forgets_to_say_so() {
     let mut play = Play::new();
     let juliet = play.online("juliet@capulet.lit/balcony", &[]);
