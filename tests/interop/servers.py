@@ -169,7 +169,7 @@ network_backend = "epoll"
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "smacks", "offline", "ping", {extra} }}
 modules_disabled = {{ "s2s" }}
 authentication = "internal_hashed"
-storage = "internal"
+storage = {storage}
 allow_registration = false
 c2s_require_encryption = true
 smacks_hibernation_time = 300
@@ -182,12 +182,16 @@ https_ports = {{ }}
 log = {{ warn = "*console" }}
 ssl = {{ certificate = "{certificate}", key = "{key}" }}
 c2s_direct_tls_ssl = {{ certificate = "{certificate}", key = "{key}" }}
+{settings}
 VirtualHost "{domain}"
 """
 
 
 class Prosody(Server):
-    """Debian's Prosody; no archive, no rate limits. Accounts are written into its files."""
+    """Debian's Prosody; no rate limits, and no archive unless a subclass adds one. Accounts are written into its files."""
+
+    STORAGE = '"internal"'
+    SETTINGS = ""
 
     EXTRA = ("blocklist", "vcard_legacy", "pep", "private", "version", "time", "lastactivity", "uptime", "admin_adhoc",
              "adhoc", "csi_simple")
@@ -197,7 +201,7 @@ class Prosody(Server):
         (self.directory / "data").mkdir(exist_ok=True)
         self.config = self.directory / "prosody.cfg.lua"
         self.config.write_text(PROSODY_CONFIG.format(
-            directory=self.directory, admin=self.admin, domain=domain, port=self.port, tls_port=self.tls_port,
+            storage=self.STORAGE, settings=self.SETTINGS, directory=self.directory, admin=self.admin, domain=domain, port=self.port, tls_port=self.tls_port,
             certificate=authority.certificate, key=authority.key, extra=", ".join(f'"{name}"' for name in extra)))
 
     def command(self):

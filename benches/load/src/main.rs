@@ -7,6 +7,7 @@ mod fleet;
 mod gauge;
 mod idle;
 mod kill;
+mod pages;
 mod pairs;
 mod sasl;
 mod signin;
@@ -59,6 +60,7 @@ enum Command {
     Pairs(pairs::Pairs),
     SignIn(signin::SignIn),
     Idle(idle::Idle),
+    Pages(pages::Pages),
     Kill(kill::Kill),
 }
 
@@ -107,6 +109,7 @@ fn run() -> Result<String, String> {
         Command::Pairs(scenario) => pairs::run(&scenario, &setting, &names, arguments.pid),
         Command::SignIn(scenario) => signin::run(&scenario, setting, &names, arguments.pid),
         Command::Idle(scenario) => idle::run(&scenario, &setting, &names, arguments.pid),
+        Command::Pages(scenario) => pages::run(&scenario, setting, &names, arguments.pid),
         Command::Kill(scenario) => kill::run(scenario, &setting, &names),
     }
 }
