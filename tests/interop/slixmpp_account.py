@@ -37,8 +37,9 @@ async def nothing_of_a_blocked_contact_arrives(house):
     await bert.fence()
     bert.heard.clear()
     anna.heard.clear()
-    bert.says(anna.boundjid.bare, "buy now")
-    await bert.must_not_hear(lambda s: s.name == "message", "that he is blocked")
+    sent = bert.says(anna.boundjid.bare, "buy now")
+    error = await bert.expect(lambda s: s.name == "message" and s["type"] == "error", "an error")
+    assert error["id"] == sent["id"] and error["error"]["condition"] == "service-unavailable"
     bert.send_presence(pstatus="look at me")
     await anna.must_not_hear(lambda s: s.name in ("message", "presence") and s["from"].bare == bert.boundjid.bare,
                              "the blocked", bert)
