@@ -134,6 +134,11 @@ pub fn decode_text(value: &[u8]) -> Option<Stored> {
     (insert_at <= rest.len()).then_some(Stored { from: part(from)?, to: part(to)?, rest: rest.to_vec(), insert_at })
 }
 
+/// Whether an account has said whose messages it wants kept (XEP-0441).
+pub fn has_prefs(store: &Store<'_>, owner: AccountId) -> bool {
+    store.has(&keys::owned(keys::ARCHIVE_PREFS, owner))
+}
+
 /// Puts a message into an archive. Its text has `text_bytes`; `other`: the account here that is the other party. Returns
 /// how many messages the archive took in, this one included.
 pub fn file(
@@ -173,7 +178,9 @@ pub fn first(store: &Store<'_>, owner: AccountId) -> Option<Entry> {
 
 /// The newest message of an archive.
 pub fn last(store: &Store<'_>, owner: AccountId) -> Option<Entry> {
-    end(store, owner, 0..u64::MAX, true)
+    let bounds = [0, u64::MAX].map(|id| keys::archived(owner, MessageId(id)));
+    let (key, value) = store.newest(&bounds[0], &bounds[1])?;
+    Entry::decode(&key, &value)
 }
 
 /// Ids of at most `limit` messages with `from <= id < to`, ascending, or descending if `back`; with this contact only.
@@ -230,6 +237,11 @@ pub fn forget_oldest(
 ) -> bool {
     let Some(newest) = last(store, owner) else { return false };
     let bounds = [0, u64::MAX].map(|id| keys::archived(owner, MessageId(id)));
+    // Mostly there is nothing to do, and the oldest tells it.
+    let oldest = store.scan(&bounds[0], &bounds[1], false, 1).pop();
+    if oldest.and_then(|(key, value)| Entry::decode(&key, &value)).is_some_and(|oldest| !is_stale(&oldest, &newest)) {
+        return false;
+    }
     let oldest = store.scan(&bounds[0], &bounds[1], false, limit);
     let more = oldest.len() == limit;
     for (key, value) in oldest {

@@ -199,6 +199,12 @@ impl Overlay {
         }
     }
 
+    /// The last row of a range if it was written, not removed, since the last flush.
+    pub fn newest(&self, from: &[u8], to: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let (key, value) = self.above(from, to, true).next()?;
+        Some((key.to_vec(), value?.to_vec()))
+    }
+
     /// The written keys of a range with what was written last, looked up as far as somebody asks: a short read of a
     /// long range costs no more than what it reads.
     fn above<'a>(&'a self, from: &[u8], to: &[u8], back: bool) -> impl Iterator<Item = Row<'a>> + use<'a> {
@@ -223,28 +229,31 @@ impl Overlay {
     /// See [`super::store::Store::put`].
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         let fresh = self.active.rows.get(key).is_some_and(|entry| entry.fresh);
-        self.write(Op::Put(key, value), fresh, true);
+        self.write(Op::Put(key, value), self.entry(key).cloned(), fresh, true);
     }
 
     /// See [`super::store::Store::put_new`].
     pub fn put_new(&mut self, key: &[u8], value: &[u8]) {
-        self.write(Op::Put(key, value), true, true);
+        debug_assert!(self.entry(key).is_none(), "a new key is new");
+        self.write(Op::Put(key, value), None, true, true);
     }
 
     /// See [`super::store::Store::remove`].
     pub fn remove(&mut self, key: &[u8]) {
-        self.write(Op::Remove(key), false, true);
+        self.write(Op::Remove(key), self.entry(key).cloned(), false, true);
     }
 
     /// Removes a row that somebody has received: nobody waits for it, so it causes no commit of its own.
     pub fn forget(&mut self, key: &[u8]) {
-        if self.entry(key).is_none_or(|entry| entry.value.is_some()) {
-            self.write(Op::Remove(key), false, false);
+        let before = self.entry(key);
+        if before.is_none_or(|entry| entry.value.is_some()) {
+            self.write(Op::Remove(key), before.cloned(), false, false);
         }
         self.open_undo.received.push(key.into());
     }
 
-    fn write(&mut self, op: Op<'_>, fresh: bool, urgent: bool) {
+    /// `before`: what the layers hold under the key.
+    fn write(&mut self, op: Op<'_>, before: Option<Entry>, fresh: bool, urgent: bool) {
         op.write(&mut self.open);
         let (key, entry) = match op {
             Op::Put(key, value) => (key, Some(Entry { value: Some(value.into()), fresh })),
@@ -252,7 +261,7 @@ impl Overlay {
             Op::Remove(key) if self.active.rows.get(key).is_some_and(|entry| entry.fresh) => (key, None),
             Op::Remove(key) => (key, Some(Entry { value: None, fresh: false })),
         };
-        self.open_undo.before.push((key.into(), self.entry(key).cloned()));
+        self.open_undo.before.push((key.into(), before));
         self.active.set(key, entry);
         if urgent {
             self.puts += 1;

@@ -10,8 +10,10 @@ use std::{
 };
 
 use super::{
+    archive, blocks,
     devices::DeviceId,
     ids::{AccountId, MessageId, SessionId, StreamId, Time},
+    store::Store,
 };
 use crate::{
     proto::sm::Sm,
@@ -128,10 +130,26 @@ pub struct Online {
     pub account: AccountId,
     /// Its sessions, oldest first.
     pub sessions: Vec<SessionId>,
-    /// Whether its block list holds anything; spares the look-up.
-    pub blocks: bool,
+    /// Which lists it has.
+    pub lists: Lists,
     /// How many of its sessions get carbons; spares the walk.
     pub carbons: usize,
+}
+
+/// Which lists of an account hold anything; spares the look-ups in those that do not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lists {
+    /// Whom it blocks.
+    pub blocks: bool,
+    /// Whose messages its archive keeps.
+    pub archive: bool,
+}
+
+impl Lists {
+    /// As they stand in the store.
+    pub fn of(store: &Store<'_>, account: AccountId) -> Lists {
+        Lists { blocks: blocks::any(store, account), archive: archive::has_prefs(store, account) }
+    }
 }
 
 /// All sessions.
@@ -143,8 +161,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Adds a session; `blocks` is used if it is the first of its account.
-    pub fn insert(&mut self, session: Session, blocks: bool) -> SessionId {
+    /// Adds a session; `lists` is used if it is the first of its account.
+    pub fn insert(&mut self, session: Session, lists: Lists) -> SessionId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push((0, None));
             (self.slots.len() - 1) as u32
@@ -160,7 +178,7 @@ impl Sessions {
                     online.carbons += carbons;
                 }
                 None => {
-                    let online = Online { account, sessions: vec![id], blocks, carbons };
+                    let online = Online { account, sessions: vec![id], lists, carbons };
                     self.online.insert(session.jid.bare_str().into(), online);
                 }
             }

@@ -84,6 +84,12 @@ impl Store<'_> {
         tally
     }
 
+    /// The last row with `from <= key < to`, where keys are never used below others that were there before: what was
+    /// written lately is then found without looking into the database.
+    pub fn newest(&self, from: &[u8], to: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        self.overlay.newest(from, to).or_else(|| self.scan(from, to, true, 1).pop())
+    }
+
     /// At most `limit` rows whose key starts with `prefix`, ascending.
     pub fn prefix(&self, prefix: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.scan(prefix, &after_prefix(prefix), false, limit)

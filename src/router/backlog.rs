@@ -65,7 +65,7 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
 /// Whether the owner has blocked the sender since the message came. XEP-0191 §3.3 forbids to deliver it, and §3.4 promises
 /// only what comes after an unblocking: it is dropped, so that what a nuisance sent takes nobody else's room.
 fn is_blocked(message: &Waiting, owner: &Jid, ctx: &mut Ctx<'_>) -> bool {
-    if !ctx.sessions().online(owner.bare_str()).is_some_and(|online| online.blocks) {
+    if !ctx.sessions().online(owner.bare_str()).is_some_and(|online| online.lists.blocks) {
         return false;
     }
     Jid::parse(&message.stanza.from).is_ok_and(|from| ctx.blocks(owner, &from))

@@ -335,7 +335,7 @@ impl Ctx<'_> {
             return false;
         }
         let account = match self.core.sessions.online(owner.bare_str()) {
-            Some(online) if !online.blocks => return false,
+            Some(online) if !online.lists.blocks => return false,
             Some(online) => online.account,
             None => match accounts::find(&self.store(), owner) {
                 Some(account) => account.id,

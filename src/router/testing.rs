@@ -14,7 +14,7 @@ use crate::{
         accounts,
         ids::{AccountId, SessionId, StreamId, Time},
         roster::{self, RosterItem},
-        sessions::{Ending, Presence, Session},
+        sessions::{Ending, Lists, Presence, Session},
         store::{View, Wear},
     },
     proto::scram::Credentials,
@@ -140,7 +140,7 @@ impl House {
         let jid = Jid::parse(full).unwrap();
         let is_local = jid.local().is_none();
         let account = if is_local { AccountId(0) } else { self.account(jid.bare_str()) };
-        let blocks = crate::domain::blocks::any(&self.ctx().store(), account);
+        let lists = Lists::of(&self.ctx().store(), account);
         let slot = self.streams.borrow().len() as u32;
         let stream = StreamId { slot, generation: 1 };
         let session = Session {
@@ -164,7 +164,7 @@ impl House {
             hold_s: 0,
             since_s: self.wall_us / 1_000_000,
         };
-        let id = self.core.sessions.insert(session, blocks);
+        let id = self.core.sessions.insert(session, lists);
         self.streams.borrow_mut().insert(stream, id);
         id
     }

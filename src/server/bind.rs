@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     domain::{
-        accounts, blocks,
+        accounts,
         devices::DeviceId,
         ids::{AccountId, SessionId, StreamId},
-        sessions::{Backlog, Ending, Keep, Session},
+        sessions::{Backlog, Ending, Keep, Lists, Session},
         store::Store,
         waiting,
     },
@@ -119,10 +119,10 @@ impl Server {
         if self.core.sessions.of(jid.bare_str()).count() >= limits::SESSIONS_PER_ACCOUNT_MAX {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("Too many sessions."));
         }
-        let blocks = blocks::any(&Store { overlay: &mut self.core.overlay, view: env.view }, owner);
+        let lists = Lists::of(&Store { overlay: &mut self.core.overlay, view: env.view }, owner);
         let session = self.session(jid, owner, id, env.wall_us / 1_000_000);
         let peer = self.streams.slot(id).and_then(Slot::peer);
-        let session = self.core.sessions.insert(Session { peer, device, ..session }, blocks);
+        let session = self.core.sessions.insert(Session { peer, device, ..session }, lists);
         if let Some(slot) = self.streams.slot_mut(id) {
             slot.state = State::Bound(session);
         }
@@ -170,7 +170,7 @@ impl Server {
         self.no_stranger(id);
         log::debug!("administration by user id {uid}");
         let session = self.session(jid, AccountId(0), id, env.wall_us / 1_000_000);
-        let session = self.core.sessions.insert(Session { is_local: true, ..session }, false);
+        let session = self.core.sessions.insert(Session { is_local: true, ..session }, Lists::default());
         if let Some(slot) = self.streams.slot_mut(id) {
             slot.state = State::Bound(session);
         }

@@ -146,7 +146,7 @@ fn unblock(owner: AccountId, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, St
 fn changed(owner: AccountId, from: &Jid, name: &'static str, jids: &[Jid], ctx: &mut Ctx<'_>) {
     let any = blocks::any(&ctx.store(), owner);
     if let Some(online) = ctx.core.sessions.online_mut(from.bare_str()) {
-        online.blocks = any;
+        online.lists.blocks = any;
     }
     let items = jids.iter().map(|jid| Element::new("item", ns::BLOCKING).attr("jid", jid.as_str()));
     let push = Element::new(name, ns::BLOCKING).with(items);

@@ -77,7 +77,7 @@ impl Service for Archive {
         match (iq.payload.name.as_ref(), iq.is_set()) {
             ("query", true) => query::answer(owner, iq, ctx),
             ("query", false) => Ok(filter::form().into()),
-            ("prefs", true) => prefs::change(owner, iq.payload, ctx),
+            ("prefs", true) => prefs::change(owner, iq.from, iq.payload, ctx),
             ("prefs", false) => Ok(prefs::of(owner, ctx).element().into()),
             ("metadata", false) => Ok(query::metadata(owner, ctx).into()),
             _ => Err(Condition::BadRequest.into()),
@@ -121,7 +121,9 @@ impl Archive {
     fn sent(&mut self, stanza: &mut Stanza, ctx: &mut Ctx<'_>) {
         let Some(contact) = stanza.to.clone() else { return };
         let Some(owner) = ctx.account(&stanza.from) else { return };
-        if let Worth::Nothing(why) = worth::of(stanza, Leg::Outbound).and(|| prefs::allow(owner, &contact, ctx)) {
+        let from = stanza.from.clone();
+        if let Worth::Nothing(why) = worth::of(stanza, Leg::Outbound).and(|| prefs::allow(owner, &from, &contact, ctx))
+        {
             return log::debug!("archive of {}: not kept: {why}", stanza.from.bare_str());
         }
         let other = if ctx.is_local(&contact) { ctx.account(&contact) } else { None };
@@ -136,13 +138,12 @@ impl Archive {
         // Sent to oneself: it is there already.
         let is_there = contact.bare_str() == to.bare_str() && stanza.filed.is_some();
         if !is_there {
-            let worth =
-                worth::of(stanza, Leg::Inbound).and(|| prefs::allow(owner, &contact, ctx)).and(|| {
-                    match reach(stanza, &to, ctx) {
-                        Reach::Refused => Worth::Nothing("it is refused"),
-                        _ => Worth::Keeping,
-                    }
-                });
+            let worth = worth::of(stanza, Leg::Inbound).and(|| prefs::allow(owner, &to, &contact, ctx)).and(|| {
+                match reach(stanza, &to, ctx) {
+                    Reach::Refused => Worth::Nothing("it is refused"),
+                    _ => Worth::Keeping,
+                }
+            });
             if let Worth::Nothing(why) = worth {
                 stanza.filed = stanza.filed.map(|filed| Filed { own: false, ..filed });
                 return log::debug!("archive of {}: not kept: {why}", to.bare_str());

@@ -117,14 +117,20 @@ pub fn of(owner: AccountId, ctx: &mut Ctx<'_>) -> Prefs {
 }
 
 /// Sets them, and tells what they are now.
-pub fn change(owner: AccountId, element: &Element, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+pub fn change(owner: AccountId, of: &Jid, element: &Element, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let prefs = Prefs::read(element)?;
     ctx.store().put(&keys::owned(keys::ARCHIVE_PREFS, owner), &prefs.encode());
+    if let Some(online) = ctx.core.sessions.online_mut(of.bare_str()) {
+        online.lists.archive = true;
+    }
     Ok(prefs.element().into())
 }
 
-/// Whether messages exchanged with this address are kept, §2.3.
-pub fn allow(owner: AccountId, contact: &Jid, ctx: &mut Ctx<'_>) -> Worth {
+/// Whether the owner, whose address is `of`, wants messages exchanged with this contact kept, §2.3.
+pub fn allow(owner: AccountId, of: &Jid, contact: &Jid, ctx: &mut Ctx<'_>) -> Worth {
+    if ctx.sessions().online(of.bare_str()).is_some_and(|online| !online.lists.archive) {
+        return Worth::Keeping;
+    }
     let row = ctx.store().read(&keys::owned(keys::ARCHIVE_PREFS, owner));
     let Some(prefs) = row.and_then(|row| Prefs::decode(&row)) else { return Worth::Keeping };
     // A listed bare address stands for all its resources.
