@@ -186,13 +186,13 @@ pub const ARCHIVE_COUNT_MAX: usize = 2_000;
 /// Addresses in the preferences of one archive, XEP-0441.
 pub const ARCHIVE_PREFS_MAX: usize = 1_000;
 /// Messages that an archive takes in between two looks at its old end.
-pub const ARCHIVE_TRIM_EVERY: u64 = 16;
+pub const ARCHIVE_TRIM_EVERY: u64 = 64;
 /// Messages of a removed account that go in one step.
 pub const ARCHIVE_PURGE_STEP: usize = 256;
 /// Milliseconds between two steps of work that was put off.
 pub const CHORES_MS: u64 = 50;
 /// Messages that one look removes at most; more than come in meanwhile, so that a smaller bound is reached.
-pub const ARCHIVE_TRIM_MAX: usize = 64;
+pub const ARCHIVE_TRIM_MAX: usize = 256;
 /// Nodes of one account, XEP-0060: a blog opens one for the comments of each entry.
 pub const NODES_MAX: usize = 1_000;
 /// Nodes of one publish-subscribe host.

@@ -88,6 +88,17 @@ pub fn archived_with(account: AccountId, contact: [u8; 8], message: MessageId) -
     key
 }
 
+/// Bytes of a key's group, for tags whose keys all are a group and a message's number and come in crowds: rows of one
+/// group may be kept together.
+pub const fn packed(tag: u8) -> Option<usize> {
+    match tag {
+        b'm' => Some(1),
+        ARCHIVE => Some(5),
+        ARCHIVE_WITH => Some(13),
+        _ => None,
+    }
+}
+
 /// Tags of all rows that belong to one account and go with it. The archive is not among them: it may be large, and goes
 /// in steps ([`super::archive::forget_oldest`]).
 pub const OWNED: &[u8] = b"irRsqvpbldfon";

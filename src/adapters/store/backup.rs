@@ -16,7 +16,7 @@ use std::{
 use redb::{Database, Durability, ReadTransaction};
 
 use super::{
-    database::{apply, open_file},
+    database::{Gathered, open_file},
     medium::{beside, sync_name},
     random,
     schema::{self, APPLIED, Identity, ROWS, SCHEMA, STORE},
@@ -62,7 +62,9 @@ impl Snapshot {
         let write = target.begin_write()?;
         {
             let mut rows = write.open_table(ROWS)?;
-            apply(&mut rows, &self.journal)?;
+            let mut gathered = Gathered::default();
+            gathered.take(&self.journal)?;
+            gathered.write(&mut rows)?;
         }
         schema::write_identity(&write, Identity { schema: self.schema, store: random()?, applied: 0 })?;
         write.commit()?;

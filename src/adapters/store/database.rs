@@ -8,8 +8,9 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     io,
-    ops::{Bound, ControlFlow},
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -23,6 +24,7 @@ use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageEr
 use super::{
     Wear,
     medium::{DatabaseFile, private},
+    pack,
     schema::{APPLIED, ROWS},
 };
 use crate::{
@@ -143,31 +145,34 @@ fn write_layer(database: &Database, layer: &Layer, applied: u64) -> Result<(), r
     write.set_quick_repair(true);
     {
         let mut rows = write.open_table(ROWS)?;
-        for (key, value) in layer.rows() {
-            match value {
-                Some(value) => rows.insert(key, value)?,
-                None => rows.remove(key)?,
-            };
-        }
+        pack::write(&mut rows, layer.rows())?;
         rows.insert(APPLIED, applied.to_be_bytes().as_slice())?;
     }
     write.commit()?;
     Ok(())
 }
 
-/// Brings the payload of a journal record into the rows.
-pub(super) fn apply(rows: &mut Table<'_, &[u8], &[u8]>, payload: &[u8]) -> Result<(), redb::Error> {
-    let mut outcome = Ok(());
-    let whole = overlay::decode(payload, |op| {
-        if outcome.is_ok() {
-            outcome = match op {
-                Op::Put(key, value) => rows.insert(key, value).map(drop),
-                Op::Remove(key) => rows.remove(key).map(drop),
+/// The writes of journal records, the last to each key; bounded by the size of the journal.
+#[derive(Debug, Default)]
+pub(super) struct Gathered(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Gathered {
+    /// Takes in the payload of the next record.
+    pub(super) fn take(&mut self, payload: &[u8]) -> Result<(), redb::Error> {
+        let whole = overlay::decode(payload, |op| {
+            match op {
+                Op::Put(key, value) => self.0.insert(key.to_vec(), Some(value.to_vec())),
+                Op::Remove(key) => self.0.insert(key.to_vec(), None),
             };
-        }
-    });
-    outcome?;
-    if whole { Ok(()) } else { Err(redb::Error::Corrupted("a journal record is malformed".into())) }
+        });
+        if whole { Ok(()) } else { Err(redb::Error::Corrupted("a journal record is malformed".into())) }
+    }
+
+    /// Brings them into the rows.
+    pub(super) fn write(&self, rows: &mut Table<'_, &'static [u8], &'static [u8]>) -> Result<(), redb::Error> {
+        let writes = self.0.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
+        Ok(pack::write(rows, writes)?)
+    }
 }
 
 type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -233,45 +238,25 @@ impl View for DatabaseView {
     }
 
     fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.with(|rows| Ok(rows.get(key)?.map(|value| value.value().to_vec())))
+        self.with(|rows| pack::read(rows, key))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], back: bool, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) {
         // Where to go on after a failure: behind the last row visited.
         let mut last: Option<Vec<u8>> = None;
         self.with(|rows| {
-            let (mut low, mut high) = (Bound::Included(from), Bound::Excluded(to));
-            if let Some(last) = &last {
-                *(if back { &mut high } else { &mut low }) = Bound::Excluded(last.as_slice());
-            }
-            if is_empty(low, high) {
-                return Ok(());
-            }
-            let mut range = rows.range::<&[u8]>((low, high))?;
+            let behind = last.as_ref().filter(|_| !back).map(|last| [last.as_slice(), &[0]].concat());
+            let low = behind.as_deref().unwrap_or(from);
+            let high = last.clone().filter(|_| back);
             let mut seen: Option<Vec<u8>> = None;
-            let outcome = loop {
-                let row = match if back { range.next_back() } else { range.next() } {
-                    None => break Ok(()),
-                    Some(Err(error)) => break Err(error),
-                    Some(Ok(row)) => row,
-                };
-                let (key, value) = (row.0.value(), row.1.value());
+            let outcome = pack::scan(rows, low, high.as_deref().unwrap_or(to), back, &mut |key, value| {
                 let place = seen.get_or_insert_default();
                 place.clear();
                 place.extend_from_slice(key);
-                if visit(key, value).is_break() {
-                    break Ok(());
-                }
-            };
+                visit(key, value)
+            });
             last = seen.or(last.take());
             outcome
         });
-    }
-}
-
-fn is_empty(low: Bound<&[u8]>, high: Bound<&[u8]>) -> bool {
-    match (low, high) {
-        (Bound::Excluded(low), Bound::Excluded(high)) | (Bound::Included(low), Bound::Excluded(high)) => low >= high,
-        _ => false,
     }
 }

@@ -40,8 +40,9 @@
 //! | `*.new`, `*.migrating`, `*.partial` | unfinished; may be deleted while the server is down |
 //!
 //! **Database**: redb 4, one table `rows`, bytes to bytes. Owner first, numbers big-endian; the keys themselves stand
-//! in `domain/keys.rs`. The prefix `!` is for rows about the store itself; this module's are `!schema` (u32, version of the schema), `!store` (u64,
-//! random, names this database to its journal), `!applied` (u64, last journal record in it).
+//! in `domain/keys.rs`. Rows that come in crowds share blocks, as [`pack`] spells them. The prefix `!` is for rows about
+//! the store itself; this module's are `!schema` (u32, version of the schema), `!store` (u64, random, names this database
+//! to its journal), `!applied` (u64, last journal record in it).
 //!
 //! **Half of the journal**, numbers little-endian: magic `LAMPJ\0\0\x01`, `!store` u64, salt u64, first sequence
 //! number u64, CRC-32 of these u32, four zero bytes; then records: length of the payload u32, CRC-32 of (salt,
@@ -61,6 +62,7 @@ mod committer;
 mod database;
 mod journal;
 mod medium;
+mod pack;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -79,7 +81,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use self::{
     committer::{Committer, Job, Order, Pace, Worker},
-    database::{Base, DatabaseView, apply, open_file},
+    database::{Base, DatabaseView, Gathered, open_file},
     journal::{Journal, JournalFile},
     medium::{HalfFile, Lock, sync_name},
     schema::{Identity, Migration},
@@ -264,13 +266,14 @@ fn replay_into<F: JournalFile>(journal: &mut Journal<F>, database: &Database) ->
     write.set_quick_repair(true);
     let found = {
         let mut rows = write.open_table(schema::ROWS)?;
-        let mut outcome = Ok(());
+        let (mut outcome, mut gathered) = (Ok(()), Gathered::default());
         let found = journal.replay(&mut |payload| {
             if outcome.is_ok() {
-                outcome = apply(&mut rows, payload);
+                outcome = gathered.take(payload);
             }
         })?;
         outcome?;
+        gathered.write(&mut rows)?;
         rows.insert(schema::APPLIED, found.through.to_be_bytes().as_slice())?;
         found
     };
