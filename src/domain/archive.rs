@@ -34,13 +34,11 @@ pub struct Contact {
 impl Contact {
     /// The index entry of an address.
     pub fn of(jid: &Jid) -> Contact {
-        let part = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
-        let mut contact = Contact { bare: [0; 8], resource: [0; 4] };
-        contact.bare.copy_from_slice(part(jid.bare_str()).as_ref().first_chunk::<8>().unwrap_or(&[0; 8]));
-        if let Some(resource) = jid.resource() {
-            contact.resource.copy_from_slice(part(resource).as_ref().first_chunk::<4>().unwrap_or(&[0; 4]));
-        }
-        contact
+        let digest = digest::digest(&digest::SHA256, jid.bare_str().as_bytes());
+        let bare = *digest.as_ref().first_chunk::<8>().unwrap_or(&[0; 8]);
+        // Sorts out most of the others of the same contact; nobody gains by making two alike.
+        let resource = jid.resource().map_or(0, |resource| crc32fast::hash(resource.as_bytes()).max(1));
+        Contact { bare, resource: resource.to_be_bytes() }
     }
 }
 

@@ -94,9 +94,8 @@ impl Service for Carbons {
 
 /// Nobody but us says that something is a copy (§12).
 fn clean(stanza: &mut Stanza) {
-    let is_copy = |name: &str, namespace: &str| namespace == ns::CARBONS && matches!(name, "sent" | "received");
-    if stanza.children().any(|(_, name, namespace)| is_copy(name, namespace)) {
-        stanza.cut(|name, namespace, _| is_copy(name, namespace));
+    if stanza.has("sent", ns::CARBONS) || stanza.has("received", ns::CARBONS) {
+        stanza.cut(|name, namespace, _| namespace == ns::CARBONS && matches!(name, "sent" | "received"));
     }
 }
 

@@ -315,7 +315,20 @@ impl Stanza {
 
     /// Whether there is a child `<name xmlns='ns'>`.
     pub fn has(&self, name: &str, ns: &str) -> bool {
-        self.children().any(|(_, n, s)| n == name && s == ns)
+        self.child_names().any(|(n, s)| n == name.as_bytes() && s == ns.as_bytes())
+    }
+
+    /// Name and namespace of each child as bytes, which is enough to compare them.
+    fn child_names(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let part = |at: &Range<u32>| self.bytes.get(range(at)).unwrap_or_default();
+        self.outline.children.iter().map(move |child| {
+            let namespace = match &child.ns {
+                NsRef::Content => ns::CLIENT.as_bytes(),
+                NsRef::Stream => ns::STREAM.as_bytes(),
+                NsRef::Local(at) => part(at),
+            };
+            (part(&child.name), namespace)
+        })
     }
 
     /// The first child `<name xmlns='ns'>` as a tree.

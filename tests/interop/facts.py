@@ -11,6 +11,7 @@ import traceback
 
 import profanity_chat
 import slixmpp_account
+import slixmpp_archive
 import slixmpp_chat
 import slixmpp_contacts
 import slixmpp_omemo_chat
@@ -27,7 +28,7 @@ from slixmpp_person import PASSWORD, House
 DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
-OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_resume, slixmpp_restart, slixmpp_account,
+OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_account,
              slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast)
 
 

@@ -7,7 +7,6 @@ from slixmpp.xmlstream import ET
 from slixmpp_person import facts
 
 FACTS, fact = facts()
-NO_CARBONS = "XEP-0280 is not there yet"
 LONG = "Grüße & <tags> \"quotes\" 'apostrophes' ]]> 🍋 " * 1500
 
 
@@ -118,7 +117,7 @@ async def a_forged_sender_does_not_pass(house):
     assert not forged, forged
 
 
-@fact(lampone=NO_CARBONS)
+@fact
 async def the_other_devices_get_copies_when_they_want_them(house):
     anna = await house.arrives()
     phone = await house.arrives()
@@ -135,7 +134,7 @@ async def the_other_devices_get_copies_when_they_want_them(house):
     assert copy["carbon_sent"]["body"] == "hello anna" and copy["from"].full == phone.boundjid.bare
 
 
-@fact(lampone=NO_CARBONS)
+@fact
 async def private_messages_are_not_copied(house):
     anna = await house.arrives()
     phone = await house.arrives()

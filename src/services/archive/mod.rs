@@ -187,7 +187,8 @@ impl Archive {
         };
         stanza.filed = Some(Filed { number: id.0, own: true });
         let bytes = stanza.content_len() + stanza.from.as_str().len() + contact.as_str().len();
-        let count = archive::file(&mut ctx.store(), owner, id, Contact::of(contact), other, bytes);
+        let contact = Contact::of(contact);
+        let count = archive::file(&mut ctx.store(), owner, id, contact, other, bytes);
         log::debug!("archive of account {}: message {} is kept", owner.0, id.0);
         if count.is_multiple_of(limits::ARCHIVE_TRIM_EVERY) {
             self.chores.look(owner, ctx);

@@ -193,7 +193,9 @@ impl Search {
             }
             (Some(_), false) => (None, None),
         };
-        rsm::Page { index: index.filter(|_| ends.is_some()), ends, count }
+        // A client that goes backwards and is told that the page ends the list takes it for the last one (slixmpp does).
+        let index = index.filter(|index| ends.is_some() && (*index == 0 || !self.backward));
+        rsm::Page { index, ends, count }
     }
 
     /// Position of the page's first message among all that match, and how many these are: archives count through.

@@ -34,26 +34,57 @@ pub struct Traits {
     pub result: bool,
 }
 
+/// The namespaces that matter here.
+#[derive(Clone, Copy)]
+enum Family {
+    Client,
+    Sid,
+    Hints,
+    Carbons,
+    ChatStates,
+    /// Receipts and markers.
+    Told,
+    MucUser,
+    Conference,
+    Event,
+    Mam,
+}
+
+const FAMILIES: [(&str, Family); 11] = [
+    (ns::CLIENT, Family::Client),
+    (ns::SID, Family::Sid),
+    (ns::HINTS, Family::Hints),
+    (ns::CARBONS, Family::Carbons),
+    (ns::CHAT_STATES, Family::ChatStates),
+    (ns::RECEIPTS, Family::Told),
+    (ns::MARKERS, Family::Told),
+    (ns::MUC_USER, Family::MucUser),
+    (ns::CONFERENCE, Family::Conference),
+    (ns::PUBSUB_EVENT, Family::Event),
+    (ns::MAM, Family::Mam),
+];
+
 impl Stanza {
     /// Looks at the children.
     pub fn traits(&self) -> Traits {
         let mut traits = Traits::default();
-        for (_, name, namespace) in self.children() {
-            match (namespace, name) {
-                (ns::CLIENT, "body") => (traits.body, traits.content) = (true, true),
-                (ns::CLIENT, "thread") | (ns::SID, _) => {}
-                (ns::HINTS, "no-store") => traits.no_store = true,
-                (ns::HINTS, "no-permanent-store") => traits.no_permanent_store = true,
-                (ns::HINTS, "store") => traits.store = true,
-                (ns::HINTS, "no-copy") | (ns::CARBONS, "private") => traits.private = true,
-                (ns::HINTS, _) => {}
-                (ns::CHAT_STATES, _) => traits.im_payload = true,
-                (ns::RECEIPTS | ns::MARKERS, _) => (traits.im_payload, traits.content) = (true, true),
-                (ns::MUC_USER, "x") => (traits.room, traits.content) = (true, true),
-                (ns::CONFERENCE, "x") => (traits.direct_invite, traits.content) = (true, true),
-                (ns::PUBSUB_EVENT, "event") => (traits.event, traits.content) = (true, true),
-                (ns::CARBONS, "sent" | "received") => (traits.carbon, traits.content) = (true, true),
-                (ns::MAM, "result" | "fin") => (traits.result, traits.content) = (true, true),
+        for (name, namespace) in self.child_names() {
+            let family = FAMILIES.iter().find(|(known, _)| known.as_bytes() == namespace).map(|(_, family)| *family);
+            match (family, name) {
+                (Some(Family::Client), b"body") => (traits.body, traits.content) = (true, true),
+                (Some(Family::Client), b"thread") | (Some(Family::Sid), _) => {}
+                (Some(Family::Hints), b"no-store") => traits.no_store = true,
+                (Some(Family::Hints), b"no-permanent-store") => traits.no_permanent_store = true,
+                (Some(Family::Hints), b"store") => traits.store = true,
+                (Some(Family::Hints), b"no-copy") | (Some(Family::Carbons), b"private") => traits.private = true,
+                (Some(Family::Hints), _) => {}
+                (Some(Family::ChatStates), _) => traits.im_payload = true,
+                (Some(Family::Told), _) => (traits.im_payload, traits.content) = (true, true),
+                (Some(Family::MucUser), b"x") => (traits.room, traits.content) = (true, true),
+                (Some(Family::Conference), b"x") => (traits.direct_invite, traits.content) = (true, true),
+                (Some(Family::Event), b"event") => (traits.event, traits.content) = (true, true),
+                (Some(Family::Carbons), b"sent" | b"received") => (traits.carbon, traits.content) = (true, true),
+                (Some(Family::Mam), b"result" | b"fin") => (traits.result, traits.content) = (true, true),
                 _ => traits.content = true,
             }
         }
