@@ -47,6 +47,10 @@ pub const HIBERNATIONS_PER_ACCOUNT_MAX: usize = 16;
 pub const SM_QUEUE_MAX: usize = 2_000;
 /// Bytes kept for resumption in one session.
 pub const SM_QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Stanzas held back from a session whose client nobody looks at, XEP-0352: a roster's presence and the chatter of an hour.
+pub const HELD_MAX: usize = 512;
+/// Bytes of them; with many presences of their largest size this comes first.
+pub const HELD_QUEUE_BYTES_MAX: usize = 256 * 1024;
 /// Sessions that ended unresumed of which the count of handled stanzas is remembered: a night of a household (XEP-0198
 /// §5); some 100 bytes each.
 pub const GONE_MAX: usize = 512;

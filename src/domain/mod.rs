@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod archive;
 pub mod blocks;
 pub mod devices;
+pub mod held;
 pub mod ids;
 pub mod invitations;
 pub mod keys;

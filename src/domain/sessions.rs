@@ -12,6 +12,7 @@ use std::{
 use super::{
     archive, blocks,
     devices::DeviceId,
+    held::Held,
     ids::{AccountId, MessageId, SessionId, StreamId, Time},
     store::Store,
 };
@@ -94,6 +95,8 @@ pub struct Session {
     pub sm: Option<Box<Sm<Keep>>>,
     /// Answers that wait for the disk, each with its batch, and what must not overtake them.
     pub gate: VecDeque<(u64, Chunk, Keep)>,
+    /// Nobody looks at the client (XEP-0352), or it is not connected: what can wait, waits here.
+    pub held: Option<Box<Held>>,
     /// Messages that wait to be sent to it, in order; `None`: it has caught up.
     pub backlog: Option<Backlog>,
     /// It ends as soon as nothing waits for the disk; until then it is heard no more.

@@ -108,7 +108,8 @@ fn under_way(ctx: &Ctx<'_>, id: SessionId, account: AccountId, bare: &str) -> Un
     for (other, session) in ctx.core.sessions.of(bare) {
         let gated = session.gate.iter().map(|(_, _, keep)| keep);
         let unacked = session.sm.iter().flat_map(|sm| sm.unacked().map(|(_, keep)| keep));
-        let kept = gated.chain(unacked).filter_map(|keep| match keep {
+        let held = session.held.iter().flat_map(|held| held.keeps());
+        let kept = gated.chain(unacked).chain(held).filter_map(|keep| match keep {
             Keep::Message(message) => Some(*message),
             _ => None,
         });

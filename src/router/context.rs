@@ -13,6 +13,7 @@ use super::{
     agenda::Agenda,
     event::{Effect, Entropy},
     service::{AtBind, Card, ChangeNode, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
+    urgency::{Urgency, urgency},
 };
 use crate::{
     config::Config,
@@ -476,6 +477,22 @@ impl Core {
     /// Gives bytes of one stanza to a session, behind whatever waits for the disk.
     pub fn deliver(&mut self, id: SessionId, chunk: Chunk, keep: Keep) {
         let Some(session) = self.sessions.session_mut(id) else { return };
+        if let Some(held) = &mut session.held {
+            match urgency(&chunk) {
+                Urgency::Later(about) => {
+                    if !held.push(about, chunk, keep) {
+                        self.release(id);
+                    }
+                    return;
+                }
+                Urgency::Now => self.release(id),
+            }
+        }
+        self.pass_on(id, chunk, keep);
+    }
+
+    fn pass_on(&mut self, id: SessionId, chunk: Chunk, keep: Keep) {
+        let Some(session) = self.sessions.session_mut(id) else { return };
         if session.gate.is_empty() {
             self.emit(id, chunk, keep);
         } else {
@@ -483,8 +500,32 @@ impl Core {
         }
     }
 
+    /// Nobody looks at a session's client from now on: what can wait is held back (XEP-0352).
+    pub fn hold_back_from(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.session_mut(id) {
+            session.held.get_or_insert_default();
+        }
+    }
+
+    /// A session's client is looked at: it gets what was held back, and everything else as it comes.
+    pub fn hold_nothing_back_from(&mut self, id: SessionId) {
+        self.release(id);
+        if let Some(session) = self.sessions.session_mut(id) {
+            session.held = None;
+        }
+    }
+
+    /// Lets everything out that was held back, in order.
+    fn release(&mut self, id: SessionId) {
+        let held = self.sessions.session_mut(id).and_then(|session| session.held.as_mut()).map(|held| held.take());
+        for (chunk, keep) in held.into_iter().flatten() {
+            self.pass_on(id, chunk, keep);
+        }
+    }
+
     /// Gives bytes to a session once this batch is durable, and everything later behind them.
     pub fn deliver_after(&mut self, id: SessionId, batch: u64, chunk: Chunk, keep: Keep) {
+        self.release(id);
         let Some(session) = self.sessions.session_mut(id) else { return };
         session.gate.push_back((batch, chunk, keep));
         if !self.gated.contains(&id) {

@@ -11,3 +11,4 @@ pub mod route;
 pub mod service;
 #[cfg(test)]
 pub mod testing;
+pub mod urgency;

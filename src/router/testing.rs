@@ -158,6 +158,7 @@ impl House {
             wants_nodes: Default::default(),
             sm: None,
             gate: Default::default(),
+            held: None,
             ending: None,
             backlog: None,
             expires: None,

@@ -152,6 +152,7 @@ impl Server {
             wants_nodes: Default::default(),
             sm: None,
             gate: VecDeque::new(),
+            held: None,
             ending: None,
             backlog: None,
             expires: None,
@@ -295,6 +296,8 @@ impl Server {
         for chunk in again {
             self.core.write(stream, chunk);
         }
+        // XEP-0352 §4.2: a resumed stream is active.
+        self.core.hold_nothing_back_from(id);
         self.core.backlogs.push(id);
         self.notice(env, &Notice::SessionResumed(id));
         Next::Go
@@ -385,6 +388,8 @@ impl Server {
         }
         log::debug!("{} waits for resumption", session.jid);
         let bare = session.jid.bare();
+        // What is of no use later shall not fill its queue meanwhile.
+        self.core.hold_back_from(id);
         self.expire_later(env, id);
         let waiting = self.core.sessions.of(bare.as_str()).filter(|(_, session)| session.stream.is_none());
         let waiting: Vec<_> = waiting.map(|(id, session)| (session.expires, id)).collect();
@@ -454,8 +459,9 @@ impl Server {
         }
         let unacked = session.sm.as_mut().map(|sm| sm.take_unacked()).unwrap_or_default();
         let gated = session.gate.into_iter().map(|(_, chunk, keep)| (chunk, keep));
+        let held = session.held.into_iter().flat_map(|mut held| held.take());
         let mut messages = Vec::new();
-        for (_, keep) in unacked.into_iter().chain(gated) {
+        for (_, keep) in unacked.into_iter().chain(gated).chain(held) {
             match keep {
                 Keep::Message(message) => messages.push(message),
                 Keep::Request(iq) => self.core.bounce(&iq, &UNHANDLED),

@@ -29,6 +29,12 @@ impl Server {
         if namespace(bytes, outline) == ns::SM {
             return self.sm(env, stream, session, bytes, outline);
         }
+        // XEP-0352 §3.2. There is no answer.
+        match (namespace(bytes, outline), slice(bytes, &outline.name)) {
+            (ns::CSI, "active") => return self.core.hold_nothing_back_from(session),
+            (ns::CSI, "inactive") => return self.core.hold_back_from(session),
+            _ => {}
+        }
         // RFC 6120 §4.9.3.24.
         self.fail(env, stream, StreamCondition::UnsupportedStanzaType.into());
     }

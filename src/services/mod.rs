@@ -34,6 +34,7 @@ pub mod blocking;
 pub mod caps;
 pub mod carbons;
 pub mod commands;
+pub mod csi;
 pub mod deliver;
 pub mod devices;
 pub mod disco;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(pubsub::PubSub),
         Box::new(vcard::VCard),
         Box::new(session::LegacySession),
+        Box::new(csi::ClientState),
         Box::new(registration::Registration::default()),
         Box::new(devices::Devices),
         Box::new(commands::Commands::default()),

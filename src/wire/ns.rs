@@ -47,6 +47,8 @@ pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 /// XEP-0045, towards users.
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+/// XEP-0033.
+pub const ADDRESS: &str = "http://jabber.org/protocol/address";
 /// XEP-0049.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0050.
@@ -109,6 +111,8 @@ pub const MAM_GROUPCHAT: &str = "urn:xmpp:mam:2#groupchat-field";
 pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
 /// XEP-0334.
 pub const HINTS: &str = "urn:xmpp:hints";
+/// XEP-0352.
+pub const CSI: &str = "urn:xmpp:csi:0";
 /// XEP-0359.
 pub const SID: &str = "urn:xmpp:sid:0";
 /// XEP-0377.
@@ -117,6 +121,8 @@ pub const REPORTING: &str = "urn:xmpp:reporting:1";
 pub const PRE_AUTH: &str = "urn:xmpp:pars:0";
 /// XEP-0401; its older stream feature of invitations.
 pub const INVITE: &str = "urn:xmpp:invite";
+/// XEP-0421.
+pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 /// XEP-0440.
 pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
 /// XEP-0478.
