@@ -18,7 +18,10 @@ use super::{
     store::{Store, after_prefix},
     waiting,
 };
-use crate::wire::{jid::Jid, stanza::Stored};
+use crate::{
+    limits,
+    wire::{jid::Jid, stanza::Stored},
+};
 
 const VERSION: u8 = 1;
 
@@ -181,9 +184,17 @@ pub fn last(store: &Store<'_>, owner: AccountId) -> Option<Entry> {
     Entry::decode(&key, &value)
 }
 
-/// Ids of at most `limit` messages with `from <= id < to`, ascending, or descending if `back`; with this contact only.
-/// Of a contact with a resource, [`Contact::of`] decides, and `limit` bounds what is looked at: the second value tells
-/// whether there may be more.
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// In the order of the search.
+    pub found: Vec<MessageId>,
+    /// It ended at [`limits::ARCHIVE_LOOK_MAX`]: there may be more.
+    pub is_cut: bool,
+}
+
+/// Ids of at most `limit` messages with `from <= id < to`, ascending, or descending if `back`; with this contact only,
+/// and, if the flag beside it says so, with this resource of theirs. Those of other resources are passed over.
 pub fn ids(
     store: &Store<'_>,
     owner: AccountId,
@@ -191,32 +202,35 @@ pub fn ids(
     ids: Range<u64>,
     back: bool,
     limit: usize,
-) -> Vec<MessageId> {
+) -> Ids {
     let id_of = |key: &[u8]| Some(MessageId(u64::from_be_bytes(*key.last_chunk::<8>()?)));
-    let Some((contact, exact)) = contact else {
-        let bounds = [ids.start, ids.end].map(|id| keys::archived(owner, MessageId(id)));
-        let rows = store.scan(&bounds[0], &bounds[1], back, limit);
-        return rows.iter().filter_map(|(key, _)| id_of(key)).collect();
+    let bound = |id| match contact {
+        Some((contact, _)) => keys::archived_with(owner, contact.bare, MessageId(id)).to_vec(),
+        None => keys::archived(owner, MessageId(id)).to_vec(),
     };
-    let (mut found, mut range) = (Vec::new(), ids);
-    // In portions, since those of another resource do not count; bounded by what the archive may hold with one contact.
-    let mut looked_at = 0;
-    while found.len() < limit && looked_at < crate::limits::ARCHIVE_LOOK_MAX && range.start < range.end {
-        let bounds = [range.start, range.end].map(|id| keys::archived_with(owner, contact.bare, MessageId(id)));
-        let portion = limit.max(64);
-        let rows = store.scan(&bounds[0], &bounds[1], back, portion);
-        let matches = rows.iter().filter(|(_, resource)| !exact || **resource == contact.resource);
-        found.extend(matches.filter_map(|(key, _)| id_of(key)));
+    let is_wanted = |resource: &[u8]| contact.is_none_or(|(contact, exact)| !exact || resource == contact.resource);
+    let portion = if contact.is_some_and(|(_, exact)| exact) { limit.max(PORTION) } else { limit };
+    let (mut range, mut looked_at, mut out) = (ids, 0, Ids::default());
+    while out.found.len() < limit && range.start < range.end {
+        if looked_at >= limits::ARCHIVE_LOOK_MAX {
+            out.is_cut = true;
+            break;
+        }
+        let rows = store.scan(&bound(range.start), &bound(range.end), back, portion);
         looked_at += rows.len();
+        out.found.extend(rows.iter().filter(|(_, value)| is_wanted(value)).filter_map(|(key, _)| id_of(key)));
         match rows.last().and_then(|(key, _)| id_of(key)) {
             Some(last) if rows.len() == portion && back => range.end = last.0,
             Some(last) if rows.len() == portion => range.start = last.0 + 1,
             _ => break,
         }
     }
-    found.truncate(limit);
-    found
+    out.found.truncate(limit);
+    out
 }
+
+/// Rows read at a time in search of one resource.
+const PORTION: usize = 256;
 
 /// Takes back what was filed in this turn.
 pub fn retract(store: &mut Store<'_>, owner: AccountId, id: MessageId) {
@@ -265,5 +279,33 @@ fn remove(store: &mut Store<'_>, owner: AccountId, entry: &Entry) {
     store.remove(&keys::archived_with(owner, entry.contact.bare, entry.id));
     if entry.other.0 == 0 || !store.has(&keys::archived(entry.other, entry.id)) {
         store.remove(&keys::text(entry.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{overlay::Overlay, store::MemoryView};
+
+    #[test]
+    fn a_search_for_one_resource_ends_and_says_so() {
+        let (mut overlay, view) = (Overlay::default(), MemoryView::default());
+        let mut store = Store { overlay: &mut overlay, view: &view };
+        let owner = AccountId(7);
+        let contact = |resource: &str| Contact::of(&Jid::parse(&format!("romeo@montague.lit/{resource}")).unwrap());
+        let last = limits::ARCHIVE_LOOK_MAX as u64 + 2 * PORTION as u64;
+        let (orchard, garden) = (contact("orchard"), contact("garden"));
+        for id in 1..=last {
+            file(&mut store, owner, MessageId(id), if id == last { garden } else { orchard }, None, 100);
+        }
+        let forward = ids(&store, owner, Some((garden, true)), 0..u64::MAX, false, 9);
+        assert_eq!(forward, Ids { found: Vec::new(), is_cut: true });
+        let back = ids(&store, owner, Some((garden, true)), 0..u64::MAX, true, 1);
+        assert_eq!(back, Ids { found: vec![MessageId(last)], is_cut: false });
+        let near = ids(&store, owner, Some((garden, true)), last - 5..u64::MAX, false, 9);
+        assert_eq!(near, Ids { found: vec![MessageId(last)], is_cut: false });
+        let all = ids(&store, owner, Some((garden, false)), 0..u64::MAX, false, 3);
+        assert_eq!(all.found, [1, 2, 3].map(MessageId));
+        assert_eq!(ids(&store, AccountId(8), None, 0..u64::MAX, false, 9).found, []);
     }
 }

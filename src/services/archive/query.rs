@@ -143,7 +143,7 @@ fn by_range(
         backward: asked.is_backward(),
         size: asked.size(limits::ARCHIVE_PAGE_MAX),
     };
-    let found = search.run(room, ctx);
+    let found = search.run(room, ctx)?;
     let page = search.page(&found, ctx);
     Ok((found, page))
 }
@@ -153,13 +153,18 @@ impl Search {
         self.with.as_ref().map(|with| (Contact::of(with), with.resource().is_some()))
     }
 
-    fn run(&self, room: usize, ctx: &mut Ctx<'_>) -> Found {
+    fn run(&self, room: usize, ctx: &mut Ctx<'_>) -> Result<Found, StanzaError> {
         let store = ctx.store();
         let (contact, limit) = (self.contact(), self.size + 1);
         let ids = archive::ids(&store, self.owner, contact, self.wanted.clone(), self.backward, limit);
-        let mut found = Found { more: ids.len() > self.size, ..Found::default() };
+        if ids.is_cut && ids.found.is_empty() {
+            // Without a message there is no place to go on from.
+            let text = "Too many messages of other resources; ask for a shorter time.";
+            return Err(StanzaError::new(Condition::PolicyViolation).text(text));
+        }
+        let mut found = Found { more: ids.is_cut || ids.found.len() > self.size, ..Found::default() };
         let mut bytes = 0;
-        for id in ids.into_iter().take(self.size) {
+        for id in ids.found.into_iter().take(self.size) {
             let Some(text) = archive::text(&store, id) else { continue };
             if !self.with.as_ref().is_none_or(|with| concerns(&text, with)) {
                 continue;
@@ -174,7 +179,7 @@ impl Search {
         if self.backward {
             found.messages.reverse();
         }
-        found
+        Ok(found)
     }
 
     /// What is told of the page.
@@ -189,7 +194,7 @@ impl Search {
                 let limit = limits::ARCHIVE_COUNT_MAX + 1;
                 let store = ctx.store();
                 let all = archive::ids(&store, self.owner, self.contact(), self.matching.clone(), false, limit);
-                (None, Some(all.len()).filter(|count| *count < limit))
+                (None, Some(all.found.len()).filter(|count| *count < limit && !all.is_cut))
             }
             (Some(_), false) => (None, None),
         };

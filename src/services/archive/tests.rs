@@ -382,6 +382,24 @@ fn a_page_is_bounded_in_messages_and_bytes() {
 }
 
 #[test]
+fn a_count_is_told_as_long_as_it_is_cheap() {
+    let (mut house, romeo, juliet) = house();
+    let ask = fields(&[("with", "romeo@capulet.lit")]) + &set("<max>0</max>");
+    for n in 0..=limits::ARCHIVE_COUNT_MAX {
+        say(&mut house, romeo, JULIET, "x");
+        if n + 2 >= limits::ARCHIVE_COUNT_MAX {
+            let count = query(&mut house, juliet, &ask).rsm("count");
+            let expected = Some((n + 1).to_string()).filter(|_| n < limits::ARCHIVE_COUNT_MAX);
+            assert_eq!(count, expected, "after {} messages", n + 1);
+        }
+    }
+    assert_eq!(
+        query(&mut house, juliet, &set("<max>0</max>")).rsm("count"),
+        Some((limits::ARCHIVE_COUNT_MAX + 1).to_string())
+    );
+}
+
+#[test]
 fn what_waits_and_is_archived_is_stored_once_and_carries_its_id() {
     let mut house = House::new();
     let romeo = house.available(ROMEO);
