@@ -160,6 +160,8 @@ pub const BACKLOG_PAGE_BYTES: usize = 256 * 1024;
 pub const BACKLOG_UNACKED_MAX: usize = 128;
 /// The same in bytes: with a page of the largest stanzas behind it, still below [`SM_QUEUE_BYTES_MAX`].
 pub const BACKLOG_UNACKED_BYTES_MAX: usize = 512 * 1024;
+/// Copies of messages that a session keeps until it has caught up; more come out of order.
+pub const BACKLOG_BEHIND_MAX: usize = 256;
 /// Milliseconds that a sender is held back because a recipient's outbox is full.
 pub const HELD_BACK_MS_MAX: u64 = 1_000;
 /// Milliseconds before writes that nobody waits for (a message was received) are committed by themselves. Until then they

@@ -99,6 +99,8 @@ pub struct Session {
     pub held: Option<Box<Held>>,
     /// Messages that wait to be sent to it, in order; `None`: it has caught up.
     pub backlog: Option<Backlog>,
+    /// Copies of messages (XEP-0280) that came meanwhile, in order: they take their places among those that wait.
+    pub behind: VecDeque<(MessageId, Chunk)>,
     /// It ends as soon as nothing waits for the disk; until then it is heard no more.
     pub ending: Option<Ending>,
     /// When it is forgotten if nobody resumes it.

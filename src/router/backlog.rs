@@ -53,8 +53,12 @@ fn page(id: SessionId, ctx: &mut Ctx<'_>) -> bool {
     let is_due =
         |id: MessageId| !under_way.here.contains(&id) && (id >= backlog.since || !under_way.elsewhere.contains(&id));
     for message in messages.iter().filter(|message| is_due(message.id)) {
+        catch_up(id, message.id, ctx);
         let known = if message.is_archived { ctx.stanza_id(account, jid.bare_str(), message.id) } else { Vec::new() };
         ctx.core.deliver(id, delayed(message, known, jid.domain()), Keep::Message(message.id));
+    }
+    if last {
+        catch_up(id, MessageId(u64::MAX), ctx);
     }
     if let Some(session) = ctx.core.sessions.session_mut(id) {
         session.backlog = if last { None } else { next.map(|next| Backlog { next, ..backlog }) };
@@ -69,6 +73,15 @@ fn is_blocked(message: &Waiting, owner: &Jid, ctx: &mut Ctx<'_>) -> bool {
         return false;
     }
     Jid::parse(&message.stanza.from).is_ok_and(|from| ctx.blocks(owner, &from))
+}
+
+/// Sends the copies that came before this message.
+fn catch_up(id: SessionId, before: MessageId, ctx: &mut Ctx<'_>) {
+    while let Some(session) = ctx.core.sessions.session_mut(id)
+        && let Some((_, chunk)) = session.behind.pop_front_if(|(copied, _)| *copied < before)
+    {
+        ctx.core.deliver(id, chunk, Keep::Nothing);
+    }
 }
 
 /// Messages from this one on, as many as are sent at a time; and whether they are all.

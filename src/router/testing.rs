@@ -161,6 +161,7 @@ impl House {
             held: None,
             ending: None,
             backlog: None,
+            behind: Default::default(),
             expires: None,
             hold_s: 0,
             since_s: self.wall_us / 1_000_000,

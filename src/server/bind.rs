@@ -155,6 +155,7 @@ impl Server {
             held: None,
             ending: None,
             backlog: None,
+            behind: VecDeque::new(),
             expires: None,
             hold_s: 0,
             since_s,

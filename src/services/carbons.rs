@@ -11,6 +11,7 @@ use crate::{
         ids::{MessageId, SessionId},
         sessions::Keep,
     },
+    limits,
     router::{
         context::Ctx,
         reach::{Reach, reach},
@@ -22,7 +23,7 @@ use crate::{
         error::{Condition, StanzaError},
         jid::Jid,
         ns,
-        stanza::{Chunk, Kind, Stanza, Type},
+        stanza::{Chunk, Filed, Kind, Stanza, Type},
     },
 };
 
@@ -190,8 +191,20 @@ fn copy(stanza: &Stanza, way: Way, inserted: &[u8], owner: &Jid, have: &[Session
             build::attr("type", ty, &mut head);
         }
         head.push(b'>');
-        ctx.core.deliver(id, Chunk::shared(head, &body), Keep::Nothing);
+        hand_over(id, Chunk::shared(head, &body), stanza.filed, ctx);
     }
+}
+
+/// A session that still fetches what waited for it gets the copy in its place behind that.
+fn hand_over(id: SessionId, copy: Chunk, filed: Option<Filed>, ctx: &mut Ctx<'_>) {
+    if let (Some(filed), Some(session)) = (filed, ctx.core.sessions.session_mut(id))
+        && session.backlog.is_some()
+        && session.behind.len() < limits::BACKLOG_BEHIND_MAX
+        && session.behind.iter().map(|(_, chunk)| chunk.len()).sum::<usize>() < limits::BACKLOG_PAGE_BYTES
+    {
+        return session.behind.push_back((MessageId(filed.number), copy));
+    }
+    ctx.core.deliver(id, copy, Keep::Nothing);
 }
 
 /// The content and the end of the copy, the same for all who get one (XEP-0297 §3).

@@ -221,6 +221,30 @@ fn s27_clients_cannot_forge_copies() {
 }
 
 #[test]
+fn copies_do_not_overtake_what_waits() {
+    use crate::domain::{ids::MessageId, sessions::Backlog};
+    let Scene { mut house, garden, home, juliet } = scene();
+    let behind = Backlog { next: MessageId(0), since: MessageId(0) };
+    house.core.sessions.session_mut(home).unwrap().backlog = Some(behind);
+    let say = |house: &mut House, from, to, text: &str| {
+        house.send(from, &format!("<message to='{to}' type='chat'><body>{text}</body></message>"))
+    };
+    say(&mut house, juliet, "romeo@capulet.lit/home", "1");
+    let out = say(&mut house, garden, JULIET, "2");
+    assert!(to_session(&out, home).is_empty(), "its place is behind what waits");
+    // More than are kept come at once.
+    for n in 1..crate::limits::BACKLOG_BEHIND_MAX {
+        assert!(to_session(&say(&mut house, garden, JULIET, &n.to_string()), home).is_empty());
+    }
+    assert_eq!(to_session(&say(&mut house, garden, JULIET, "x"), home).len(), 1);
+    house.core.backlogs.push(home);
+    let out = house.with(|_, ctx| crate::router::backlog::serve(ctx));
+    let own = to_session(&out, home);
+    assert!(own[0].1.contains("<body>1</body>") && own[1].1.contains("<body>2</body>"), "{own:?}");
+    assert_eq!(own.len(), 1 + crate::limits::BACKLOG_BEHIND_MAX);
+}
+
+#[test]
 fn errors_of_copied_messages_are_copied() {
     let Scene { mut house, garden, home, .. } = scene();
     let to = "nobody@elsewhere.example";
