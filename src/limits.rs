@@ -231,6 +231,22 @@ pub const ITEMS_ANSWER_BYTES_MAX: usize = 512 * 1024;
 pub const ITEMS_PAGE: usize = 32;
 /// Items that expire or give way in one publication; the next one goes on.
 pub const ITEMS_EXPIRED_AT_ONCE_MAX: usize = 64;
+/// Registrations with push services of one account, XEP-0357: every telephone of a person, and some that were lost.
+pub const PUSH_PER_ACCOUNT_MAX: usize = 16;
+/// Bytes of what a registration asks for: its form, and a list of muted conversations.
+pub const PUSH_WISH_BYTES_MAX: usize = 8 * 1024;
+/// Seconds by which the time of a registration may be late: it is not written down more often.
+pub const PUSH_SEEN_S: u64 = 86_400;
+/// Milliseconds before a device that was woken and has not come is woken again for another message; doubles each time.
+pub const PUSH_PAUSE_MS: u64 = 5_000;
+/// The most that it doubles to.
+pub const PUSH_PAUSE_MS_MAX: u64 = 300_000;
+/// Milliseconds between two calls for which a device is woken.
+pub const PUSH_CALL_PAUSE_MS: u64 = 2_000;
+/// Devices that were woken and are remembered until they come.
+pub const PUSH_WOKEN_MAX: usize = 1_024;
+/// Unacknowledged stanzas of a session that was cut off, of which its device is told.
+pub const PUSH_UNACKED_MAX: usize = 64;
 /// Capability hashes that are known, XEP-0115; a household's clients have a dozen.
 pub const CAPS_MAX: usize = 1_000;
 /// Nodes that one client wants to hear of; real ones name a dozen.

@@ -19,6 +19,7 @@
 //! | `l` account | last logout: seconds since 1970, status (XEP-0012) |
 //! | `d` account, device | a device that has signed in ([`super::devices`]) |
 //! | `f` account, device | tokens of a device, XEP-0484 ([`crate::proto::fast`]) |
+//! | `w` account, service 0 node | a device that is woken by push (XEP-0357, [`super::push`]) |
 //! | `n` account … | publish-subscribe nodes and what is in them ([`super::nodes`]) |
 //! | `C` hash | nodes that clients of this capability hash want to hear of (XEP-0115) |
 //! | `t` token | invitation ([`super::invitations`]) |
@@ -101,10 +102,11 @@ pub const fn packed(tag: u8) -> Option<usize> {
 
 /// Tags of all rows that belong to one account and go with it. The archive is not among them: it may be large, and goes
 /// in steps ([`super::archive::forget_oldest`]).
-pub const OWNED: &[u8] = b"irRsqvpbldfon";
+pub const OWNED: &[u8] = b"irRsqvpbldfonw";
 
-/// Tags of those among them that stand for the password in a sign-in, as tokens do, and go when it changes (S15).
-pub const VOUCHING: &[u8] = b"df";
+/// Tags of those among them that stand for the password in a sign-in, as tokens do, or serve whoever signed in with it,
+/// and go when it changes (S15).
+pub const VOUCHING: &[u8] = b"dfw";
 
 /// Address of the account by its number.
 pub const ADDRESS: u8 = b'i';
@@ -138,5 +140,7 @@ pub const TOKENS: u8 = b'f';
 pub const NODE: u8 = b'n';
 /// Capability hashes, not owned by an account.
 pub const CAPS: u8 = b'C';
+/// Registrations with push services.
+pub const PUSH: u8 = b'w';
 /// Invitations, not owned by an account.
 pub const INVITATION: u8 = b't';

@@ -14,6 +14,7 @@ use super::{
     devices::DeviceId,
     held::Held,
     ids::{AccountId, MessageId, SessionId, StreamId, Time},
+    push,
     store::Store,
 };
 use crate::{
@@ -148,12 +149,18 @@ pub struct Lists {
     pub blocks: bool,
     /// Whose messages its archive keeps.
     pub archive: bool,
+    /// Which devices are woken by push.
+    pub pushes: bool,
 }
 
 impl Lists {
     /// As they stand in the store.
     pub fn of(store: &Store<'_>, account: AccountId) -> Lists {
-        Lists { blocks: blocks::any(store, account), archive: archive::has_prefs(store, account) }
+        Lists {
+            blocks: blocks::any(store, account),
+            archive: archive::has_prefs(store, account),
+            pushes: push::any(store, account),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         devices::{self, DeviceId},
         ids::{AccountId, SessionId},
+        push,
     },
     wire::{
         error::{Condition, StanzaError, StreamCondition, StreamError},
@@ -95,8 +96,13 @@ pub fn revoke(ctx: &mut Ctx<'_>, account: AccountId, jid: &Jid, id: &str) -> Res
         return Err(StanzaError::new(Condition::ItemNotFound).text("There is no such device."));
     }
     let knows_password = device.as_ref().is_none_or(|(_, device)| device.knows_password);
+    for session in &ending {
+        let resource = ctx.sessions().session(*session).and_then(|session| session.jid.resource()).map(str::to_owned);
+        push::forget(&mut ctx.store(), account, None, resource.as_deref());
+    }
     if let Some((device, _)) = device {
         devices::forget(&mut ctx.store(), account, device);
+        push::forget(&mut ctx.store(), account, Some(device), None);
     }
     let error = StreamError::new(StreamCondition::NotAuthorized).text("This device was signed out.");
     for session in ending {

@@ -101,6 +101,8 @@ pub struct Core {
     pub started_s: u64,
     /// Some service has put work off: [`Notice::Chores`] comes in a moment.
     pub chores: bool,
+    /// The same at a time that is further away.
+    pub chores_at: Option<Time>,
     /// Makes the ids of archives.
     pub seal: Seal,
     features: BTreeMap<Box<str>, Vec<u8>>,
@@ -236,6 +238,11 @@ impl Ctx<'_> {
         build::attr("by", bare, &mut out);
         out.extend_from_slice(b"/>");
         out
+    }
+
+    /// Lets [`Notice::Chores`] come at this time; perhaps earlier, and more than once.
+    pub fn chores_at(&mut self, at: Time) {
+        self.core.chores_at = Some(self.core.chores_at.map_or(at, |other| other.min(at)));
     }
 
     /// Sends a stanza that the server made through this leg and what follows it.
@@ -400,6 +407,7 @@ impl Core {
             counters: Counters::default(),
             started_s,
             chores: false,
+            chores_at: None,
             seal: Seal::new(&[]),
             features: BTreeMap::new(),
             last_message: 0,
@@ -614,6 +622,7 @@ impl Core {
             Ok(Reply::Serialised(bytes)) => ("result", Some(bytes)),
             Err(error) => ("error", Some(error.element().to_vec())),
         };
+        let Some(session) = self.session_at(&origin.from) else { return self.answer_house(origin, ty, payload) };
         let mut out = Vec::with_capacity(256);
         open_tag(Kind::Iq, ty, origin, &mut out);
         match payload {
@@ -624,7 +633,6 @@ impl Core {
             }
             None => out.extend_from_slice(b"/>"),
         }
-        let Some(session) = self.session_at(&origin.from) else { return };
         let chunk = Chunk::new(out);
         let batch = self.last_batch();
         if waits && batch > self.committed {
@@ -633,6 +641,19 @@ impl Core {
         } else {
             self.deliver(session, chunk, Keep::Nothing);
         }
+    }
+
+    /// The answer of one service to another one that asked in the name of an account: it goes to whoever of them looks at
+    /// answers (`Kind::Iq`, `Leg::Inbound`, `Phase::Deliver`), as if it had come from elsewhere.
+    fn answer_house(&mut self, origin: &Origin, ty: &'static str, payload: Option<Vec<u8>>) {
+        let Some(to) = origin.to.clone().filter(|_| origin.from.is_bare() && self.config.serves(origin.from.domain()))
+        else {
+            return;
+        };
+        let payload = payload.and_then(|payload| Element::parse(&payload, ns::CLIENT).ok());
+        let id = crate::wire::framer::unescape(&origin.id).into_owned();
+        let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(payload);
+        self.work.push(Work::Route(Leg::Inbound, Stanza::build(&iq, to, Some(origin.from.clone()))));
     }
 
     /// Returns a stanza to its sender with an error; never an error for an error or a result (RFC 6120 §8.3.1).
@@ -653,11 +674,12 @@ impl Core {
         out.extend_from_slice(b"</");
         out.extend_from_slice(stanza.kind.as_str().as_bytes());
         out.push(b'>');
-        // A bare sender (presence subscriptions) is answered at all its sessions that could have asked.
+        // A bare sender (presence subscriptions) is answered at all its sessions that could have asked. A request from there
+        // is the server's own; that nobody got it tells its service nothing about who was to get it.
         let chunk = Chunk::new(out);
         if let Some(session) = self.session_at(&stanza.from) {
             self.deliver(session, chunk, Keep::Nothing);
-        } else if stanza.from.is_bare() {
+        } else if stanza.from.is_bare() && stanza.kind != Kind::Iq {
             let ids: Vec<_> = self.sessions.of(stanza.from.as_str()).map(|(id, _)| id).collect();
             for id in ids {
                 self.deliver(id, chunk.clone(), Keep::Nothing);

@@ -16,7 +16,7 @@ use crate::{
         devices,
         ids::{AccountId, SessionId},
         invitations::{self, Invitation},
-        roster,
+        push, roster,
     },
     limits,
     proto::scram::{self, Credentials},
@@ -69,9 +69,15 @@ pub fn change_password(
     // Tokens go, and so do the devices that know the old password only (XEP-0494 §3.1).
     let device = keep.and_then(|keep| ctx.sessions().session(keep)?.device);
     let kept = device.and_then(|id| Some((id, devices::find(&ctx.store(), account, id)?)));
+    let mut pushes = push::list(&ctx.store(), account);
+    let session = keep.and_then(|keep| ctx.sessions().session(keep));
+    pushes.retain(|registration| session.is_some_and(|session| registration.is_of(session)));
     accounts::change_password(&mut ctx.store(), jid, credentials).ok_or(missing)?;
     if let Some((id, device)) = kept {
         devices::keep(&mut ctx.store(), account, id, device);
+    }
+    for registration in pushes {
+        push::put(&mut ctx.store(), account, &registration);
     }
     end_sessions(ctx, jid, keep, "The password was changed.");
     Ok(())

@@ -232,8 +232,11 @@ impl Router {
         if own {
             if requests {
                 let account = ctx.account(&stanza.from);
-                self.answer(&stanza, Scope::Own, account, session, ctx);
+                return self.answer(&stanza, Scope::Own, account, session, ctx);
             }
+            // The answer to a question that the server asked in the account's name.
+            stanza.to.get_or_insert_with(|| stanza.from.bare());
+            self.phase(Leg::Inbound, Phase::Deliver, &mut stanza, ctx);
             return;
         }
         match self.phase(Leg::Outbound, Phase::Admit, &mut stanza, ctx) {
@@ -271,8 +274,10 @@ impl Router {
         }
         if to.is_bare() {
             if requests {
-                self.answer(&stanza, Scope::Other, Some(account), session, ctx);
+                return self.answer(&stanza, Scope::Other, Some(account), session, ctx);
             }
+            // The answer to a question that the server asked in the account's name.
+            self.phase(Leg::Inbound, Phase::Deliver, &mut stanza, ctx);
             return;
         }
         let Some((target, _)) = ctx.sessions().full(&to) else {

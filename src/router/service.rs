@@ -180,6 +180,8 @@ pub enum Notice {
     SessionBound(SessionId),
     /// A session resumed on a new stream, XEP-0198 §5.
     SessionResumed(SessionId),
+    /// The stream of a session broke, and the session waits for resumption.
+    SessionWaits(SessionId),
     /// A session is about to be forgotten; it is still in the table.
     SessionEnding(SessionId),
     /// A session became available for the first time, or with another priority.

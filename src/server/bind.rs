@@ -13,6 +13,7 @@ use crate::{
         accounts,
         devices::DeviceId,
         ids::{AccountId, SessionId, StreamId},
+        push,
         sessions::{Backlog, Ending, Keep, Lists, Session},
         store::Store,
         waiting,
@@ -197,7 +198,16 @@ impl Server {
     /// # Errors
     /// `unexpected-request` if they are counted already.
     pub(super) fn manage(&mut self, env: &mut Env<'_>, id: SessionId, enable: &Element) -> Result<Vec<u8>, Condition> {
-        let hold_s = self.core.config.retention.resume_s;
+        let session = self.core.sessions.session(id).ok_or(Condition::UnexpectedRequest)?;
+        let kept = &self.core.config.retention;
+        let hold_s = match kept.resume_s {
+            0 => 0,
+            // Whoever is woken may take longer to come back.
+            usual if push::wakes(&Store { overlay: &mut self.core.overlay, view: env.view }, session) => {
+                usual.max(kept.resume_push_s)
+            }
+            usual => usual,
+        };
         let session = self.core.sessions.session_mut(id).ok_or(Condition::UnexpectedRequest)?;
         if session.sm.is_some() {
             return Err(Condition::UnexpectedRequest);
@@ -399,6 +409,7 @@ impl Server {
         {
             self.end_session(env, oldest);
         }
+        self.notice(env, &Notice::SessionWaits(id));
     }
 
     fn expire_later(&mut self, env: &mut Env<'_>, id: SessionId) {

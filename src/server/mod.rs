@@ -125,6 +125,9 @@ impl Server {
         if std::mem::take(&mut self.core.chores) {
             self.timers.set(env.now.plus_ms(limits::CHORES_MS), timers::Alarm::Chores);
         }
+        if let Some(at) = self.core.chores_at.take() {
+            self.timers.set(at.max(env.now), timers::Alarm::Chores);
+        }
         self.commit(env);
         self.core.effects.drain(..)
     }

@@ -13,6 +13,9 @@
 //!      the origin, and call `ctx.answer` when the notice comes.
 //!    - [`pass`](Service::pass) looks at stanzas in a phase. The order of phases is fixed; within a phase it is that of
 //!      [`all`]. Bounce what the sender must know, take what is dealt with, continue otherwise.
+//!    - A service that asks somebody else sends an IQ from the domain or from an account's bare address (`ctx.send`), and
+//!      looks for the answer in a pass of `(Kind::Iq, Leg::Inbound, Phase::Deliver)`; caps and push do so. There may be
+//!      none: then nobody was reached.
 //!    - [`notice`](Service::notice) hears what happened: sessions that come and go, accounts, settings.
 //!    - [`at_bind`](Service::at_bind) is what happens in the same breath as a sign-in (XEP-0386): one line per extension
 //!      that a client may ask for there.
@@ -43,6 +46,7 @@ pub mod ping;
 pub mod presence;
 pub mod private;
 pub mod pubsub;
+pub mod push;
 pub mod registration;
 pub mod roster;
 pub mod session;
@@ -60,6 +64,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(sid::StanzaIds),
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons),
+        Box::new(push::Push::default()),
         Box::new(deliver::Deliver),
         Box::new(roster::Roster),
         Box::new(caps::Caps::default()),

@@ -79,6 +79,10 @@ pub const CAPS: &str = "http://jabber.org/protocol/caps";
 pub const ADMIN: &str = "http://jabber.org/protocol/admin";
 /// XEP-0160, feature of a server that keeps messages for absent users.
 pub const OFFLINE: &str = "msgoffline";
+/// XEP-0166.
+pub const JINGLE: &str = "urn:xmpp:jingle:1";
+/// XEP-0167.
+pub const JINGLE_RTP: &str = "urn:xmpp:jingle:apps:rtp:1";
 /// XEP-0184.
 pub const RECEIPTS: &str = "urn:xmpp:receipts";
 /// XEP-0191.
@@ -113,6 +117,12 @@ pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
 pub const HINTS: &str = "urn:xmpp:hints";
 /// XEP-0352.
 pub const CSI: &str = "urn:xmpp:csi:0";
+/// XEP-0353.
+pub const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
+/// XEP-0357.
+pub const PUSH: &str = "urn:xmpp:push:0";
+/// XEP-0357 §7, form of a summary.
+pub const PUSH_SUMMARY: &str = "urn:xmpp:push:summary";
 /// XEP-0359.
 pub const SID: &str = "urn:xmpp:sid:0";
 /// XEP-0377.
@@ -121,9 +131,13 @@ pub const REPORTING: &str = "urn:xmpp:reporting:1";
 pub const PRE_AUTH: &str = "urn:xmpp:pars:0";
 /// XEP-0401; its older stream feature of invitations.
 pub const INVITE: &str = "urn:xmpp:invite";
+/// XEP-0402.
+pub const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
 /// XEP-0421.
 pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 /// XEP-0440.
 pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
 /// XEP-0478.
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
+/// XEP-0492.
+pub const NOTIFY: &str = "urn:xmpp:notification-settings:1";

@@ -15,6 +15,7 @@ import slixmpp_archive
 import slixmpp_chat
 import slixmpp_contacts
 import slixmpp_omemo_chat
+import slixmpp_phone
 import slixmpp_pubsub
 import slixmpp_restart
 import slixmpp_resume
@@ -28,8 +29,8 @@ from slixmpp_person import PASSWORD, House
 DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
-OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_account,
-             slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast)
+OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
+             slixmpp_account, slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast)
 
 
 async def holds(house, fact):

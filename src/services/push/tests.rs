@@ -1,0 +1,441 @@
+//! Who is woken, for what, and how often; in the house without streams.
+
+use crate::{
+    domain::{ids::SessionId, push},
+    limits,
+    router::{
+        clients, lifecycle,
+        service::Notice,
+        testing::{House, Out, condition_of, result_of, to_session},
+    },
+    wire::{element::Element, jid::Jid, ns},
+};
+
+const SERVICE: &str = "push@capulet.lit/app";
+const JULIET: &str = "juliet@capulet.lit";
+
+/// Romeo is there, and so is a push service, which is a client here; Juliet's telephone has registered and is gone.
+struct Verona {
+    house: House,
+    romeo: SessionId,
+    service: SessionId,
+}
+
+impl Verona {
+    fn new(wish: &str) -> Verona {
+        let mut house = House::new();
+        let romeo = house.available("romeo@capulet.lit/orchard");
+        let service = house.available(SERVICE);
+        house.subscribe("push@capulet.lit", JULIET);
+        let mut verona = Verona { house, romeo, service };
+        let phone = verona.house.available("juliet@capulet.lit/phone");
+        let enable = format!("<enable xmlns='urn:xmpp:push:0' jid='{SERVICE}' node='yxs32'>{wish}</enable>");
+        let out = verona.house.send(phone, &format!("<iq type='set' id='x42'>{enable}</iq>"));
+        assert_eq!(result_of(&out), "");
+        verona.leave(phone);
+        verona
+    }
+
+    /// A session ends.
+    fn leave(&mut self, id: SessionId) {
+        self.house.notice(Notice::SessionEnding(id));
+        self.house.core.sessions.remove(id);
+    }
+
+    fn registrations(&mut self) -> usize {
+        let juliet = self.house.account(JULIET);
+        push::list(&self.house.ctx().store(), juliet).len()
+    }
+
+    /// What the push service gets.
+    fn told(&self, out: &Out) -> Vec<String> {
+        to_session(out, self.service).into_iter().map(|(_, xml)| xml).collect()
+    }
+
+    /// Romeo sends her a message; what the push service gets.
+    fn says(&mut self, child: &str) -> Vec<String> {
+        let out = self.house.send(self.romeo, &format!("<message to='{JULIET}' type='chat'>{child}</message>"));
+        self.told(&out)
+    }
+
+    /// The push service answers the last request.
+    fn answers(&mut self, request: &str, ty: &str, payload: &str) {
+        let iq = Element::parse(request.as_bytes(), ns::CLIENT).unwrap();
+        let (id, to) = (iq.get("id").unwrap(), iq.get("from").unwrap());
+        self.house.send(self.service, &format!("<iq type='{ty}' id='{id}' to='{to}'>{payload}</iq>"));
+    }
+
+    fn time_passes(&mut self, ms: u64) -> Vec<String> {
+        self.house.now = self.house.now.plus_ms(ms);
+        let out = self.house.notice(Notice::Chores);
+        self.told(&out)
+    }
+}
+
+const HARK: &str = "<body>Hark</body>";
+
+/// An error as a push service sends it.
+fn error(ty: &str, condition: &str) -> String {
+    format!("<error type='{ty}'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>")
+}
+
+#[test]
+fn who_is_gone_is_woken_without_a_word_of_what_was_said() {
+    let mut verona = Verona::new(
+        "<x xmlns='jabber:x:data' type='submit'>\
+         <field var='FORM_TYPE'><value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
+         <field var='secret'><value>eruio234vzxc2kla-91</value></field></x>",
+    );
+    let told = verona.says(HARK);
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    assert!(!told.contains("Hark") && !told.contains("romeo"), "{told}");
+    let iq = Element::parse(told.as_bytes(), ns::CLIENT).unwrap();
+    assert_eq!((iq.get("type"), iq.get("from"), iq.get("to")), (Some("set"), Some(JULIET), Some(SERVICE)));
+    let pubsub = iq.find("pubsub", ns::PUBSUB).unwrap();
+    let publish = pubsub.find("publish", ns::PUBSUB).unwrap();
+    assert_eq!(publish.get("node"), Some("yxs32"));
+    let item = publish.find("item", ns::PUBSUB).unwrap();
+    let summary = item.find("notification", ns::PUSH).unwrap().find("x", ns::DATA).unwrap();
+    let summary = crate::wire::form::Form::read(summary).unwrap();
+    assert_eq!((summary.form_type(), summary.value("message-count")), (Some(ns::PUSH_SUMMARY), Some("1")));
+    let options = pubsub.find("publish-options", ns::PUBSUB).unwrap().find("x", ns::DATA).unwrap();
+    let options = crate::wire::form::Form::read(options).unwrap();
+    assert_eq!(options.value("secret"), Some("eruio234vzxc2kla-91"));
+    assert_eq!(options.form_type(), Some("http://jabber.org/protocol/pubsub#publish-options"));
+}
+
+#[test]
+fn only_what_matters_wakes() {
+    for (child, wakes) in [
+        (HARK, true),
+        ("<encrypted xmlns='eu.siacs.conversations.axolotl'/><store xmlns='urn:xmpp:hints'/>", true),
+        ("<propose xmlns='urn:xmpp:jingle-message:0' id='a73sjjvkla37jfea'/>", true),
+        ("<retract xmlns='urn:xmpp:jingle-message:0' id='a73sjjvkla37jfea'/>", false),
+        ("<composing xmlns='http://jabber.org/protocol/chatstates'/>", false),
+        ("<received xmlns='urn:xmpp:receipts' id='1'/>", false),
+        ("<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>", false),
+    ] {
+        assert_eq!(!Verona::new("").says(child).is_empty(), wakes, "{child}");
+    }
+}
+
+#[test]
+fn who_is_connected_is_not_woken() {
+    let mut verona = Verona::new("");
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    verona.house.notice(Notice::SessionBound(phone));
+    assert!(verona.says(HARK).is_empty());
+    verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
+    assert_eq!(verona.says(HARK).len(), 1, "its session waits for it");
+}
+
+#[test]
+fn a_telephone_is_woken_while_another_device_is_connected() {
+    let mut verona = Verona::new("");
+    verona.house.available("juliet@capulet.lit/desk");
+    assert_eq!(verona.says(HARK).len(), 1);
+    // What is for the desk alone is not for the telephone.
+    let private = "<message to='juliet@capulet.lit/desk' type='chat'><body>x</body><private xmlns='urn:xmpp:carbons:2'/></message>";
+    verona.time_passes(limits::PUSH_PAUSE_MS);
+    let romeo = verona.romeo;
+    let out = verona.house.send(romeo, private);
+    assert!(verona.told(&out).is_empty());
+}
+
+#[test]
+fn a_device_that_does_not_come_is_woken_ever_more_seldom() {
+    let mut verona = Verona::new("");
+    assert_eq!(verona.says(HARK).len(), 1);
+    assert!(verona.says(HARK).is_empty() && verona.says(HARK).is_empty());
+    assert_eq!(verona.house.core.chores_at, Some(verona.house.now.plus_ms(limits::PUSH_PAUSE_MS)));
+    let told = verona.time_passes(limits::PUSH_PAUSE_MS);
+    assert!(told.len() == 1 && told[0].contains("<value>3</value>"), "{told:?}");
+    assert!(verona.time_passes(limits::PUSH_PAUSE_MS_MAX).is_empty(), "nothing is left to tell");
+    for _ in 0..9 {
+        verona.time_passes(limits::PUSH_PAUSE_MS_MAX);
+        assert_eq!(verona.says(HARK).len(), 1);
+    }
+    assert!(verona.says(HARK).is_empty());
+    assert!(verona.time_passes(limits::PUSH_PAUSE_MS_MAX - 1).is_empty());
+    assert_eq!(verona.time_passes(1).len(), 1);
+    // It comes, and goes again.
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    verona.house.notice(Notice::SessionBound(phone));
+    verona.leave(phone);
+    let told = verona.says(HARK);
+    assert!(told.len() == 1 && told[0].contains("<value>1</value>"), "{told:?}");
+}
+
+#[test]
+fn a_call_does_not_wait() {
+    let mut verona = Verona::new("<priority xmlns='tigase:push:priority:0'/><jingle xmlns='tigase:push:jingle:0'/>");
+    assert_eq!(verona.says(HARK).len(), 1);
+    verona.house.now = verona.house.now.plus_ms(limits::PUSH_CALL_PAUSE_MS);
+    let told = verona.says(
+        "<propose xmlns='urn:xmpp:jingle-message:0' id='a73'>\
+         <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose>",
+    );
+    assert!(told.len() == 1, "{told:?}");
+    assert!(told[0].contains("<priority xmlns='tigase:push:priority:0'>high</priority>"), "{told:?}");
+    let jingle = "<jingle xmlns='tigase:push:jingle:0' action='propose' sid='a73'><media>audio</media></jingle>";
+    assert!(told[0].contains(jingle), "{told:?}");
+    assert!(verona.says("<propose xmlns='urn:xmpp:jingle-message:0' id='a74'/>").is_empty(), "but not a storm of them");
+}
+
+#[test]
+fn only_the_push_service_ends_a_registration() {
+    for (ty, condition, ends) in [
+        ("cancel", "item-not-found", true),
+        ("auth", "forbidden", true),
+        ("wait", "resource-constraint", false),
+        ("cancel", "remote-server-not-found", false),
+        ("wait", "remote-server-timeout", false),
+    ] {
+        let mut verona = Verona::new("");
+        let told = verona.says(HARK);
+        verona.answers(&told[0], "error", &error(ty, condition));
+        assert_eq!(verona.registrations() == 0, ends, "{condition}");
+    }
+    let mut verona = Verona::new("");
+    let told = verona.says(HARK);
+    verona.answers(&told[0], "result", "");
+    verona.answers(&told[0], "error", &error("cancel", "item-not-found"));
+    assert_eq!(verona.registrations(), 1, "there is one answer");
+    // Somebody else says so.
+    let told = verona.time_passes(limits::PUSH_PAUSE_MS);
+    assert!(told.is_empty());
+    let told = verona.says(HARK);
+    verona.service = verona.romeo;
+    verona.answers(&told[0], "error", &error("cancel", "item-not-found"));
+    assert_eq!(verona.registrations(), 1);
+}
+
+#[test]
+fn a_push_service_that_is_not_reached_keeps_its_registrations() {
+    let mut verona = Verona::new("");
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    for service in ["push-5.client.example", "nobody@capulet.lit/app", "push@capulet.lit/gone"] {
+        let enable = format!("<enable xmlns='urn:xmpp:push:0' jid='{service}' node='n'/>");
+        verona.house.send(phone, &format!("<iq type='set' id='e'>{enable}</iq>"));
+    }
+    verona.leave(phone);
+    let desk = verona.house.available("juliet@capulet.lit/desk");
+    let romeo = verona.romeo;
+    let out = verona.house.send(romeo, &format!("<message to='{JULIET}' type='chat'>{HARK}</message>"));
+    assert_eq!(verona.registrations(), 4);
+    assert_eq!(to_session(&out, desk).len(), 1, "her clients do not hear of it: {out:?}");
+}
+
+#[test]
+fn a_service_of_the_house_may_be_the_push_service() {
+    let mut verona = Verona::new("");
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    // Nodes of somebody else's account, where she may not publish; and her own, where she may.
+    for service in ["push@capulet.lit", JULIET] {
+        let enable = format!("<enable xmlns='urn:xmpp:push:0' jid='{service}' node='n'/>");
+        verona.house.send(phone, &format!("<iq type='set' id='e'>{enable}</iq>"));
+    }
+    verona.leave(phone);
+    verona.says(HARK);
+    let juliet = verona.house.account(JULIET);
+    let left: Vec<_> = push::list(&verona.house.ctx().store(), juliet).into_iter().map(|own| own.service).collect();
+    assert_eq!(left, [JULIET, SERVICE], "the refusal of a service here counts like any other");
+}
+
+#[test]
+fn a_client_of_the_same_account_may_be_the_push_service() {
+    let mut verona = Verona::new("");
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    let desk = verona.house.available("juliet@capulet.lit/desk");
+    let enable = "<enable xmlns='urn:xmpp:push:0' jid='juliet@capulet.lit/desk' node='n'/>";
+    verona.house.send(phone, &format!("<iq type='set' id='e'>{enable}</iq>"));
+    verona.leave(phone);
+    verona.service = desk;
+    let told: Vec<_> = verona.says(HARK).into_iter().filter(|xml| xml.starts_with("<iq")).collect();
+    verona.answers(&told[0], "error", &error("cancel", "item-not-found"));
+    assert_eq!(verona.registrations(), 1);
+}
+
+#[test]
+fn a_new_password_ends_the_registrations_of_others() {
+    let mut verona = Verona::new("");
+    let desk = verona.house.available("juliet@capulet.lit/desk");
+    let enable = format!("<enable xmlns='urn:xmpp:push:0' jid='{SERVICE}' node='desk'/>");
+    verona.house.send(desk, &format!("<iq type='set' id='e'>{enable}</iq>"));
+    let jid = Jid::parse(JULIET).unwrap();
+    let juliet = verona.house.account(JULIET);
+    verona.house.with(|_, ctx| lifecycle::change_password(ctx, &jid, House::credentials("new"), Some(desk)).unwrap());
+    let left = push::list(&verona.house.ctx().store(), juliet);
+    assert_eq!(left.iter().map(|registration| &*registration.node).collect::<Vec<_>>(), ["desk"]);
+    verona.house.with(|_, ctx| lifecycle::set_disabled(ctx, &jid, true).unwrap());
+    assert_eq!(verona.registrations(), 0);
+}
+
+#[test]
+fn a_client_that_is_signed_out_is_woken_no_more() {
+    let mut verona = Verona::new("");
+    let desk = verona.house.available("juliet@capulet.lit/desk");
+    let enable = format!("<enable xmlns='urn:xmpp:push:0' jid='{SERVICE}' node='desk'/>");
+    verona.house.send(desk, &format!("<iq type='set' id='e'>{enable}</iq>"));
+    let jid = Jid::parse(JULIET).unwrap();
+    let juliet = verona.house.account(JULIET);
+    verona.house.with(|_, ctx| {
+        let id = clients::list(ctx, juliet, &jid)[0].id.clone();
+        clients::revoke(ctx, juliet, &jid, &id).unwrap();
+    });
+    assert_eq!(verona.registrations(), 1, "the telephone's");
+}
+
+#[test]
+fn a_request_for_a_subscription_wakes_once() {
+    let mut verona = Verona::new("");
+    let romeo = verona.romeo;
+    let ask = format!("<presence type='subscribe' to='{JULIET}'/>");
+    let out = verona.house.send(romeo, &ask);
+    let told = verona.told(&out);
+    assert!(told.len() == 1 && told[0].contains("pending-subscription-count"), "{told:?}");
+    assert!(!told[0].contains("last-message-body"));
+    verona.house.now = verona.house.now.plus_ms(limits::PUSH_PAUSE_MS);
+    let out = verona.house.send(romeo, &ask);
+    assert!(verona.told(&out).is_empty(), "it is no news");
+}
+
+#[test]
+fn a_device_says_what_it_does_not_want_to_be_woken_for() {
+    let unknown = "<ignore-unknown xmlns='tigase:push:filter:ignore-unknown:0'/>";
+    let mut verona = Verona::new(unknown);
+    assert!(verona.says(HARK).is_empty());
+    verona.house.subscribe(JULIET, "romeo@capulet.lit");
+    assert_eq!(verona.says(HARK).len(), 1);
+
+    let muted = "<muted xmlns='tigase:push:filter:muted:0'><item jid='romeo@capulet.lit'/></muted>";
+    assert!(Verona::new(muted).says(HARK).is_empty());
+    let muted = "<muted xmlns='tigase:push:filter:muted:0'><item jid='nurse@capulet.lit'/></muted>";
+    assert_eq!(Verona::new(muted).says(HARK).len(), 1);
+}
+
+#[test]
+fn rooms_wake_as_they_are_asked_to() {
+    let rules =
+        "<groupchat xmlns='tigase:push:filter:groupchat:0'><room jid='romeo@capulet.lit' allow='always'/></groupchat>";
+    let mentioned = "<groupchat xmlns='tigase:push:filter:groupchat:0'>\
+                     <room jid='romeo@capulet.lit' allow='mentioned' nick='Jule'/></groupchat>";
+    let none = "<groupchat xmlns='tigase:push:filter:groupchat:0'/>";
+    for (rules, body, wakes) in [
+        ("", "x", true),
+        (none, "x", false),
+        (rules, "x", true),
+        (mentioned, "x", false),
+        (mentioned, "Jules!", false),
+        (mentioned, "ay, Jule?", true),
+    ] {
+        let mut verona = Verona::new(rules);
+        let phone = verona.house.available("juliet@capulet.lit/phone");
+        verona.house.notice(Notice::SessionBound(phone));
+        verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
+        // A room's message, as it would come to the session that joined.
+        let message = format!("<message to='juliet@capulet.lit/phone' type='groupchat'><body>{body}</body></message>");
+        let romeo = verona.romeo;
+        let out = verona.house.send(romeo, &message);
+        assert_eq!(verona.told(&out).len() == 1, wakes, "{rules} {body}");
+    }
+}
+
+#[test]
+fn conversations_that_are_bookmarked_as_silent_do_not_wake() {
+    for (notify, wakes) in [
+        ("<never/>", false),
+        ("<always/>", true),
+        ("<on-mention/>", true),
+        ("<always/><never identity-category='client' identity-type='phone'/>", false),
+        ("<never/><always identity-category='client'/>", true),
+        ("<always/><never identity-category='client' identity-type='pc'/>", true),
+    ] {
+        let mut verona = Verona::new("");
+        let desk = verona.house.available("juliet@capulet.lit/desk");
+        verona.house.send(
+            desk,
+            &format!(
+                "<iq type='set' id='b'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+                 <publish node='urn:xmpp:bookmarks:1'><item id='romeo@capulet.lit'>\
+                 <conference xmlns='urn:xmpp:bookmarks:1'><extensions>\
+                 <notify xmlns='urn:xmpp:notification-settings:1'>{notify}</notify></extensions></conference>\
+                 </item></publish></pubsub></iq>"
+            ),
+        );
+        assert_eq!(verona.says(HARK).len() == 1, wakes, "{notify}");
+    }
+}
+
+#[test]
+fn what_is_disabled_is_told_nothing() {
+    let mut verona = Verona::new("");
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    for node in ["a", "b"] {
+        let enable = format!("<enable xmlns='urn:xmpp:push:0' jid='{SERVICE}' node='{node}'/>");
+        verona.house.send(phone, &format!("<iq type='set' id='e'>{enable}</iq>"));
+    }
+    assert_eq!(verona.registrations(), 3);
+    let one = format!("<iq type='set' id='d'><disable xmlns='urn:xmpp:push:0' jid='{SERVICE}' node='a'/></iq>");
+    assert_eq!(result_of(&verona.house.send(phone, &one)), "");
+    assert_eq!(verona.registrations(), 2);
+    let all = format!("<iq type='set' id='d'><disable xmlns='urn:xmpp:push:0' jid='{SERVICE}'/></iq>");
+    verona.house.send(phone, &all);
+    assert_eq!(verona.registrations(), 0);
+    verona.leave(phone);
+    assert!(verona.says(HARK).is_empty());
+    // §8: the service itself wants no more.
+    let mut verona = Verona::new("");
+    let service = verona.service;
+    let message = format!(
+        "<message to='{JULIET}'><pubsub xmlns='http://jabber.org/protocol/pubsub' node='yxs32'>\
+         <affiliation jid='{JULIET}' affiliation='none'/></pubsub></message>"
+    );
+    let romeo = verona.romeo;
+    verona.house.send(romeo, &message);
+    assert_eq!(verona.registrations(), 1, "somebody else cannot say so");
+    verona.house.send(service, &message);
+    assert_eq!(verona.registrations(), 0);
+}
+
+#[test]
+fn registrations_are_few_and_the_oldest_gives_way() {
+    let mut verona = Verona::new("");
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    for node in 0..limits::PUSH_PER_ACCOUNT_MAX {
+        verona.house.wall_us += 1_000_000;
+        let enable = format!("<enable xmlns='urn:xmpp:push:0' jid='{SERVICE}' node='{node}'/>");
+        verona.house.send(phone, &format!("<iq type='set' id='e'>{enable}</iq>"));
+    }
+    let juliet = verona.house.account(JULIET);
+    let left = push::list(&verona.house.ctx().store(), juliet);
+    assert_eq!(left.len(), limits::PUSH_PER_ACCOUNT_MAX);
+    assert!(left.iter().all(|registration| registration.node != "yxs32"));
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused() {
+    let mut house = House::new();
+    let phone = house.available("juliet@capulet.lit/phone");
+    let mut refused = |enable: &str| condition_of(&house.send(phone, &format!("<iq type='set' id='e'>{enable}</iq>")));
+    assert_eq!(refused("<enable xmlns='urn:xmpp:push:0' node='n'/>"), "bad-request");
+    assert_eq!(refused("<disable xmlns='urn:xmpp:push:0'/>"), "bad-request");
+    assert_eq!(refused("<enable xmlns='urn:xmpp:push:0' jid='a'><x xmlns='jabber:x:data'/></enable>"), "bad-request");
+    let item = "<item jid='somebody@somewhere.lit'/>".repeat(limits::PUSH_WISH_BYTES_MAX / 20);
+    let muted = format!("<muted xmlns='tigase:push:filter:muted:0'>{item}</muted>");
+    assert_eq!(refused(&format!("<enable xmlns='urn:xmpp:push:0' jid='a'>{muted}</enable>")), "policy-violation");
+    let node = "n".repeat(limits::NODE_NAME_BYTES_MAX + 1);
+    assert_eq!(refused(&format!("<enable xmlns='urn:xmpp:push:0' jid='a' node='{node}'/>")), "not-acceptable");
+}
+
+#[test]
+fn the_same_again_costs_no_write() {
+    let mut house = House::new();
+    let phone = house.available("juliet@capulet.lit/phone");
+    let enable = "<iq type='set' id='e'><enable xmlns='urn:xmpp:push:0' jid='push.example' node='n'/></iq>";
+    house.send(phone, enable);
+    let before = house.core.overlay.puts();
+    house.wall_us += 1_000_000;
+    house.send(phone, enable);
+    assert_eq!(house.core.overlay.puts(), before);
+}
