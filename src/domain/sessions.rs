@@ -149,7 +149,7 @@ pub struct Lists {
     pub blocks: bool,
     /// Whose messages its archive keeps.
     pub archive: bool,
-    /// Which devices are woken by push.
+    /// Which devices are woken by push; not set while all of them are connected.
     pub pushes: bool,
 }
 

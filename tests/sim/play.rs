@@ -149,6 +149,7 @@ impl Play {
             13 if who != 1 => self.keep_private(who),
             14 | 15 => self.subscribe(who),
             16..18 => self.change_presence(who),
+            18 if who != ANNA => self.look(who),
             // One client of hers alone, since nobody knows which of two is heard first.
             _ if who == ANNA => self.block(who),
             _ => self.talk(who),
@@ -243,6 +244,13 @@ impl Play {
         };
         self.tell(format!("{}/{} {presence}", self.clients[who].name, self.clients[who].resource));
         self.clients[who].send(&mut self.world, presence);
+    }
+
+    /// Somebody looks at the client, or puts it away (XEP-0352).
+    fn look(&mut self, who: usize) {
+        let state = if self.dice.one_in(3) { "active" } else { "inactive" };
+        self.tell(format!("{}/{} is {state}", self.clients[who].name, self.clients[who].resource));
+        self.clients[who].send(&mut self.world, &format!("<{state} xmlns='urn:xmpp:csi:0'/>"));
     }
 
     fn block(&mut self, who: usize) {
@@ -464,6 +472,8 @@ impl Play {
                 && client.up
             {
                 self.world.stall(player.conn, false);
+                // What could wait has waited.
+                self.world.put(player.conn, b"<active xmlns='urn:xmpp:csi:0'/>");
             }
         }
         let mut idle = 0;

@@ -85,3 +85,39 @@ pub fn innermost(stanza: &Element) -> &Element {
     let inner = received.and_then(|received| received.find("forwarded", ns::FORWARD)?.find("message", ns::CLIENT));
     inner.unwrap_or(stanza)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wakes(xml: &str) -> bool {
+        of(&Element::parse(xml.as_bytes(), ns::CLIENT).unwrap(), "juliet@capulet.lit").is_some()
+    }
+
+    #[test]
+    fn what_the_owner_does_elsewhere_wakes_nobody() {
+        let copy = |way: &str, from: &str| {
+            format!(
+                "<message from='juliet@capulet.lit' to='juliet@capulet.lit/phone'><{way} xmlns='urn:xmpp:carbons:2'>\
+                 <forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='{from}' type='chat'>\
+                 <body>x</body></message></forwarded></{way}></message>"
+            )
+        };
+        assert!(wakes(&copy("received", "romeo@montague.lit/orchard")));
+        assert!(!wakes(&copy("sent", "juliet@capulet.lit/desk")));
+        assert!(!wakes("<message from='juliet@capulet.lit/desk' type='chat'><body>note to self</body></message>"));
+    }
+
+    #[test]
+    fn answers_and_news_wake_nobody() {
+        for xml in [
+            "<message from='romeo@montague.lit/x' type='error'><body>x</body></message>",
+            "<message from='romeo@montague.lit/x' type='headline'><body>x</body></message>",
+            "<message from='rooms.capulet.lit'><result xmlns='urn:xmpp:mam:2' id='1'/></message>",
+            "<iq from='romeo@montague.lit/x' type='get' id='1'><query xmlns='jabber:iq:version'/></iq>",
+            "<presence from='romeo@montague.lit/x'/>",
+        ] {
+            assert!(!wakes(xml), "{xml}");
+        }
+    }
+}

@@ -7,17 +7,19 @@
 
 mod cause;
 mod chats;
+mod wake;
 mod wish;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::collections::BTreeMap;
 
 use self::{
     cause::Cause,
+    wake::{Key, Woken, key},
     wish::{Told, Wish},
 };
 use crate::{
     domain::{
-        ids::{AccountId, SessionId, Time},
+        ids::{AccountId, SessionId},
         push::{self, Registration, Whereabouts, whereabouts},
         roster,
     },
@@ -29,8 +31,7 @@ use crate::{
     },
     wire::{
         element::Element,
-        error::{Condition, ErrorKind, StanzaError},
-        form::{Field, Form, FormType},
+        error::{Condition, StanzaError},
         jid::Jid,
         ns,
         stanza::{Kind, Stanza, Type},
@@ -42,29 +43,6 @@ use crate::{
 pub struct Push {
     /// Registrations whose device was woken and has not come yet.
     woken: BTreeMap<Key, Woken>,
-}
-
-/// Account, push service and node.
-type Key = (AccountId, Rc<str>, Rc<str>);
-
-/// A device that was woken.
-#[derive(Debug)]
-struct Woken {
-    registration: Registration,
-    /// The bare address of its account.
-    account: Jid,
-    /// The id of the last request, until it is answered.
-    asked: Option<Box<str>>,
-    /// Not woken again before this; a call does not wait for it.
-    next: Time,
-    /// How long after the next time that will be.
-    pause_ms: u64,
-    /// Not woken for a call before this.
-    next_call: Time,
-    /// There is something to tell at `next`.
-    waits: Option<Cause>,
-    /// Messages and calls since the device was here.
-    messages: u32,
 }
 
 static CARD: Card = Card {
@@ -129,6 +107,9 @@ impl Service for Push {
                 if is_lost(*id) == Some(true) {
                     self.left(*id, ctx);
                 }
+                if let Some(own) = ctx.sessions().session(*id).map(|session| session.jid.bare()) {
+                    may_be_away(own.as_str(), ctx);
+                }
             }
             Notice::AccountRemoved(account, _) => self.woken.retain(|(owner, ..), _| owner != account),
             Notice::Chores => self.remind(ctx),
@@ -136,10 +117,6 @@ impl Service for Push {
             _ => {}
         }
     }
-}
-
-fn key(account: AccountId, registration: &Registration) -> Key {
-    (account, registration.service.as_str().into(), registration.node.as_str().into())
 }
 
 // What clients ask for.
@@ -161,9 +138,7 @@ impl Push {
         push::put(&mut ctx.store(), account, &registration);
         self.woken.remove(&key(account, &registration));
         let (usual_s, hold_s) = (ctx.config().retention.resume_s, ctx.config().retention.resume_push_s);
-        if let Some(online) = ctx.core.sessions.online_mut(iq.from.bare_str()) {
-            online.lists.pushes = true;
-        }
+        may_be_away(iq.from.bare_str(), ctx);
         if let Some(session) = iq.session.and_then(|id| ctx.core.sessions.session_mut(id))
             && session.hold_s == usual_s
         {
@@ -185,7 +160,7 @@ impl Push {
         Ok(Reply::Empty)
     }
 
-    fn forget(&mut self, account: AccountId, registration: &Registration, ctx: &mut Ctx<'_>) {
+    pub(super) fn forget(&mut self, account: AccountId, registration: &Registration, ctx: &mut Ctx<'_>) {
         push::remove(&mut ctx.store(), account, &registration.service, &registration.node);
         self.woken.remove(&key(account, registration));
     }
@@ -196,10 +171,10 @@ impl Push {
     /// A message is about to be delivered, or kept.
     fn message(&mut self, stanza: &Stanza, ctx: &mut Ctx<'_>) -> Flow {
         let Some(to) = stanza.to.clone() else { return Flow::Continue };
-        let Some((account, registrations)) = registrations(&to, ctx) else { return Flow::Continue };
-        if stanza.has("pubsub", ns::PUBSUB) && self.is_put_out(stanza, account, &registrations, ctx) {
+        if stanza.has("pubsub", ns::PUBSUB) && self.is_put_out(stanza, &to, ctx) {
             return Flow::Taken("a push service wants no more");
         }
+        let Some((account, mut away)) = away(&to, ctx) else { return Flow::Continue };
         let targets = match reach(stanza, &to, ctx) {
             Reach::Sessions(targets) => Some(targets),
             Reach::Nobody => None,
@@ -208,15 +183,12 @@ impl Push {
         let traits = stanza.traits();
         // What nobody else gets a copy of is of no use to a device that it is not for.
         let is_for_one = traits.private || stanza.ty == Type::Groupchat || traits.room && !stanza.from.is_bare();
-        let away = registrations.into_iter().filter(|registration| {
-            match (whereabouts(ctx.sessions(), to.bare_str(), registration), &targets) {
-                (Whereabouts::Here, _) => false,
-                (_, None) => true,
-                (Whereabouts::Hibernating(id), Some(targets)) => !is_for_one || targets.contains(&id),
-                (Whereabouts::Gone, Some(_)) => !is_for_one,
-            }
+        away.retain(|(_, place)| match (place, &targets) {
+            (Whereabouts::Here, _) => false,
+            (_, None) => true,
+            (Whereabouts::Hibernating(id), Some(targets)) => !is_for_one || targets.contains(id),
+            (Whereabouts::Gone, Some(_)) => !is_for_one,
         });
-        let away: Vec<_> = away.collect();
         self.told(account, &to, away, stanza, ctx);
         Flow::Continue
     }
@@ -224,13 +196,12 @@ impl Push {
     /// Somebody asks for a subscription (RFC 6121 §3.1.3).
     fn request(&mut self, stanza: &Stanza, ctx: &mut Ctx<'_>) {
         let Some(to) = stanza.to.clone() else { return };
-        let Some((account, mut registrations)) = registrations(&to, ctx) else { return };
+        let Some((account, away)) = away(&to, ctx) else { return };
         let state = roster::state(&ctx.store(), account, stanza.from.bare_str());
         if state.from || state.pending_in || state.approved {
             return;
         }
-        registrations.retain(|own| whereabouts(ctx.sessions(), to.bare_str(), own) != Whereabouts::Here);
-        self.told(account, &to, registrations, stanza, ctx);
+        self.told(account, &to, away, stanza, ctx);
     }
 
     /// A request to a session that hibernates: a call, perhaps.
@@ -240,24 +211,30 @@ impl Push {
         }
         let Some(to) = stanza.to.clone().filter(|to| !to.is_bare()) else { return };
         let Some((id, _)) = ctx.sessions().full(&to).filter(|(_, session)| session.stream.is_none()) else { return };
-        let Some((account, mut registrations)) = registrations(&to, ctx) else { return };
+        let Some((account, mut away)) = away(&to, ctx) else { return };
         if !ctx.shows_presence(account, &stanza.from) {
             return;
         }
-        let bare = to.bare_str();
-        registrations.retain(|own| whereabouts(ctx.sessions(), bare, own) == Whereabouts::Hibernating(id));
-        self.told(account, &to, registrations, stanza, ctx);
+        away.retain(|(_, place)| *place == Whereabouts::Hibernating(id));
+        self.told(account, &to, away, stanza, ctx);
     }
 
     /// Wakes devices for a stanza, if it is worth it.
-    fn told(&mut self, account: AccountId, to: &Jid, away: Vec<Registration>, stanza: &Stanza, ctx: &mut Ctx<'_>) {
+    fn told(
+        &mut self,
+        account: AccountId,
+        to: &Jid,
+        away: Vec<(Registration, Whereabouts)>,
+        stanza: &Stanza,
+        ctx: &mut Ctx<'_>,
+    ) {
         if away.is_empty() {
             return;
         }
         let Some(element) = stanza.element() else { return };
         let element = element.attr("from", stanza.from.as_str());
         let own = to.bare();
-        for registration in away {
+        for (registration, _) in away {
             if let Some(cause) = judge(account, &own, &registration, &element, ctx) {
                 let messages = u32::from(cause != Cause::Request);
                 self.wake((account, &own), &registration, cause, messages, ctx);
@@ -266,23 +243,19 @@ impl Push {
     }
 
     /// §8: the push service does not let the account publish any more.
-    fn is_put_out(
-        &mut self,
-        stanza: &Stanza,
-        account: AccountId,
-        registrations: &[Registration],
-        ctx: &mut Ctx<'_>,
-    ) -> bool {
+    fn is_put_out(&mut self, stanza: &Stanza, to: &Jid, ctx: &mut Ctx<'_>) -> bool {
+        let Some(account) = ctx.account(to) else { return false };
         let Some(pubsub) = stanza.find("pubsub", ns::PUBSUB) else { return false };
-        let own = stanza.to.as_ref().map(Jid::bare_str);
         let is_out = pubsub.children().any(|child| {
-            child.is("affiliation", ns::PUBSUB) && child.get("affiliation") == Some("none") && child.get("jid") == own
+            child.is("affiliation", ns::PUBSUB)
+                && child.get("affiliation") == Some("none")
+                && child.get("jid") == Some(to.bare_str())
         });
         let node = pubsub.get("node").unwrap_or_default();
-        let meant = registrations.iter().find(|own| own.service == stanza.from.as_str() && own.node == node);
-        match meant.filter(|_| is_out) {
+        let mut all = push::list(&ctx.store(), account).into_iter().filter(|_| is_out);
+        match all.find(|own| own.service == stanza.from.as_str() && own.node == node) {
             Some(registration) => {
-                self.forget(account, registration, ctx);
+                self.forget(account, &registration, ctx);
                 true
             }
             None => false,
@@ -303,10 +276,10 @@ impl Push {
     fn left(&mut self, id: SessionId, ctx: &mut Ctx<'_>) {
         let Some(session) = ctx.sessions().session(id) else { return };
         let own = session.jid.bare();
-        let Some((account, mut away)) = registrations(&own, ctx) else { return };
+        may_be_away(own.as_str(), ctx);
+        let Some((account, mut away)) = away(&own, ctx) else { return };
         let Some(session) = ctx.sessions().session(id) else { return };
-        away.retain(|registration| registration.is_of(session));
-        away.retain(|registration| whereabouts(ctx.sessions(), own.as_str(), registration) != Whereabouts::Here);
+        away.retain(|(registration, _)| registration.is_of(session));
         if away.is_empty() {
             return;
         }
@@ -318,7 +291,7 @@ impl Push {
             cause::of(&stanza, own.as_str()).is_some().then_some(stanza)
         });
         let stanzas: Vec<_> = stanzas.take(limits::PUSH_UNACKED_MAX).collect();
-        for registration in away {
+        for (registration, _) in away {
             let causes = stanzas.iter().filter_map(|stanza| judge(account, &own, &registration, stanza, ctx));
             let causes: Vec<_> = causes.collect();
             let messages = causes.iter().filter(|cause| **cause != Cause::Request).count() as u32;
@@ -326,108 +299,6 @@ impl Push {
             let Some(cause) = causes.into_iter().max_by_key(Cause::rank) else { continue };
             self.wake((account, &own), &registration, cause, messages, ctx);
         }
-    }
-}
-
-// How often, and what.
-impl Push {
-    /// Wakes a device now, or later if it was woken a moment ago.
-    fn wake(
-        &mut self,
-        (account, own): (AccountId, &Jid),
-        registration: &Registration,
-        cause: Cause,
-        messages: u32,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let key = key(account, registration);
-        if !self.woken.contains_key(&key) && self.woken.len() >= limits::PUSH_WOKEN_MAX {
-            // Whoever is forgotten may be woken once too often.
-            let longest = self.woken.iter().max_by_key(|(_, woken)| woken.pause_ms).map(|(key, _)| key.clone());
-            longest.and_then(|key| self.woken.remove(&key));
-        }
-        let woken = self.woken.entry(key.clone()).or_insert_with(|| Woken {
-            registration: registration.clone(),
-            account: own.clone(),
-            asked: None,
-            next: ctx.now,
-            pause_ms: limits::PUSH_PAUSE_MS,
-            next_call: ctx.now,
-            waits: None,
-            messages: 0,
-        });
-        woken.messages = woken.messages.saturating_add(messages);
-        let is_due = match cause {
-            Cause::Call(_) => ctx.now >= woken.next_call,
-            _ => ctx.now >= woken.next,
-        };
-        if is_due {
-            return self.publish(&key, &cause, ctx);
-        }
-        if !matches!(woken.waits, Some(Cause::Call(_))) {
-            woken.waits = Some(cause);
-        }
-        ctx.chores_at(woken.next);
-    }
-
-    /// What had to wait has waited long enough.
-    fn remind(&mut self, ctx: &mut Ctx<'_>) {
-        let waiting = self.woken.iter().filter(|(_, woken)| woken.waits.is_some());
-        let (due, later): (Vec<_>, Vec<_>) =
-            waiting.map(|(key, woken)| (key.clone(), woken.next)).partition(|(_, at)| *at <= ctx.now);
-        for (key, _) in due {
-            if let Some(cause) = self.woken.get_mut(&key).and_then(|woken| woken.waits.take()) {
-                self.publish(&key, &cause, ctx);
-            }
-        }
-        if let Some(at) = later.into_iter().map(|(_, at)| at).min() {
-            ctx.chores_at(at);
-        }
-    }
-
-    /// §7.
-    fn publish(&mut self, key: &Key, cause: &Cause, ctx: &mut Ctx<'_>) {
-        let Some(woken) = self.woken.get_mut(key) else { return };
-        let Ok(service) = Jid::parse(&woken.registration.service) else { return };
-        let id = ctx.token();
-        woken.asked = Some(id.as_str().into());
-        woken.next = ctx.now.plus_ms(woken.pause_ms);
-        woken.next_call = ctx.now.plus_ms(limits::PUSH_CALL_PAUSE_MS);
-        woken.pause_ms = (2 * woken.pause_ms).min(limits::PUSH_PAUSE_MS_MAX);
-        woken.waits = None;
-        let requests = match cause {
-            Cause::Request => roster::requests(&ctx.store(), key.0).len() + 1,
-            _ => 0,
-        };
-        let wish = Wish::of(&woken.registration);
-        let notification = notification(&wish, cause, woken.messages, requests);
-        let node = Some(woken.registration.node.as_str()).filter(|node| !node.is_empty());
-        let item = Element::new("item", ns::PUBSUB).child(notification);
-        let publish = Element::new("publish", ns::PUBSUB).attr_if("node", node).child(item);
-        let options = wish.options().map(|form| Element::new("publish-options", ns::PUBSUB).child(form.clone()));
-        let pubsub = Element::new("pubsub", ns::PUBSUB).child(publish).with(options);
-        let iq = Element::new("iq", ns::CLIENT).attr("type", "set").attr("id", id).child(pubsub);
-        let stanza = Stanza::build(&iq, woken.account.clone(), Some(service));
-        ctx.send(Leg::Outbound, stanza);
-    }
-
-    /// The push service says what became of it (§7.1).
-    fn answered(&mut self, stanza: &Stanza, ctx: &mut Ctx<'_>) -> Flow {
-        let (Some(to), Some(id)) = (&stanza.to, stanza.id_raw()) else { return Flow::Continue };
-        // Our ids hold nothing that would be escaped.
-        let ours = self.woken.iter_mut().find(|(_, woken)| {
-            woken.asked.as_deref() == Some(id)
-                && woken.account.as_str() == to.bare_str()
-                && woken.registration.service == stanza.from.as_str()
-        });
-        let Some(((account, ..), woken)) = ours else { return Flow::Continue };
-        woken.asked = None;
-        if stanza.ty == Type::Error && is_final(stanza) {
-            let (account, registration) = (*account, woken.registration.clone());
-            log::debug!("{} wants no notifications of {to} any more", registration.service);
-            self.forget(account, &registration, ctx);
-        }
-        Flow::Taken("a push service's answer")
     }
 }
 
@@ -452,52 +323,32 @@ fn judge(
     Wish::of(registration).allows(&told).then_some(cause)
 }
 
-/// Whether an error is one that the push service means, and will mean tomorrow.
-fn is_final(stanza: &Stanza) -> bool {
-    let Some(error) = stanza.find("error", ns::CLIENT) else { return true };
-    let says = |condition: Condition| error.find(condition.as_str(), ns::STANZA_ERRORS).is_some();
-    // Whoever could not reach it speaks in its name (RFC 6120 §8.3.3.16 and §8.3.3.17).
-    let unreached = says(Condition::RemoteServerNotFound) || says(Condition::RemoteServerTimeout);
-    error.get("type") != Some(ErrorKind::Wait.as_str()) && !unreached
-}
-
-/// The account's registrations, if it has any.
-fn registrations(jid: &Jid, ctx: &mut Ctx<'_>) -> Option<(AccountId, Vec<Registration>)> {
+/// The account's registrations whose device is not connected, if there are any; and where it is.
+fn away(jid: &Jid, ctx: &mut Ctx<'_>) -> Option<(AccountId, Vec<(Registration, Whereabouts)>)> {
     if ctx.sessions().online(jid.bare_str()).is_some_and(|online| !online.lists.pushes) {
         return None;
     }
     let account = ctx.account(jid)?;
-    let registrations = push::list(&ctx.store(), account);
-    if registrations.is_empty() {
+    let all = push::list(&ctx.store(), account).into_iter();
+    let all = all.map(|registration| {
+        let place = whereabouts(ctx.sessions(), jid.bare_str(), &registration);
+        (registration, place)
+    });
+    let away: Vec<_> = all.filter(|(_, place)| *place != Whereabouts::Here).collect();
+    if away.is_empty() {
         if let Some(online) = ctx.core.sessions.online_mut(jid.bare_str()) {
             online.lists.pushes = false;
         }
         return None;
     }
-    Some((account, registrations))
+    Some((account, away))
 }
 
-/// What a push service is told. The text stands for any text: services take a notification without one for something
-/// that need not be shown. Nobody learns who wrote, or what.
-fn notification(wish: &Wish, cause: &Cause, messages: u32, requests: usize) -> Element {
-    let mut summary = Form::typed(FormType::Submit, ns::PUSH_SUMMARY);
-    if messages > 0 {
-        summary = summary.field(Field::plain("message-count", messages.to_string()));
+/// Something changed for a session or a registration of this account: the next message looks who is there.
+fn may_be_away(bare: &str, ctx: &mut Ctx<'_>) {
+    if let Some(online) = ctx.core.sessions.online_mut(bare) {
+        online.lists.pushes = true;
     }
-    if requests > 0 {
-        summary = summary.field(Field::plain("pending-subscription-count", requests.to_string()));
-    }
-    if *cause != Cause::Request {
-        summary = summary.field(Field::plain("last-message-body", "New message!"));
-    }
-    let mut notification = Element::new("notification", ns::PUSH).child(summary.element());
-    if wish.wants_priority() {
-        notification = notification.child(Element::new("priority", wish::PRIORITY).text("high"));
-    }
-    if let (Cause::Call(Some(call)), true) = (cause, wish.wants_calls()) {
-        notification = notification.child(call.clone());
-    }
-    notification
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::{
     domain::{ids::SessionId, push},
     limits,
+    proto::sm::Sm,
     router::{
         clients, lifecycle,
         service::Notice,
@@ -126,6 +127,7 @@ fn who_is_connected_is_not_woken() {
     verona.house.notice(Notice::SessionBound(phone));
     assert!(verona.says(HARK).is_empty());
     verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
+    verona.house.notice(Notice::SessionWaits(phone));
     assert_eq!(verona.says(HARK).len(), 1, "its session waits for it");
 }
 
@@ -164,6 +166,45 @@ fn a_device_that_does_not_come_is_woken_ever_more_seldom() {
     verona.leave(phone);
     let told = verona.says(HARK);
     assert!(told.len() == 1 && told[0].contains("<value>1</value>"), "{told:?}");
+}
+
+#[test]
+fn what_was_sent_and_not_received_is_told_when_the_connection_is_gone() {
+    for token in [None, Some([7; 16])] {
+        let mut verona = Verona::new("");
+        let phone = verona.house.available("juliet@capulet.lit/phone");
+        verona.house.core.sessions.session_mut(phone).unwrap().sm = Some(Box::new(Sm::new(token)));
+        let marker = "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>";
+        for child in [HARK, marker, HARK] {
+            assert!(verona.says(child).is_empty());
+        }
+        verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
+        let gone = if token.is_some() { Notice::SessionWaits(phone) } else { Notice::SessionEnding(phone) };
+        let out = verona.house.notice(gone);
+        let told = verona.told(&out);
+        assert!(told.len() == 1 && told[0].contains("<value>2</value>"), "{told:?}");
+        assert!(verona.time_passes(limits::PUSH_PAUSE_MS).is_empty(), "once");
+    }
+}
+
+#[test]
+fn a_call_to_a_session_that_hibernates_wakes() {
+    let mut verona = Verona::new("");
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
+    verona.house.notice(Notice::SessionWaits(phone));
+    let jingle = |action| {
+        let jingle = format!("<jingle xmlns='urn:xmpp:jingle:1' action='{action}' sid='a73'/>");
+        format!("<iq type='set' id='j' to='juliet@capulet.lit/phone'>{jingle}</iq>")
+    };
+    let romeo = verona.romeo;
+    let out = verona.house.send(romeo, &jingle("session-initiate"));
+    assert!(verona.told(&out).is_empty(), "not for a stranger, who would not reach it");
+    verona.house.subscribe(JULIET, "romeo@capulet.lit");
+    let out = verona.house.send(romeo, &jingle("session-info"));
+    assert!(verona.told(&out).is_empty());
+    let out = verona.house.send(romeo, &jingle("session-initiate"));
+    assert_eq!(verona.told(&out).len(), 1);
 }
 
 #[test]
@@ -333,6 +374,7 @@ fn rooms_wake_as_they_are_asked_to() {
         let phone = verona.house.available("juliet@capulet.lit/phone");
         verona.house.notice(Notice::SessionBound(phone));
         verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
+        verona.house.notice(Notice::SessionWaits(phone));
         // A room's message, as it would come to the session that joined.
         let message = format!("<message to='juliet@capulet.lit/phone' type='groupchat'><body>{body}</body></message>");
         let romeo = verona.romeo;
