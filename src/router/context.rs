@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::{
     agenda::Agenda,
     event::{Effect, Entropy},
+    refusal::Refusal,
     service::{AtBind, Card, ChangeNode, Discloses, Leg, Notice, Origin, Reply, Scope, Service},
     urgency::{Urgency, urgency},
 };
@@ -660,6 +661,9 @@ impl Core {
     pub fn bounce(&mut self, stanza: &Stanza, error: &StanzaError) {
         if matches!(stanza.ty, Type::Error | Type::Result) {
             return;
+        }
+        if stanza.kind == Kind::Iq {
+            log::debug!("{}", Refusal(stanza, error));
         }
         // What its sender's other devices and archive know of it, they shall know whole.
         if stanza.kind == Kind::Message && self.sessions.full(&stanza.from).is_some() {

@@ -7,6 +7,7 @@ pub mod context;
 pub mod event;
 pub mod lifecycle;
 pub mod reach;
+pub mod refusal;
 pub mod route;
 pub mod service;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     context::{Ctx, UNHANDLED, Work},
+    refusal::Refusal,
     service::{Card, Flow, Handles, Iq, Leg, Notice, PHASES, Phase, Scope, Service},
 };
 use crate::{
@@ -325,19 +326,17 @@ impl Router {
             && !ctx.shows_presence(account, iq.from)
         {
             // Whatever a stranger does wrong, the answer is that of an account that does not exist (S12).
-            log::debug!("to a stranger instead of {}", error.condition.as_str());
+            log::debug!("to a stranger, {}", Refusal(stanza, error));
             outcome = Err(UNHANDLED);
         }
         // A request that changes nothing, because an earlier one did, relies on the writes of that one.
         let relies = stanza.ty == Type::Set && outcome.is_ok();
         let waits = relies || ctx.core.overlay.puts() != before;
-        ctx.core.answer(&iq.origin(), outcome.map_err(|error| log_refusal(&iq, error)), waits);
+        if let Err(error) = &outcome {
+            log::debug!("{}", Refusal(stanza, error));
+        }
+        ctx.core.answer(&iq.origin(), outcome, waits);
     }
-}
-
-fn log_refusal(iq: &Iq<'_>, error: crate::wire::error::StanzaError) -> crate::wire::error::StanzaError {
-    log::debug!("iq {} from {}: {}", iq.payload.name, iq.from, error.condition.as_str());
-    error
 }
 
 /// What meets a stanza for a user who does not exist, RFC 6121 §8.5.1, or who does not want to be found.
