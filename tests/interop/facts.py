@@ -9,6 +9,8 @@ import tempfile
 import time
 import traceback
 
+import dino_chat
+import nbxmpp_chat
 import profanity_chat
 import slixmpp_account
 import slixmpp_archive
@@ -30,7 +32,8 @@ DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
-             slixmpp_account, slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast)
+             slixmpp_account, slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast,
+             nbxmpp_chat, dino_chat)
 
 
 async def holds(house, fact):

@@ -124,6 +124,9 @@ class Server:
 class Lampone(Server):
     """The product. Accounts are added to the running server over its administration socket."""
 
+    # What is refused is told at this level only.
+    LOG = "debug"
+
     def __init__(self, directory, domain, authority, binary):
         super().__init__(directory, domain, authority)
         self.binary = pathlib.Path(binary)
@@ -133,7 +136,7 @@ class Lampone(Server):
         settings = {
             "listen.c2s_tls": f"127.0.0.1:{self.tls_port}", "listen.c2s": f"127.0.0.1:{self.port}",
             "tls.certificate": self.authority.certificate, "tls.key": self.authority.key,
-            "admins": self.admin, "log": "warn",
+            "admins": self.admin, "log": self.LOG,
         }
         options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         return [*self.runner(), str(self.binary), "serve", "--domain", self.domain, "--data", str(self.data), *options]
