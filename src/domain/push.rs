@@ -5,12 +5,12 @@
 
 use super::{
     devices::DeviceId,
-    ids::AccountId,
+    ids::{AccountId, SessionId, Time},
     keys,
     sessions::{Session, Sessions},
     store::Store,
 };
-use crate::limits;
+use crate::{limits, proto::sm::Ask};
 
 /// A registration as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,20 +139,26 @@ pub fn forget(store: &mut Store<'_>, account: AccountId, device: Option<DeviceId
 pub enum Whereabouts {
     /// Connected, as far as anybody knows.
     Here,
-    /// Its session waits for it.
-    Hibernating(super::ids::SessionId),
+    /// Its session waits for it, or is connected and has been silent for [`limits::PUSH_ACK_MS`].
+    Silent(SessionId),
     /// It has no session.
     Gone,
 }
 
 /// Where the device of a registration of this account is.
-pub fn whereabouts(sessions: &Sessions, account: &str, registration: &Registration) -> Whereabouts {
+pub fn whereabouts(sessions: &Sessions, account: &str, registration: &Registration, now: Time) -> Whereabouts {
     let mut found = Whereabouts::Gone;
     for (id, session) in sessions.of(account).filter(|(_, session)| registration.is_of(session)) {
-        match session.stream {
-            Some(_) => return Whereabouts::Here,
-            None => found = Whereabouts::Hibernating(id),
+        if session.stream.is_some() && !is_silent(session, now) {
+            return Whereabouts::Here;
         }
+        found = Whereabouts::Silent(id);
     }
     found
+}
+
+/// Whether a client has owed an acknowledgement for so long that its device is woken.
+fn is_silent(session: &Session, now: Time) -> bool {
+    let ask = session.sm.as_ref().map(|sm| sm.ask);
+    matches!(ask, Some(Ask::Out(since)) if now >= Time(since).plus_ms(limits::PUSH_ACK_MS))
 }

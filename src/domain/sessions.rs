@@ -106,6 +106,8 @@ pub struct Session {
     pub ending: Option<Ending>,
     /// When it is forgotten if nobody resumes it.
     pub expires: Option<Time>,
+    /// Its device can be woken by push.
+    pub can_be_woken: bool,
     /// Seconds that it waits for resumption.
     pub hold_s: u64,
     /// Seconds since 1970 when it was bound.

@@ -182,6 +182,8 @@ pub enum Notice {
     SessionResumed(SessionId),
     /// The stream of a session broke, and the session waits for resumption.
     SessionWaits(SessionId),
+    /// The client of a session whose device can be woken has not acknowledged for a while.
+    SessionSilent(SessionId),
     /// A session is about to be forgotten; it is still in the table.
     SessionEnding(SessionId),
     /// A session became available for the first time, or with another priority.

@@ -163,6 +163,7 @@ impl House {
             backlog: None,
             behind: Default::default(),
             expires: None,
+            can_be_woken: false,
             hold_s: 0,
             since_s: self.wall_us / 1_000_000,
         };

@@ -158,6 +158,7 @@ impl Server {
             backlog: None,
             behind: VecDeque::new(),
             expires: None,
+            can_be_woken: false,
             hold_s: 0,
             since_s,
         }
@@ -199,13 +200,12 @@ impl Server {
     /// `unexpected-request` if they are counted already.
     pub(super) fn manage(&mut self, env: &mut Env<'_>, id: SessionId, enable: &Element) -> Result<Vec<u8>, Condition> {
         let session = self.core.sessions.session(id).ok_or(Condition::UnexpectedRequest)?;
+        let can_be_woken = push::wakes(&Store { overlay: &mut self.core.overlay, view: env.view }, session);
         let kept = &self.core.config.retention;
         let hold_s = match kept.resume_s {
             0 => 0,
             // Whoever is woken may take longer to come back.
-            usual if push::wakes(&Store { overlay: &mut self.core.overlay, view: env.view }, session) => {
-                usual.max(kept.resume_push_s)
-            }
+            usual if can_be_woken => usual.max(kept.resume_push_s),
             usual => usual,
         };
         let session = self.core.sessions.session_mut(id).ok_or(Condition::UnexpectedRequest)?;
@@ -217,7 +217,7 @@ impl Server {
         let resumable = matches!(enable.get("resume"), Some("true" | "1")) && !session.is_local && hold_s > 0;
         let wanted = enable.get("max").and_then(|max| max.parse::<u64>().ok()).filter(|max| *max > 0);
         let hold_s = wanted.map_or(hold_s, |wanted| wanted.min(hold_s));
-        session.hold_s = hold_s;
+        (session.hold_s, session.can_be_woken) = (hold_s, can_be_woken);
         session.sm = Some(Box::new(Sm::new(resumable.then_some(token))));
         let mut answer = b"<enabled xmlns='urn:xmpp:sm:3'".to_vec();
         if resumable {
@@ -522,7 +522,8 @@ impl Server {
                 Ask::Quiet => {}
             }
             (sm.ask, sm.asked_ms) = (Ask::Out(now.0), now.0);
-            self.timers.set(now.plus_ms(limits::ACK_MS_MAX), Alarm::Unanswered(id));
+            let patience_ms = if session.can_be_woken { limits::PUSH_ACK_MS } else { limits::ACK_MS_MAX };
+            self.timers.set(now.plus_ms(patience_ms), Alarm::Unanswered(id));
             self.core.write(stream, Chunk::new(&b"<r xmlns='urn:xmpp:sm:3'/>"[..]));
         }
     }
@@ -533,12 +534,25 @@ impl Server {
         match std::mem::replace(&mut sm.ask, Ask::Quiet) {
             Ask::Quiet => {}
             Ask::Due(at) => self.timers.cancel(Time(at), Alarm::Ask(id)),
-            Ask::Out(since) => self.timers.cancel(Time(since).plus_ms(limits::ACK_MS_MAX), Alarm::Unanswered(id)),
+            Ask::Out(since) => {
+                for ms in [limits::PUSH_ACK_MS, limits::ACK_MS_MAX] {
+                    self.timers.cancel(Time(since).plus_ms(ms), Alarm::Unanswered(id));
+                }
+            }
         }
     }
 
-    /// A client that does not acknowledge is not there any more, whatever its connection says.
+    /// A client that does not acknowledge is not there any more, whatever its connection says. A device that can be woken
+    /// is, before that: its radio may only sleep, and its connection may live.
     pub(super) fn unanswered(&mut self, env: &mut Env<'_>, id: SessionId) {
+        let ask = self.core.sessions.session(id).and_then(|session| Some(session.sm.as_ref()?.ask));
+        if let Some(Ask::Out(since)) = ask
+            && let end = Time(since).plus_ms(limits::ACK_MS_MAX)
+            && env.now < end
+        {
+            self.timers.set(end, Alarm::Unanswered(id));
+            return self.notice(env, &Notice::SessionSilent(id));
+        }
         if let Some(stream) = self.core.sessions.session(id).and_then(|session| session.stream) {
             let error = StreamError::new(StreamCondition::ConnectionTimeout).text("No acknowledgement in time.");
             self.abandon(env, stream, &error);

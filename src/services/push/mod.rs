@@ -19,7 +19,7 @@ use self::{
 };
 use crate::{
     domain::{
-        ids::{AccountId, SessionId},
+        ids::{AccountId, SessionId, Time},
         push::{self, Registration, Whereabouts, whereabouts},
         roster,
     },
@@ -97,7 +97,7 @@ impl Service for Push {
     fn notice(&mut self, notice: &Notice, ctx: &mut Ctx<'_>) {
         match notice {
             Notice::SessionBound(id) | Notice::SessionResumed(id) => self.back(*id, ctx),
-            Notice::SessionWaits(id) => self.left(*id, ctx),
+            Notice::SessionWaits(id) | Notice::SessionSilent(id) => self.left(*id, ctx),
             // Nobody will resume it, and what it has not acknowledged waits for the device.
             Notice::SessionEnding(id) => {
                 let is_lost = |id| {
@@ -139,11 +139,12 @@ impl Push {
         self.woken.remove(&key(account, &registration));
         let (usual_s, hold_s) = (ctx.config().retention.resume_s, ctx.config().retention.resume_push_s);
         may_be_away(iq.from.bare_str(), ctx);
-        if let Some(session) = iq.session.and_then(|id| ctx.core.sessions.session_mut(id))
-            && session.hold_s == usual_s
-        {
+        if let Some(session) = iq.session.and_then(|id| ctx.core.sessions.session_mut(id)) {
+            session.can_be_woken = true;
             // Not if its client wanted less. Whoever is woken may take longer to come back.
-            session.hold_s = hold_s.max(usual_s);
+            if session.hold_s == usual_s {
+                session.hold_s = hold_s.max(usual_s);
+            }
         }
         Ok(Reply::Empty)
     }
@@ -186,7 +187,7 @@ impl Push {
         away.retain(|(_, place)| match (place, &targets) {
             (Whereabouts::Here, _) => false,
             (_, None) => true,
-            (Whereabouts::Hibernating(id), Some(targets)) => !is_for_one || targets.contains(id),
+            (Whereabouts::Silent(id), Some(targets)) => !is_for_one || targets.contains(id),
             (Whereabouts::Gone, Some(_)) => !is_for_one,
         });
         self.told(account, &to, away, stanza, ctx);
@@ -204,18 +205,18 @@ impl Push {
         self.told(account, &to, away, stanza, ctx);
     }
 
-    /// A request to a session that hibernates: a call, perhaps.
+    /// A request to a session that does not answer: a call, perhaps.
     fn call(&mut self, stanza: &Stanza, ctx: &mut Ctx<'_>) {
         if stanza.ty != Type::Set || !stanza.has("jingle", ns::JINGLE) {
             return;
         }
         let Some(to) = stanza.to.clone().filter(|to| !to.is_bare()) else { return };
-        let Some((id, _)) = ctx.sessions().full(&to).filter(|(_, session)| session.stream.is_none()) else { return };
+        let Some((id, _)) = ctx.sessions().full(&to) else { return };
         let Some((account, mut away)) = away(&to, ctx) else { return };
-        if !ctx.shows_presence(account, &stanza.from) {
+        away.retain(|(_, place)| *place == Whereabouts::Silent(id));
+        if away.is_empty() || !ctx.shows_presence(account, &stanza.from) {
             return;
         }
-        away.retain(|(_, place)| *place == Whereabouts::Hibernating(id));
         self.told(account, &to, away, stanza, ctx);
     }
 
@@ -272,16 +273,22 @@ impl Push {
         }
     }
 
-    /// A session was cut off: what it has not acknowledged is to be told to its device.
+    /// A session was cut off, or is silent: what it has not acknowledged is to be told to its device.
     fn left(&mut self, id: SessionId, ctx: &mut Ctx<'_>) {
         let Some(session) = ctx.sessions().session(id) else { return };
-        let own = session.jid.bare();
+        let (account, own) = (session.account, session.jid.bare());
         may_be_away(own.as_str(), ctx);
-        let Some((account, mut away)) = away(&own, ctx) else { return };
+        let mut meant = push::list(&ctx.store(), account);
         let Some(session) = ctx.sessions().session(id) else { return };
-        away.retain(|(registration, _)| registration.is_of(session));
-        if away.is_empty() {
+        meant.retain(|registration| registration.is_of(session));
+        meant.retain(|own| whereabouts(ctx.sessions(), session.jid.bare_str(), own, ctx.now) != Whereabouts::Here);
+        if meant.is_empty() {
             return;
+        }
+        // Whoever was asked after being woken has answered in between.
+        let asked_ms = session.sm.as_ref().map_or(0, |sm| sm.asked_ms);
+        for registration in &meant {
+            self.forget_before(Time(asked_ms), &key(account, registration));
         }
         let chunks = session.sm.iter().flat_map(|sm| sm.unacked().map(|(chunk, _)| chunk));
         let stanzas = chunks.filter_map(|chunk| {
@@ -291,13 +298,17 @@ impl Push {
             cause::of(&stanza, own.as_str()).is_some().then_some(stanza)
         });
         let stanzas: Vec<_> = stanzas.take(limits::PUSH_UNACKED_MAX).collect();
-        for (registration, _) in away {
+        for registration in meant {
             let causes = stanzas.iter().filter_map(|stanza| judge(account, &own, &registration, stanza, ctx));
             let causes: Vec<_> = causes.collect();
             let messages = causes.iter().filter(|cause| **cause != Cause::Request).count() as u32;
             // The most pressing one is told.
             let Some(cause) = causes.into_iter().max_by_key(Cause::rank) else { continue };
-            self.wake((account, &own), &registration, cause, messages, ctx);
+            // It may have been woken for some of them when it fell silent.
+            match messages.saturating_sub(self.told_of(&key(account, &registration))) {
+                0 if messages > 0 => {}
+                new => self.wake((account, &own), &registration, cause, new, ctx),
+            }
         }
     }
 }
@@ -331,7 +342,7 @@ fn away(jid: &Jid, ctx: &mut Ctx<'_>) -> Option<(AccountId, Vec<(Registration, W
     let account = ctx.account(jid)?;
     let all = push::list(&ctx.store(), account).into_iter();
     let all = all.map(|registration| {
-        let place = whereabouts(ctx.sessions(), jid.bare_str(), &registration);
+        let place = whereabouts(ctx.sessions(), jid.bare_str(), &registration, ctx.now);
         (registration, place)
     });
     let away: Vec<_> = all.filter(|(_, place)| *place != Whereabouts::Here).collect();

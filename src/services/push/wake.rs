@@ -42,6 +42,8 @@ pub(super) struct Woken {
     account: Jid,
     /// The id of the last request, until it is answered.
     asked: Option<Box<str>>,
+    /// Woken last at this time.
+    last: Time,
     /// Not woken again before this; a call does not wait for it.
     next: Time,
     /// How long after the next time that will be.
@@ -79,6 +81,7 @@ impl Push {
             registration: registration.clone(),
             account: own.clone(),
             asked: None,
+            last: ctx.now,
             next: ctx.now,
             pause_ms: limits::PUSH_PAUSE_MS,
             next_call: ctx.now,
@@ -97,6 +100,18 @@ impl Push {
             woken.waits = Some(cause);
         }
         ctx.chores_at(woken.next);
+    }
+
+    /// What is known of a device that was woken before this time is over.
+    pub(super) fn forget_before(&mut self, at: Time, key: &Key) {
+        if self.woken.get(key).is_some_and(|woken| woken.last < at) {
+            self.woken.remove(key);
+        }
+    }
+
+    /// Of how many messages a device was told, or will be, that has not come.
+    pub(super) fn told_of(&self, key: &Key) -> u32 {
+        self.woken.get(key).map_or(0, |woken| woken.messages)
     }
 
     /// What had to wait has waited long enough.
@@ -120,6 +135,7 @@ impl Push {
         let Ok(service) = Jid::parse(&woken.registration.service) else { return };
         let id = ctx.token();
         woken.asked = Some(id.as_str().into());
+        woken.last = ctx.now;
         woken.next = ctx.now.plus_ms(woken.pause_ms);
         woken.next_call = ctx.now.plus_ms(limits::PUSH_CALL_PAUSE_MS);
         woken.pause_ms = (2 * woken.pause_ms).min(limits::PUSH_PAUSE_MS_MAX);
