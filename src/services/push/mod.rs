@@ -2,11 +2,12 @@
 //!
 //! Source: XEP-0357 v0.4.1, XEP-0492 v0.2.0, and the filters named in [`wish`]. A registration is a fact
 //! ([`crate::domain::push`]); here is who is woken, when, and how often. Invariants: nothing that was said leaves the house,
-//! nor who said it; a device that is connected is not woken; one that is woken and does not come is woken ever more
-//! seldom; and only the push service itself ends a registration by an error, not whoever failed to reach it.
+//! nor who said it, unless under the seal of the very device ([`sealed`]); a device that is connected is not woken; one
+//! that is woken and does not come is woken ever more seldom; and only the push service itself ends a registration by an error, not whoever failed to reach it.
 
 mod cause;
 mod chats;
+mod sealed;
 mod wake;
 mod wish;
 
@@ -14,7 +15,8 @@ use std::collections::BTreeMap;
 
 use self::{
     cause::Cause,
-    wake::{Key, Woken, key},
+    sealed::Said,
+    wake::{Key, News, Woken, key},
     wish::{Told, Wish},
 };
 use crate::{
@@ -55,6 +57,8 @@ static CARD: Card = Card {
         (Scope::Own, wish::GROUPCHAT),
         (Scope::Own, wish::PRIORITY),
         (Scope::Own, wish::JINGLE),
+        (Scope::Own, sealed::ENCRYPT),
+        (Scope::Own, sealed::ALGORITHM),
     ],
     stream_features: &[],
     iq: &[(Scope::Own, ns::PUSH, "enable"), (Scope::Own, ns::PUSH, "disable")],
@@ -236,9 +240,9 @@ impl Push {
         let element = element.attr("from", stanza.from.as_str());
         let own = to.bare();
         for (registration, _) in away {
-            if let Some(cause) = judge(account, &own, &registration, &element, ctx) {
-                let messages = u32::from(cause != Cause::Request);
-                self.wake((account, &own), &registration, cause, messages, ctx);
+            if let Some(news) = judge(account, &own, &registration, &element, ctx) {
+                let messages = u32::from(news.cause != Cause::Request);
+                self.wake((account, &own), &registration, news, messages, ctx);
             }
         }
     }
@@ -299,15 +303,15 @@ impl Push {
         });
         let stanzas: Vec<_> = stanzas.take(limits::PUSH_UNACKED_MAX).collect();
         for registration in meant {
-            let causes = stanzas.iter().filter_map(|stanza| judge(account, &own, &registration, stanza, ctx));
-            let causes: Vec<_> = causes.collect();
-            let messages = causes.iter().filter(|cause| **cause != Cause::Request).count() as u32;
-            // The most pressing one is told.
-            let Some(cause) = causes.into_iter().max_by_key(Cause::rank) else { continue };
+            let news = stanzas.iter().filter_map(|stanza| judge(account, &own, &registration, stanza, ctx));
+            let news: Vec<_> = news.collect();
+            let messages = news.iter().filter(|news| news.cause != Cause::Request).count() as u32;
+            // The most pressing one is told, and of several the last.
+            let Some(news) = news.into_iter().max_by_key(|news| news.cause.rank()) else { continue };
             // It may have been woken for some of them when it fell silent.
             match messages.saturating_sub(self.told_of(&key(account, &registration))) {
                 0 if messages > 0 => {}
-                new => self.wake((account, &own), &registration, cause, new, ctx),
+                new => self.wake((account, &own), &registration, news, new, ctx),
             }
         }
     }
@@ -320,7 +324,7 @@ fn judge(
     registration: &Registration,
     stanza: &Element,
     ctx: &mut Ctx<'_>,
-) -> Option<Cause> {
+) -> Option<News> {
     let cause = cause::of(stanza, own.as_str())?;
     let inner = cause::innermost(stanza);
     let from = inner.get("from").and_then(|from| Jid::parse(from).ok())?;
@@ -331,7 +335,12 @@ fn judge(
     }
     let is_contact = roster::item(&ctx.store(), account, from.bare_str()).is_some();
     let told = Told { from: &from, is_contact, groupchat, body: &body };
-    Wish::of(registration).allows(&told).then_some(cause)
+    let wish = Wish::of(registration);
+    if !wish.allows(&told) {
+        return None;
+    }
+    let said = wish.seal().map(|_| Box::new(Said::of(inner, &from, &cause)));
+    Some(News { cause, said })
 }
 
 /// The account's registrations whose device is not connected, if there are any; and where it is.

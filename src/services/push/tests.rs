@@ -106,6 +106,18 @@ fn who_is_gone_is_woken_without_a_word_of_what_was_said() {
 }
 
 #[test]
+fn a_device_with_a_seal_is_told_under_it() {
+    let encrypt = |key: &str| format!("<encrypt xmlns='tigase:push:encrypt:0' alg='aes-128-gcm'>{key}</encrypt>");
+    let mut verona = Verona::new(&encrypt("BwcHBwcHBwcHBwcHBwcHBw=="));
+    let told = verona.says(HARK);
+    assert!(told[0].contains("<encrypted xmlns='tigase:push:encrypt:0' iv="), "{told:?}");
+    assert!(!told[0].contains("urn:xmpp:push:summary") && !told[0].contains("Hark"));
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    let enable = format!("<enable xmlns='urn:xmpp:push:0' jid='{SERVICE}'>{}</enable>", encrypt("c2hvcnQ="));
+    assert_eq!(condition_of(&verona.house.send(phone, &format!("<iq type='set' id='e'>{enable}</iq>"))), "bad-request");
+}
+
+#[test]
 fn only_what_matters_wakes() {
     for (child, wakes) in [
         (HARK, true),

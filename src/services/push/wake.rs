@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::{
     Push,
     cause::Cause,
+    sealed::Said,
     wish::{self, Wish},
 };
 use crate::{
@@ -34,6 +35,15 @@ use crate::{
 /// Account, push service and node.
 pub(super) type Key = (AccountId, Rc<str>, Rc<str>);
 
+/// Something to tell a device.
+#[derive(Debug)]
+pub(super) struct News {
+    /// Why it is woken.
+    pub cause: Cause,
+    /// What was said, if the device has a seal.
+    pub said: Option<Box<Said>>,
+}
+
 /// A device that was woken.
 #[derive(Debug)]
 pub(super) struct Woken {
@@ -51,7 +61,7 @@ pub(super) struct Woken {
     /// Not woken for a call before this.
     next_call: Time,
     /// There is something to tell at `next`.
-    waits: Option<Cause>,
+    waits: Option<News>,
     /// Messages and calls since the device was here.
     messages: u32,
 }
@@ -67,7 +77,7 @@ impl Push {
         &mut self,
         (account, own): (AccountId, &Jid),
         registration: &Registration,
-        cause: Cause,
+        news: News,
         messages: u32,
         ctx: &mut Ctx<'_>,
     ) {
@@ -89,15 +99,15 @@ impl Push {
             messages: 0,
         });
         woken.messages = woken.messages.saturating_add(messages);
-        let is_due = match cause {
+        let is_due = match news.cause {
             Cause::Call(_) => ctx.now >= woken.next_call,
             _ => ctx.now >= woken.next,
         };
         if is_due {
-            return self.publish(&key, &cause, ctx);
+            return self.publish(&key, &news, true, ctx);
         }
-        if !matches!(woken.waits, Some(Cause::Call(_))) {
-            woken.waits = Some(cause);
+        if !matches!(woken.waits, Some(News { cause: Cause::Call(_), .. })) {
+            woken.waits = Some(news);
         }
         ctx.chores_at(woken.next);
     }
@@ -120,8 +130,8 @@ impl Push {
         let (due, later): (Vec<_>, Vec<_>) =
             waiting.map(|(key, woken)| (key.clone(), woken.next)).partition(|(_, at)| *at <= ctx.now);
         for (key, _) in due {
-            if let Some(cause) = self.woken.get_mut(&key).and_then(|woken| woken.waits.take()) {
-                self.publish(&key, &cause, ctx);
+            if let Some(news) = self.woken.get_mut(&key).and_then(|woken| woken.waits.take()) {
+                self.publish(&key, &news, false, ctx);
             }
         }
         if let Some(at) = later.into_iter().map(|(_, at)| at).min() {
@@ -129,8 +139,9 @@ impl Push {
         }
     }
 
-    /// §7.
-    fn publish(&mut self, key: &Key, cause: &Cause, ctx: &mut Ctx<'_>) {
+    /// §7. `is_new`: what it is about is not among the account's facts yet.
+    fn publish(&mut self, key: &Key, news: &News, is_new: bool, ctx: &mut Ctx<'_>) {
+        let iv = ctx.random();
         let Some(woken) = self.woken.get_mut(key) else { return };
         let Ok(service) = Jid::parse(&woken.registration.service) else { return };
         let id = ctx.token();
@@ -140,12 +151,12 @@ impl Push {
         woken.next_call = ctx.now.plus_ms(limits::PUSH_CALL_PAUSE_MS);
         woken.pause_ms = (2 * woken.pause_ms).min(limits::PUSH_PAUSE_MS_MAX);
         woken.waits = None;
-        let requests = match cause {
-            Cause::Request => roster::requests(&ctx.store(), key.0).len() + 1,
+        let requests = match news.cause {
+            Cause::Request => roster::requests(&ctx.store(), key.0).len() + usize::from(is_new),
             _ => 0,
         };
         let wish = Wish::of(&woken.registration);
-        let notification = notification(&wish, cause, woken.messages, requests);
+        let notification = notification(&wish, news, iv, (woken.messages, requests));
         let node = Some(woken.registration.node.as_str()).filter(|node| !node.is_empty());
         let item = Element::new("item", ns::PUBSUB).child(notification);
         let publish = Element::new("publish", ns::PUBSUB).attr_if("node", node).child(item);
@@ -185,9 +196,23 @@ fn is_final(stanza: &Stanza) -> bool {
     error.get("type") != Some(ErrorKind::Wait.as_str()) && !unreached
 }
 
-/// What a push service is told. The text stands for any text: services take a notification without one for something
-/// that need not be shown. Nobody learns who wrote, or what.
-fn notification(wish: &Wish, cause: &Cause, messages: u32, requests: usize) -> Element {
+/// What a push service is told, and how many messages and requests there are.
+fn notification(wish: &Wish, news: &News, iv: [u8; 12], (messages, requests): (u32, usize)) -> Element {
+    let sealed = wish.seal().zip(news.said.as_ref()).and_then(|(seal, said)| seal.seal(said, messages, iv));
+    let told = sealed.unwrap_or_else(|| summary(&news.cause, messages, requests));
+    let mut notification = Element::new("notification", ns::PUSH).child(told);
+    if wish.wants_priority() {
+        notification = notification.child(Element::new("priority", wish::PRIORITY).text("high"));
+    }
+    if let (Cause::Call(Some(call)), true) = (&news.cause, wish.wants_calls()) {
+        notification = notification.child(call.clone());
+    }
+    notification
+}
+
+/// The summary of §7. The text stands for any text: services take a notification without one for something that need not be
+/// shown. Nobody learns who wrote, or what.
+fn summary(cause: &Cause, messages: u32, requests: usize) -> Element {
     let mut summary = Form::typed(FormType::Submit, ns::PUSH_SUMMARY);
     if messages > 0 {
         summary = summary.field(Field::plain("message-count", messages.to_string()));
@@ -198,12 +223,5 @@ fn notification(wish: &Wish, cause: &Cause, messages: u32, requests: usize) -> E
     if *cause != Cause::Request {
         summary = summary.field(Field::plain("last-message-body", "New message!"));
     }
-    let mut notification = Element::new("notification", ns::PUSH).child(summary.element());
-    if wish.wants_priority() {
-        notification = notification.child(Element::new("priority", wish::PRIORITY).text("high"));
-    }
-    if let (Cause::Call(Some(call)), true) = (cause, wish.wants_calls()) {
-        notification = notification.child(call.clone());
-    }
-    notification
+    summary.element()
 }

@@ -3,6 +3,7 @@
 //! Source: XEP-0357 v0.4.1 §5 for the form. The filters are those by the makers of the iOS client Siskin, at
 //! xeps.tigase.net/docs/push-notifications: `tigase:push:filter:*`, `tigase:push:priority:0`, `tigase:push:jingle:0`.
 
+use super::sealed::{ENCRYPT, Seal};
 use crate::{
     domain::push::Registration,
     limits,
@@ -42,15 +43,18 @@ pub struct Told<'a> {
 /// An `<enable/>` of which only that is left which means something here.
 ///
 /// # Errors
-/// `bad-request` if its form is none, `policy-violation` if it is larger than [`limits::PUSH_WISH_BYTES_MAX`].
+/// `bad-request` if its form is none or its key cannot be used, `policy-violation` if it is larger than [`limits::PUSH_WISH_BYTES_MAX`].
 pub fn read(enable: &Element) -> Result<Vec<u8>, StanzaError> {
     let mut kept = Element::new("enable", ns::PUSH);
     if let Some(form) = options(enable)? {
         kept = kept.child(form);
     }
+    if enable.find("encrypt", ENCRYPT).is_some_and(|encrypt| Seal::read(encrypt).is_none()) {
+        return Err(StanzaError::new(Condition::BadRequest).text("This key is not one for AES-128 in GCM mode."));
+    }
     let meaningful = |child: &&Element| {
         let known = [("ignore-unknown", IGNORE_UNKNOWN), ("muted", MUTED), ("groupchat", GROUPCHAT)];
-        let known = known.iter().chain(&[("priority", PRIORITY), ("jingle", JINGLE)]);
+        let known = known.iter().chain(&[("priority", PRIORITY), ("jingle", JINGLE), ("encrypt", ENCRYPT)]);
         known.clone().any(|(name, ns)| child.is(name, ns))
     };
     let kept = kept.with(enable.children().filter(meaningful).cloned());
@@ -82,6 +86,11 @@ impl Wish {
     /// The form for `<publish-options/>`.
     pub fn options(&self) -> Option<&Element> {
         self.0.find("x", ns::DATA)
+    }
+
+    /// The key under which it wants to know what was said.
+    pub fn seal(&self) -> Option<Seal> {
+        self.0.find("encrypt", ENCRYPT).and_then(Seal::read)
     }
 
     /// Whether it wants to know how urgent a notification is.
