@@ -202,19 +202,6 @@ pub fn write_success(additional_data: Option<&[u8]>, identity: &Jid, results: &[
     out.extend_from_slice(b"</success>");
 }
 
-/// Appends `<failure/>`, XEP-0388 §2.6.2.
-pub fn write_failure(failure: &SaslFailure, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"<failure xmlns='urn:xmpp:sasl:2'><");
-    out.extend_from_slice(failure.condition.as_str().as_bytes());
-    out.extend_from_slice(b" xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
-    if let Some(text) = failure.text {
-        out.extend_from_slice(b"<text>");
-        build::escape(text, out);
-        out.extend_from_slice(b"</text>");
-    }
-    out.extend_from_slice(b"</failure>");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,9 +325,9 @@ mod tests {
         );
         let failure = SaslFailure::new(SaslCondition::Aborted, "").text("This is a terrible example.");
         assert_eq!(
-            written(&|out| write_failure(&failure, out)),
+            written(&|out| failure.write(ns::SASL2, out)),
             "<failure xmlns='urn:xmpp:sasl:2'><aborted xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>\
-             <text>This is a terrible example.</text></failure>"
+             <text xml:lang='en'>This is a terrible example.</text></failure>"
         );
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::context::Work;
+use super::core::Work;
 use crate::limits;
 
 /// The queue of a turn.

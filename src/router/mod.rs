@@ -1,9 +1,12 @@
 //! Floor 4: who gets this stanza, in which phase, by which service. Knows no service by name.
 
 pub mod agenda;
+pub mod answer;
 pub mod backlog;
 pub mod clients;
 pub mod context;
+pub mod core;
+pub mod delivery;
 pub mod event;
 pub mod lifecycle;
 pub mod reach;

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    context::{Ctx, UNHANDLED, Work},
+    answer::UNHANDLED,
+    context::Ctx,
+    core::Work,
     refusal::Refusal,
     service::{Card, Flow, Handles, Iq, Leg, Notice, PHASES, Phase, Scope, Service},
 };

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::context::{Core, Ctx};
+use super::{context::Ctx, core::Core};
 use crate::{
     config::Config,
     domain::ids::{AccountId, QueryId, SessionId},

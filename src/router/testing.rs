@@ -3,7 +3,8 @@
 use std::{cell::RefCell, collections::BTreeMap, ops::ControlFlow, rc::Rc};
 
 use super::{
-    context::{Core, Ctx, Work},
+    context::Ctx,
+    core::{Core, Work},
     event::{BatchId, Effect, Entropy},
     route::Router,
     service::Notice,

@@ -1,9 +1,9 @@
 //! Stanzas and acknowledgements of a bound session, RFC 6120 §8 and §10, XEP-0198 §4.
 
-use super::{Server, bind::failed, context, negotiate::namespace, nonza};
+use super::{Server, context, negotiate::namespace, nonza, resume::failed};
 use crate::{
     domain::ids::{SessionId, StreamId},
-    router::{context::Promise, event::Env},
+    router::{core::Promise, event::Env},
     wire::{
         element::Element,
         error::{Condition, StreamCondition, StreamError},

@@ -7,7 +7,7 @@ use crate::{
     domain::{accounts, ids::StreamId, store::Store, waiting},
     limits,
     router::{
-        context::Promise,
+        core::Promise,
         event::{BatchId, Effect, Env, StoreError, Time},
     },
     wire::{

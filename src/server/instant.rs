@@ -5,9 +5,10 @@
 
 use super::{
     Server,
-    bind::{failed, resource},
+    bind::resource,
     context,
     negotiate::{Next, State},
+    resume::failed,
     sign_in::{Handshake, Proof, Words},
     streams::Slot,
     token::{Proved, TokenNews},

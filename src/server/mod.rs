@@ -7,7 +7,7 @@
 //! | `sign_in.rs` | the handshake of SASL and SASL2 |
 //! | `token.rs` | tokens instead of passwords |
 //! | `instant.rs` | from the proof of SASL2 to a session, in one answer |
-//! | `bind.rs` | binding, resumption, hibernation, the end of a session |
+//! | `bind.rs`, `manage.rs`, `resume.rs`, `ending.rs` | a session's beginning, stream management, return and end |
 //! | `bound.rs` | stanzas and acknowledgements of a bound session |
 //! | `durable.rs` | batches, gates, what waits for the disk |
 //! | `timers.rs`, `throttle.rs` | deadlines; failed sign-ins |
@@ -15,8 +15,11 @@
 mod bind;
 mod bound;
 mod durable;
+mod ending;
 mod instant;
+mod manage;
 mod negotiate;
+mod resume;
 mod sign_in;
 mod streams;
 mod throttle;
@@ -36,7 +39,8 @@ use crate::{
     limits,
     proto::sm::Sm,
     router::{
-        context::{Core, Ctx, Work},
+        context::Ctx,
+        core::{Core, Work},
         event::{Effect, Env, Event, Time},
         route::Router,
         service::Notice,
@@ -54,7 +58,7 @@ pub struct Server {
     throttle: throttle::Throttle,
     durable: durable::Durable,
     questions: negotiate::Questions,
-    gone: bind::Gone,
+    gone: resume::Gone,
     chatter: throttle::Chatter,
     outline: Outline,
     /// Key of the fake credentials that unknown users meet (S12).
@@ -79,7 +83,7 @@ impl Server {
             throttle: throttle::Throttle::default(),
             durable: durable::Durable::default(),
             questions: negotiate::Questions::default(),
-            gone: bind::Gone::default(),
+            gone: resume::Gone::default(),
             chatter: throttle::Chatter::default(),
             outline: Outline::default(),
             secret,

@@ -243,7 +243,7 @@ impl Server {
         if namespace(bytes, outline) == ns::SASL {
             // RFC 6120 §6.5.4.
             let mut out = Vec::new();
-            SaslFailure::new(SaslCondition::EncryptionRequired, "SASL before TLS").write(&mut out);
+            SaslFailure::new(SaslCondition::EncryptionRequired, "SASL before TLS").write(ns::SASL, &mut out);
             self.core.write(id, Chunk::new(out));
             return Next::Go;
         }

@@ -35,6 +35,7 @@ use crate::{
         element::Element,
         error::{StreamCondition, StreamError},
         jid::Jid,
+        ns,
         stanza::Chunk,
     },
 };
@@ -388,8 +389,8 @@ impl Server {
         }
         let mut out = Vec::with_capacity(128);
         match words {
-            Words::Sasl => failure.write(&mut out),
-            Words::Sasl2(_) => sasl2::write_failure(failure, &mut out),
+            Words::Sasl => failure.write(ns::SASL, &mut out),
+            Words::Sasl2(_) => failure.write(ns::SASL2, &mut out),
         }
         self.core.write(id, Chunk::new(out));
         if attempts >= limits::SASL_ATTEMPTS_MAX {

@@ -11,7 +11,7 @@ use crate::{
     limits,
     proto::stream,
     router::{
-        context::Stuck,
+        core::Stuck,
         event::{Door, Effect, Env, Time},
     },
     wire::{

@@ -12,7 +12,8 @@ use crate::{
         waiting,
     },
     router::{
-        context::{Ctx, UNHANDLED},
+        answer::UNHANDLED,
+        context::Ctx,
         reach::{Reach, reach},
         service::{Card, Flow, Leg, Notice, Phase, Scope, Service},
     },

@@ -7,7 +7,8 @@
 use crate::{
     config::Config,
     router::{
-        context::{Core, Ctx},
+        context::Ctx,
+        core::Core,
         service::{Card, DiscoAsk, Iq, Reply, Scope, Service},
     },
     wire::{

@@ -100,13 +100,15 @@ fn write(name: &str, text: &str, out: &mut Vec<u8>) {
 }
 
 impl SaslFailure {
-    /// Appends `<failure/>`, RFC 6120 §6.5.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    /// Appends `<failure/>` of this namespace: RFC 6120 §6.5, XEP-0388 §2.6.2.
+    pub fn write(&self, namespace: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"<failure");
-        build::attr("xmlns", ns::SASL, out);
-        out.push(b'>');
-        out.push(b'<');
+        build::attr("xmlns", namespace, out);
+        out.extend_from_slice(b"><");
         out.extend_from_slice(self.condition.as_str().as_bytes());
+        if namespace != ns::SASL {
+            build::attr("xmlns", ns::SASL, out);
+        }
         out.extend_from_slice(b"/>");
         if let Some(text) = self.text {
             out.extend_from_slice(b"<text xml:lang='en'>");
@@ -184,10 +186,10 @@ mod tests {
         assert_eq!(written(|out| write_success(Some(b""), out)), format!("<success {NS}>=</success>"));
         assert_eq!(written(|out| write_success(Some(b"v=x"), out)), format!("<success {NS}>dj14</success>"));
         let failure = SaslFailure::new(SaslCondition::NotAuthorized, "invalid-proof");
-        assert_eq!(written(|out| failure.write(out)), format!("<failure {NS}><not-authorized/></failure>"));
+        assert_eq!(written(|out| failure.write(ns::SASL, out)), format!("<failure {NS}><not-authorized/></failure>"));
         let failure = SaslFailure::new(SaslCondition::AccountDisabled, "by the admin").text("Ask & wait.");
         assert_eq!(
-            written(|out| failure.write(out)),
+            written(|out| failure.write(ns::SASL, out)),
             format!("<failure {NS}><account-disabled/><text xml:lang='en'>Ask &amp; wait.</text></failure>")
         );
     }

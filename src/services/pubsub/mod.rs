@@ -37,7 +37,8 @@ use crate::{
     },
     limits,
     router::{
-        context::{Ctx, UNHANDLED},
+        answer::UNHANDLED,
+        context::Ctx,
         service::{Card, Discloses, Flow, Iq, Leg, Notice, Phase, Reply, Scope, Service},
     },
     wire::{

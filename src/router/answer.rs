@@ -1,0 +1,128 @@
+//! Answers to requests, and stanzas that go back with an error.
+//!
+//! Source: RFC 6120 §8.2.3 and §8.3. Invariant: nothing answers an error or a result.
+
+use super::{
+    core::{Core, Promise, Work},
+    refusal::Refusal,
+    service::{Leg, Notice, Origin, Reply},
+};
+use crate::{
+    domain::sessions::Keep,
+    wire::{
+        build,
+        element::Element,
+        error::{Condition, StanzaError},
+        framer, ns,
+        stanza::{Chunk, Kind, Stanza, Type},
+    },
+};
+
+impl Core {
+    /// Sends the one answer to an IQ. `waits`: it tells of writes that are not durable yet.
+    pub fn answer(&mut self, origin: &Origin, outcome: Result<Reply, StanzaError>, waits: bool) {
+        let (ty, payload) = match outcome {
+            Ok(Reply::Later) => return,
+            Ok(Reply::Empty) => ("result", None),
+            Ok(Reply::Result(element)) => ("result", Some(element.to_vec())),
+            Ok(Reply::Serialised(bytes)) => ("result", Some(bytes)),
+            Err(error) => ("error", Some(error.element().to_vec())),
+        };
+        let Some(session) = self.session_at(&origin.from) else { return self.answer_house(origin, ty, payload) };
+        let mut out = Vec::with_capacity(256);
+        open_tag(Kind::Iq, ty, origin, &mut out);
+        match payload {
+            Some(payload) => {
+                out.push(b'>');
+                out.extend_from_slice(&payload);
+                out.extend_from_slice(b"</iq>");
+            }
+            None => out.extend_from_slice(b"/>"),
+        }
+        let chunk = Chunk::new(out);
+        let batch = self.last_batch();
+        if waits && batch > self.committed {
+            self.promises.push_back((batch, Promise::Answer(session, origin.clone())));
+            self.deliver_after(session, batch, chunk, Keep::Nothing);
+        } else {
+            self.deliver(session, chunk, Keep::Nothing);
+        }
+    }
+
+    /// The answer of one service to another one that asked in the name of an account: it goes to whoever of them looks at
+    /// answers (`Kind::Iq`, `Leg::Inbound`, `Phase::Deliver`), as if it had come from elsewhere.
+    fn answer_house(&mut self, origin: &Origin, ty: &'static str, payload: Option<Vec<u8>>) {
+        let Some(to) = origin.to.clone().filter(|_| origin.from.is_bare() && self.config.serves(origin.from.domain()))
+        else {
+            return;
+        };
+        let payload = payload.and_then(|payload| Element::parse(&payload, ns::CLIENT).ok());
+        let id = framer::unescape(&origin.id).into_owned();
+        let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(payload);
+        self.work.push(Work::Route(Leg::Inbound, Stanza::build(&iq, to, Some(origin.from.clone()))));
+    }
+
+    /// Returns a stanza to its sender with an error; never an error for an error or a result (RFC 6120 §8.3.1).
+    pub fn bounce(&mut self, stanza: &Stanza, error: &StanzaError) {
+        if matches!(stanza.ty, Type::Error | Type::Result) {
+            return;
+        }
+        if stanza.kind == Kind::Iq {
+            log::debug!("{}", Refusal(stanza, error));
+        }
+        // What its sender's other devices and archive know of it, they shall know whole.
+        if stanza.kind == Kind::Message && self.sessions.full(&stanza.from).is_some() {
+            self.work.push(Work::Notice(Notice::Bounced(Box::new(stanza.clone()), error.clone())));
+        }
+        let origin =
+            Origin { from: stanza.from.clone(), to: stanza.to.clone(), id: stanza.id_raw().unwrap_or_default().into() };
+        let mut out = Vec::with_capacity(256);
+        open_tag(stanza.kind, "error", &origin, &mut out);
+        out.push(b'>');
+        error.element().write(ns::CLIENT, &mut out);
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(stanza.kind.as_str().as_bytes());
+        out.push(b'>');
+        // A bare sender (presence subscriptions) is answered at all its sessions that could have asked. A request from there
+        // is the server's own; that nobody got it tells its service nothing about who was to get it.
+        let chunk = Chunk::new(out);
+        if let Some(session) = self.session_at(&stanza.from) {
+            self.deliver(session, chunk, Keep::Nothing);
+        } else if stanza.from.is_bare() && stanza.kind != Kind::Iq {
+            let ids: Vec<_> = self.sessions.of(stanza.from.as_str()).map(|(id, _)| id).collect();
+            for id in ids {
+                self.deliver(id, chunk.clone(), Keep::Nothing);
+            }
+        }
+    }
+}
+
+/// Writes `<kind type='…' from='…' to='…' id='…'`; the id is already escaped for one kind of quote, so the other is
+/// escaped here.
+fn open_tag(kind: Kind, ty: &str, origin: &Origin, out: &mut Vec<u8>) {
+    out.push(b'<');
+    out.extend_from_slice(kind.as_str().as_bytes());
+    out.extend_from_slice(b" type='");
+    out.extend_from_slice(ty.as_bytes());
+    out.push(b'\'');
+    if let Some(to) = &origin.to {
+        build::attr("from", to.as_str(), out);
+    }
+    build::attr("to", origin.from.as_str(), out);
+    if !origin.id.is_empty() {
+        out.extend_from_slice(b" id='");
+        for part in origin.id.split_inclusive('\'') {
+            match part.strip_suffix('\'') {
+                Some(before) => {
+                    out.extend_from_slice(before.as_bytes());
+                    out.extend_from_slice(b"&apos;");
+                }
+                None => out.extend_from_slice(part.as_bytes()),
+            }
+        }
+        out.push(b'\'');
+    }
+}
+
+/// The answer to an IQ that nobody handles, RFC 6120 §8.4 and RFC 6121 §8.5.2.1.3.
+pub const UNHANDLED: StanzaError = StanzaError::new(Condition::ServiceUnavailable);
