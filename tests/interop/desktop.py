@@ -20,6 +20,7 @@ from servers import ROOT
 
 PICTURES = ROOT / "target" / "interop"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+NOBODY = 65_534
 START_S = 20
 GLANCE_S = 0.05
 SIZE = "1024x720"
@@ -28,10 +29,15 @@ SIZE = "1024x720"
 class Place:
     """Entered, programs can be started in it."""
 
+    # How a command line begins that is not to run as whoever runs this.
+    AS_WHOM = ()
+
     def __init__(self, house, who, authority=None, relayed=False):
         self.house = house
         self.place = pathlib.Path(tempfile.mkdtemp(prefix=f"{who}-", dir=house.directory))
         self.authority = authority or house.server.authority.ca
+        # What the programs call the place.
+        self.home = self.place
         self.relayed, self.relays = relayed, []
         self.children = []
         self.stack = contextlib.AsyncExitStack()
@@ -84,14 +90,16 @@ class Place:
 
     def environment(self):
         """Nothing of this machine's user reaches the program."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.place), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
+        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
                 "GSETTINGS_BACKEND": "memory", "GIO_USE_VFS": "local"}
 
     def inside(self, *command):
         """The command line that starts a program in this place."""
-        script = (f"mount --bind {shlex.quote(str(self.place / 'resolv.conf'))} /etc/resolv.conf && "
-                  f"mount --bind {shlex.quote(str(self.authority))} {AUTHORITIES} && exec {shlex.join(command)}")
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+        mounts = {self.place / "resolv.conf": "/etc/resolv.conf", self.authority: AUTHORITIES, self.place: self.home}
+        script = "".join(f"mount --bind {shlex.quote(str(here))} {shlex.quote(str(there))} && "
+                         for here, there in mounts.items() if here != there)
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                f"{script}exec {shlex.join([*self.AS_WHOM, *command])}"]
 
     def starts(self, *command):
         """Starts a program; what it prints goes to the file `output`."""
@@ -122,16 +130,27 @@ class Place:
 
 
 class Desktop(Place):
-    """Entered, it has a screen and a session bus. What is on the screen can be kept as a picture."""
+    """Entered, it has a screen and a session bus. What is on the screen can be kept as a picture.
+
+    Its programs run without rights, as somebody's do, and see their home at a path where nothing of others is above it.
+    """
+
+    AS_WHOM = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.home = pathlib.Path("/mnt")
 
     async def is_set_up(self):
         """Makes the network, the screen and the session bus."""
         await super().is_set_up()
-        (self.place / "runtime").mkdir(mode=0o700)
+        runtime = self.place / "runtime"
+        runtime.mkdir(mode=0o700)
+        for owned in (self.place, runtime):
+            os.chown(owned, NOBODY, NOBODY)
         self.display = await self.starts_screen()
-        bus = self.place / "runtime" / "bus"
-        self.starts("dbus-daemon", "--session", "--nofork", f"--address=unix:path={bus}")
-        await self.until(bus.exists, "a session bus")
+        self.starts("dbus-daemon", "--session", "--nofork", f"--address={self.bus()}")
+        await self.until((runtime / "bus").exists, "a session bus")
         return self
 
     async def starts_screen(self):
@@ -148,11 +167,15 @@ class Desktop(Place):
         return f":{number.strip()}"
 
     def environment(self):
-        runtime = self.place / "runtime"
+        runtime = self.home / "runtime"
         return {**super().environment(), "DISPLAY": self.display, "XDG_RUNTIME_DIR": str(runtime),
-                "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime / 'bus'}", "GDK_BACKEND": "x11",
+                "DBUS_SESSION_BUS_ADDRESS": self.bus(), "GDK_BACKEND": "x11",
                 "GSK_RENDERER": "cairo", "LIBGL_ALWAYS_SOFTWARE": "1", "GTK_A11Y": "none", "NO_AT_BRIDGE": "1",
                 "GTK_USE_PORTAL": "0"}
+
+    def bus(self):
+        """Where programs find the session bus."""
+        return f"unix:path={self.home / 'runtime' / 'bus'}"
 
     def last_look(self):
         return f"picture: {self.keeps_picture('last')}"

@@ -10,6 +10,7 @@ import time
 import traceback
 
 import dino_chat
+import gajim_chat
 import nbxmpp_chat
 import profanity_chat
 import slixmpp_account
@@ -33,7 +34,7 @@ ACCOUNTS = 200
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
              slixmpp_account, slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast,
-             nbxmpp_chat, dino_chat)
+             nbxmpp_chat, dino_chat, gajim_chat)
 
 
 async def holds(house, fact):

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 
+from refused import is_refused_only
 from servers import Authority
 from slixmpp_person import PASSWORD, PATIENCE_S, facts
 
@@ -168,7 +169,7 @@ async def profanity_finds_its_contacts_again(house):
         terminal.types(f"/roster add friend@{house.domain} Friendly")
         await terminal.shows(rf"(?i)friend@{re.escape(house.domain)}")
         terminal.types("/roster group add Choir Friendly")
-        await terminal.shows("(?i)choir")
+        await terminal.shows(r"Friendly.* added to group Choir|added to group Choir")
         terminal.types("/quit")
     async with Terminal(house, name, direct=True) as terminal:
         await terminal.signs_in()
@@ -181,3 +182,21 @@ async def profanity_stays_away_from_a_certificate_that_it_does_not_trust(house):
     stranger = Authority(house.directory / "profanity-stranger", house.domain)
     async with Terminal(house, house.account(), trusted=stranger.ca) as terminal:
         await terminal.shows("(?i)certificate")
+
+
+@fact
+async def profanity_shows_what_other_devices_sent(house):
+    # It has an archive client too, but asks for `urn:xmpp:mam:2` at the server and not at the account (XEP-0313 §7).
+    anna, phone = await house.arrives(), await house.arrives()
+    me = anna.boundjid.bare
+    async with Terminal(house, phone.name) as terminal:
+        await terminal.signs_in()
+        terminal.types("/carbons on")
+        terminal.types(f"/msg {me} Hello from the terminal")
+        await anna.hears_text("Hello from the terminal", terminal.jid)
+        phone.says(me, "a carbon copy of the phone")
+        await terminal.shows("a carbon copy of the phone")
+        anna.says(phone.boundjid.full, "for the phone, but copied")
+        await terminal.shows("for the phone, but copied")
+        if house.kind == "lampone":
+            is_refused_only(house, phone.name)
