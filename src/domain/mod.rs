@@ -10,6 +10,7 @@ pub mod invitations;
 pub mod keys;
 pub mod nodes;
 pub mod overlay;
+pub mod private;
 pub mod push;
 pub mod roster;
 pub mod sessions;

@@ -238,6 +238,17 @@ pub enum Notice {
     },
     /// A service wants something changed in a node of an account; see [`Ctx::change_node`].
     ChangeNode(AccountId, Rc<str>, Rc<ChangeNode>),
+    /// A client stored a private element (XEP-0049).
+    PrivateChanged {
+        /// Whose.
+        account: AccountId,
+        /// Its namespace.
+        ns: Rc<str>,
+        /// Its name.
+        name: Rc<str>,
+        /// What was there before, serialised.
+        before: Option<Rc<[u8]>>,
+    },
     /// `Ctx::derive` answered.
     Derived(QueryId, Box<Credentials>),
     /// `Ctx::backup` answered.
