@@ -34,6 +34,7 @@
 
 pub mod archive;
 pub mod blocking;
+pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
 pub mod commands;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(last::LastActivity),
         Box::new(private::PrivateXml),
         Box::new(pubsub::PubSub),
+        Box::new(bookmarks::Bookmarks),
         Box::new(vcard::VCard),
         Box::new(session::LegacySession),
         Box::new(csi::ClientState),

@@ -49,6 +49,8 @@ pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// XEP-0033.
 pub const ADDRESS: &str = "http://jabber.org/protocol/address";
+/// XEP-0048, the namespace and the name of the node.
+pub const OLD_BOOKMARKS: &str = "storage:bookmarks";
 /// XEP-0049.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0050.
@@ -133,6 +135,12 @@ pub const PRE_AUTH: &str = "urn:xmpp:pars:0";
 pub const INVITE: &str = "urn:xmpp:invite";
 /// XEP-0402.
 pub const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
+/// XEP-0402 §6.2: they are in step with those in private XML.
+pub const BOOKMARKS_COMPAT: &str = "urn:xmpp:bookmarks:1#compat";
+/// XEP-0402 §6.2: they are in step with those of XEP-0048 in a node.
+pub const BOOKMARKS_COMPAT_PEP: &str = "urn:xmpp:bookmarks:1#compat-pep";
+/// XEP-0411.
+pub const BOOKMARKS_CONVERSION: &str = "urn:xmpp:bookmarks-conversion:0";
 /// XEP-0421.
 pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 /// XEP-0440.
