@@ -101,7 +101,7 @@ pub const PRIVATE_ROWS_MAX: usize = 200;
 pub const PRIVATE_TOTAL_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one private element: as many as an item of a node, because a list of bookmarks stands in both.
 pub const PRIVATE_BYTES_MAX: usize = ITEM_BYTES_MAX as usize;
-/// Bookmarks of rooms that are in step in all forms, XEP-0402 §6.2, and that are converted in one go; what is beyond stays
+/// Bookmarks of rooms that are in step in all forms, XEP-0402 §5.3, and that are converted in one go; what is beyond stays
 /// in the form in which a client wrote it. Hundreds are many.
 pub const BOOKMARKS_MAX: usize = 1_000;
 /// Invitations that are open at once, XEP-0401.

@@ -15,4 +15,5 @@ pub mod push;
 pub mod roster;
 pub mod sessions;
 pub mod store;
+pub mod telling;
 pub mod waiting;

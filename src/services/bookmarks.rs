@@ -1,6 +1,6 @@
 //! Keeps the bookmarks of an account in step, whichever way its clients store them.
 //!
-//! Source: XEP-0402 v1.2.0 §6.2, XEP-0411 v1.1.0, XEP-0048 v1.2. There are three places: the node `urn:xmpp:bookmarks:1`
+//! Source: XEP-0402 v1.2.0 §5.3, XEP-0411 v1.1.0, XEP-0048 v1.2. There are three places: the node `urn:xmpp:bookmarks:1`
 //! with one item a room, the node `storage:bookmarks` with all in one item, and the private element (XEP-0049), which holds
 //! the same as that item. For rooms the first is the truth; everything else that stands in the old form (links, what nobody
 //! knows) is in the other two alone, and extensions of XEP-0402 in the first alone. Written is only what both can say
@@ -9,17 +9,14 @@
 //! The private element is also what the old form and the rooms last agreed on: what an old client took away is told from
 //! what it never knew by comparing with that. Invariants: only a room that was there, and that a client left out or
 //! retracted, goes; what a service did ([`Ctx::change_node`]) is never answered; who converts makes sure that nobody but the
-//! account reads the result (XEP-0411 §3).
+//! account reads the result (XEP-0411 §5).
 
 use std::collections::BTreeSet;
 
 use crate::{
     domain::{
         ids::{AccountId, SessionId},
-        nodes::{
-            self, Item, Node, Span,
-            settings::{AccessModel, SendLast},
-        },
+        nodes::{self, Item, Span},
         private,
     },
     limits,
@@ -52,10 +49,10 @@ static CARD: Card = Card {
     passes: &[],
 };
 
-/// XEP-0048 §3, examples: the item that holds all bookmarks.
+/// XEP-0048 §3.1, the example: the item that holds all bookmarks.
 const CURRENT: &str = "current";
 
-/// XEP-0402 §4, examples.
+/// XEP-0402 §3.3, the example.
 const SETTINGS: &[(&str, &str)] = &[
     ("persist_items", "1"),
     ("max_items", "max"),
@@ -63,7 +60,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("access_model", "whitelist"),
 ];
 
-/// XEP-0048 §3, examples.
+/// XEP-0048 §3.1, the example.
 const OLD_SETTINGS: &[(&str, &str)] = &[("persist_items", "1"), ("access_model", "whitelist")];
 
 impl Service for Bookmarks {
@@ -76,7 +73,7 @@ impl Service for Bookmarks {
             Notice::SessionBound(id) => at_bind(*id, ctx),
             Notice::NodeChanged { account, node, change, by_service: false } => match node.as_ref() {
                 ns::BOOKMARKS => native_changed(*account, change, ctx),
-                // Who only tidies up behind a conversion of its own takes no bookmark away: XEP-0402 §6.2 speaks of lists
+                // Who only tidies up behind a conversion of its own takes no bookmark away: XEP-0402 §5.3.2 speaks of lists
                 // that are published. The item comes back with the next change, or sign-in.
                 ns::OLD_BOOKMARKS if matches!(change, NodeChange::Published(_)) => old_published(*account, ctx),
                 _ => {}
@@ -128,25 +125,10 @@ fn keep(account: AccountId, all: &Collection, ctx: &mut Ctx<'_>) -> bool {
 
 /// Publishes all bookmarks in one item.
 fn publish_old(account: AccountId, all: &Collection, ctx: &mut Ctx<'_>) {
-    close(account, ns::OLD_BOOKMARKS, ctx);
+    // XEP-0411 §5: nobody but the account reads what is converted.
+    nodes::close(&mut ctx.store(), account, ns::OLD_BOOKMARKS, 1);
     let change = ChangeNode::Publish { item: CURRENT.into(), payload: all.element(), settings: OLD_SETTINGS };
     ctx.change_node(account, ns::OLD_BOOKMARKS, change);
-}
-
-/// XEP-0411 §3: nobody but the account reads what is converted. Whom it named one by one it did let in.
-fn close(account: AccountId, name: &str, ctx: &mut Ctx<'_>) {
-    let mut store = ctx.store();
-    let Some(node) = nodes::find(&store, account, name) else { return };
-    let mut settings = node.settings.clone();
-    (settings.access, settings.persist_items) = (AccessModel::Whitelist, true);
-    if name == ns::BOOKMARKS {
-        // XEP-0402 §4: or one room would take the place of another.
-        (settings.max_items, settings.send_last) = (limits::NODE_ITEMS_MAX, SendLast::Never);
-    }
-    settings.max_items = settings.max_items.max(1);
-    if settings != node.settings {
-        nodes::update(&mut store, account, &Node { settings, ..node });
-    }
 }
 
 /// What an item of the node for rooms says, and of which room.
@@ -194,7 +176,7 @@ fn published(account: AccountId, ctx: &mut Ctx<'_>) -> Option<Collection> {
     parse(&nodes::last(&store, account, node.id)?.payload)
 }
 
-/// The node for rooms follows an old client that wrote them all. XEP-0402 §6.2: nobody is told of those that are the same.
+/// The node for rooms follows an old client that wrote them all. XEP-0402 §5.3.2: nobody is told of those that are the same.
 fn follow(account: AccountId, before: &Collection, after: &Collection, ctx: &mut Ctx<'_>) {
     let new = after.bookmarks();
     for bookmark in new.iter().take(limits::BOOKMARKS_MAX) {
@@ -215,7 +197,8 @@ fn publish_native(account: AccountId, bookmark: &Bookmark, before: Option<&Commo
     if item.is_some() && before == Some(&bookmark.common) {
         return;
     }
-    close(account, ns::BOOKMARKS, ctx);
+    // XEP-0402 §3.3: or one room would take the place of another.
+    nodes::close(&mut ctx.store(), account, ns::BOOKMARKS, limits::NODE_ITEMS_MAX);
     let kept = item.as_ref().and_then(|item| Element::parse(&item.payload, ns::CLIENT).ok());
     let change = ChangeNode::Publish {
         item: item.map_or(bookmark.room.as_str().into(), |item| item.id.into()),
@@ -233,7 +216,7 @@ fn native_item(account: AccountId, bookmark: &Bookmark, ctx: &mut Ctx<'_>) -> Op
     item(bookmark.room.as_str()).or_else(|| item(&bookmark.address))
 }
 
-/// XEP-0411 §3: what was stored before anybody converted is converted before a client asks for it.
+/// XEP-0411 §4: what was stored before anybody converted is converted before a client asks for it.
 fn at_bind(id: SessionId, ctx: &mut Ctx<'_>) {
     let Some(session) = ctx.sessions().session(id).filter(|session| !session.is_local) else { return };
     let account = session.account;

@@ -42,6 +42,7 @@ pub mod csi;
 pub mod deliver;
 pub mod devices;
 pub mod disco;
+pub mod displayed;
 pub mod last;
 pub mod ping;
 pub mod presence;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
     vec![
         Box::new(blocking::Blocking::default()),
         Box::new(sid::StanzaIds),
+        Box::new(displayed::Displayed),
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons),
         Box::new(push::Push::default()),

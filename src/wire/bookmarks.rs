@@ -50,7 +50,7 @@ impl Common {
             set_leaf(conference, "nick", self.nick.as_deref(), 0);
         }
         if before.password != self.password {
-            // XEP-0048 §5, the schema: behind the nick.
+            // XEP-0048 §7, the schema: behind the nick.
             let behind = conference.nodes.iter().position(|node| is_leaf(node, "nick", &conference.ns));
             set_leaf(conference, "password", self.password.as_deref(), behind.map_or(0, |at| at + 1));
         }
@@ -94,6 +94,44 @@ pub fn native(before: Option<Element>, common: &Common) -> Element {
     let mut conference = before.unwrap_or_else(|| Element::new("conference", ns::BOOKMARKS));
     common.write_into(&mut conference);
     conference
+}
+
+/// Of what is said in a chat somebody wants to be told, XEP-0492 §3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Of everything.
+    Always,
+    /// Of what mentions them.
+    OnMention,
+    /// Of nothing.
+    Never,
+}
+
+/// What the bookmark of a chat, serialised, settles for clients of this category and type, XEP-0492 §3; and the nick that
+/// its owner has there. `None`: it is no bookmark.
+pub fn telling(payload: &[u8], client: (&str, &str)) -> Option<(Option<Telling>, Option<String>)> {
+    let conference =
+        Element::parse(payload, ns::CLIENT).ok().filter(|payload| payload.is("conference", ns::BOOKMARKS))?;
+    let extensions = conference.find("extensions", ns::BOOKMARKS);
+    let notify = extensions.and_then(|extensions| extensions.find("notify", ns::NOTIFY));
+    // §3, from high to low: both attributes, the category alone, none.
+    let specific = |child: &Element| match (child.get("identity-category"), child.get("identity-type")) {
+        (Some(category), Some(ty)) if (category, ty) == client => Some(3),
+        (Some(category), None) if category == client.0 => Some(2),
+        (None, None) => Some(1),
+        _ => None,
+    };
+    let settings = notify.into_iter().flat_map(Element::children).filter_map(|child| {
+        let telling = match (child.ns.as_ref(), child.name.as_ref()) {
+            (ns::NOTIFY, "always") => Telling::Always,
+            (ns::NOTIFY, "on-mention") => Telling::OnMention,
+            (ns::NOTIFY, "never") => Telling::Never,
+            _ => return None,
+        };
+        Some((specific(child)?, telling))
+    });
+    let best = settings.max_by_key(|(specific, _)| *specific);
+    Some((best.map(|(_, telling)| telling), Common::of(&conference).nick))
 }
 
 /// A bookmark of a room among others.

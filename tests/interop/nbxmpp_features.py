@@ -368,3 +368,12 @@ def bookmarks(house):
 def read_markers(house):
     house.asked("MDS", "set_mds", JID.from_string("friend@elsewhere.test"), "the-last-one-read")
     same([one.stanza_id for one in house.asked("MDS", "get_mds")], ["the-last-one-read"])
+
+
+@of("urn:xmpp:mds:server-assist:0")
+def assisted_read_markers(house):
+    message = Message(to=house.me, typ="chat", body="read on the way")
+    read = message.addChild("displayed", namespace="urn:xmpp:mds:displayed:0")
+    read.addChild("stanza-id", namespace="urn:xmpp:sid:0", attrs={"id": "read-on-the-way", "by": str(house.me)})
+    house.client.send_stanza(message)
+    house.until(lambda: "read-on-the-way" in [one.stanza_id for one in house.asked("MDS", "get_mds")], "what was read")

@@ -13,6 +13,7 @@ PUBSUB = "http://jabber.org/protocol/pubsub"
 EVENT = f"{{{PUBSUB}#event}}"
 MOOD = "http://jabber.org/protocol/mood"
 BOOKMARKS = "urn:xmpp:bookmarks:1"
+DISPLAYED = "urn:xmpp:mds:displayed:0"
 WITH_PEP = (*PLUGINS, "xep_0004", "xep_0060", "xep_0084", "xep_0115", "xep_0163", "xep_0223")
 
 
@@ -127,6 +128,32 @@ async def bookmarks_are_private_and_follow_all_devices(house):
         raise AssertionError("bert reads anna's bookmarks")
     except IqError as error:
         assert error.condition == "not-allowed", error
+
+
+@fact(prosody="it does not assist")
+async def what_is_read_on_one_device_is_read_on_all(house):
+    with_displayed = (*WITH_PEP, "xep_0333", "xep_0359", "xep_0490")
+    anna = await house.arrives(plugins=with_displayed)
+    info = await anna["xep_0030"].get_info(jid=anna.boundjid.bare)
+    assert "urn:xmpp:mds:server-assist:0" in info["disco_info"]["features"], info
+    phone = await arrives(house, anna.name, interests=[DISPLAYED])
+    bert = await arrives(house, interests=[DISPLAYED])
+    bert.says(anna.boundjid.bare, "have you read this?")
+    heard = await anna.hears_text("have you read this?")
+    marker = anna.make_message(mto=bert.boundjid.bare, mtype="chat")
+    marker.append(ET.fromstring(f"<displayed xmlns='urn:xmpp:chat-markers:0' id='{heard['id']}'/>"))
+    read = ET.fromstring(f"<displayed xmlns='{DISPLAYED}'/>")
+    read.append(heard.xml.find("{urn:xmpp:sid:0}stanza-id"))
+    marker.append(read)
+    marker.send()
+    told = await bert.expect(lambda s: s.name == "message" and s.xml.find("{urn:xmpp:chat-markers:0}displayed")
+                             is not None, "a marker")
+    assert told.xml.find(f"{{{DISPLAYED}}}displayed") is None, told
+    await hears_of(phone, DISPLAYED, heard["stanza_id"]["id"], sender=anna.boundjid.bare)
+    found = await anna["xep_0490"].catch_up()
+    (item,) = found["pubsub"]["items"]
+    assert (item["id"], item["displayed"]["stanza_id"]["id"]) == \
+        (bert.boundjid.bare, heard["stanza_id"]["id"]), found
 
 
 @fact(prosody="its old node has no bookmarks of private XML without a module of its own")

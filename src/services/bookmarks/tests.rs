@@ -1,6 +1,7 @@
 //! One account, an old client and a new one: what each finds of what the other stored.
 
 use super::*;
+use crate::domain::nodes::settings::AccessModel;
 use crate::router::testing::{House, Out, condition_of, result_of, to_session};
 
 const PHONE: &str = "juliet@capulet.lit/phone";
@@ -106,7 +107,7 @@ fn published(node: &str, id: &str, payload: &str) -> String {
 
 #[test]
 fn what_a_new_client_bookmarks_an_old_one_finds_in_both_places() {
-    // XEP-0402 §6.2: cast into the old namespace, the item's id in `jid`.
+    // XEP-0402 §5.3.1: cast into the old namespace, the item's id in `jid`.
     let mut play = Play::new();
     let conference =
         "<conference xmlns='urn:xmpp:bookmarks:1' name='The Play' autojoin='1'><nick>JC</nick></conference>";
@@ -124,7 +125,7 @@ fn what_a_new_client_bookmarks_an_old_one_finds_in_both_places() {
 
 #[test]
 fn what_an_old_client_stores_a_new_one_is_told_of() {
-    // XEP-0411 §3: with a notification on the old node as well; XEP-0402 §6.2: and only of what changed.
+    // XEP-0411 §3: with a notification on the old node as well; XEP-0402 §5.3.2: and only of what changed.
     let mut play = Play::new();
     let (a, b) = ("<conference jid='a@rooms.lit' name='A'/>", "<conference jid='b@rooms.lit' name='B' autojoin='1'/>");
     let events = play.stores(a);
@@ -169,7 +170,7 @@ fn nothing_that_one_form_cannot_say_is_lost() {
 
 #[test]
 fn who_has_only_old_bookmarks_finds_them_after_signing_in() {
-    // XEP-0411 §3.
+    // XEP-0411 §4.
     let conference = "<conference jid='A@Rooms.lit' name='A'/>";
     for place in ["private", "node"] {
         let mut play = Play::new();
@@ -192,7 +193,7 @@ fn who_has_only_old_bookmarks_finds_them_after_signing_in() {
         play.house.notice(Notice::SessionBound(phone));
         assert_eq!(play.rooms(), "<item id='a@rooms.lit'><conference name='A'/></item>", "{place}");
         assert_eq!([play.stored(), play.published()], [[LINK, conference].concat(), [LINK, conference].concat()]);
-        // XEP-0411 §3: nobody else reads them.
+        // XEP-0411 §5: nobody else reads them.
         let mut ctx = play.house.ctx();
         let node = nodes::find(&ctx.store(), account, ns::OLD_BOOKMARKS).unwrap();
         assert_eq!(node.settings.access, AccessModel::Whitelist);
@@ -216,7 +217,7 @@ fn of_a_room_that_was_stored_twice_its_own_item_counts() {
     let phone = play.phone;
     play.house.notice(Notice::SessionBound(phone));
     assert_eq!(play.stored(), "<conference jid='a@rooms.lit' name='new'/><conference jid='b@rooms.lit'/>");
-    // XEP-0402 §4: the node had room for one.
+    // XEP-0402 §3.3: the node had room for one.
     assert_eq!(
         play.rooms(),
         "<item id='b@rooms.lit'><conference/></item><item id='a@rooms.lit'><conference name='new'/></item>"
@@ -225,7 +226,7 @@ fn of_a_room_that_was_stored_twice_its_own_item_counts() {
 
 #[test]
 fn a_node_that_was_open_is_closed_before_rooms_come_into_it() {
-    // XEP-0411 §3, XEP-0402 §4.
+    // XEP-0411 §5, XEP-0402 §3.3.
     let mut play = Play::new();
     let nurse = play.house.available("nurse@capulet.lit/x");
     for node in [ns::BOOKMARKS, ns::OLD_BOOKMARKS] {

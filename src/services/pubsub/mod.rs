@@ -86,7 +86,7 @@ struct Site {
 
 /// Nodes of accounts that are for the account's own clients (XEP-0223) and hold many items: bookmarks (XEP-0402), and what
 /// was read (XEP-0490).
-const PRIVATE: &[&str] = &[ns::BOOKMARKS, "urn:xmpp:mds:displayed:0"];
+const PRIVATE: &[&str] = &[ns::BOOKMARKS, ns::DISPLAYED];
 
 /// Owner of the nodes of a host that never had one: no account has this number.
 const NOBODY: AccountId = AccountId(0);
