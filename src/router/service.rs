@@ -208,6 +208,8 @@ pub enum Notice {
     AccountClosed(AccountId, Jid),
     /// An account is gone; its rows are removed.
     AccountRemoved(AccountId, Jid),
+    /// An archive of messages is to be emptied: nothing of it is shown any more ([`crate::domain::archive::forget`]).
+    ArchiveForgotten(AccountId),
     /// Something of a roster item changed that decides what the contact may see.
     ContactChanged {
         /// Whose roster.
