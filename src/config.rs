@@ -6,6 +6,7 @@
 mod checks;
 mod keys;
 mod nearest;
+mod network;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,9 @@ mod values;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 pub use keys::{listing, reference};
+pub use network::Network;
 
-use crate::limits;
+use crate::{limits, wire::jid::ascii_domain};
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +40,10 @@ pub struct Config {
     pub log: log::LevelFilter,
     /// Who may make an account.
     pub registration: Registration,
+    /// The web door.
+    pub web: Web,
+    /// Uploaded files, XEP-0363.
+    pub upload: Upload,
     /// Host names beside each domain.
     pub hosts: Hosts,
     /// Bounds that an admin may change.
@@ -53,6 +59,10 @@ pub struct Listen {
     pub c2s: Vec<SocketAddr>,
     /// Direct TLS; default `[::]:5223`.
     pub c2s_tls: Vec<SocketAddr>,
+    /// HTTPS; default `[::]:5443`.
+    pub https: Vec<SocketAddr>,
+    /// HTTP without TLS, for a reverse proxy; none by default.
+    pub http: Vec<SocketAddr>,
     /// Where clients come back to resume a session, XEP-0198 §3: host, or host and port; `None`: they find it as before.
     pub location: Option<String>,
     /// The administration socket; default `admin.sock` in the data directory.
@@ -75,6 +85,27 @@ pub enum Registration {
     Closed,
     /// Whoever holds an invitation (the default).
     Invited,
+}
+
+/// The web door.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Web {
+    /// Where it is reached from outside, `https://chat.example.org`; `None`: at each domain and the first port of
+    /// [`Listen::https`].
+    pub url: Option<String>,
+    /// Reverse proxies whose word about the client's address counts.
+    pub proxies: Vec<Network>,
+}
+
+/// Uploaded files, XEP-0363.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Bytes of one file; 0: nobody uploads.
+    pub file_bytes: u64,
+    /// Bytes that one account may upload in a day.
+    pub day_bytes: u64,
+    /// Bytes of all files.
+    pub total_bytes: u64,
 }
 
 /// What stands before each domain in the host names of services, prepared; `None`: there is no such service.
@@ -114,6 +145,8 @@ pub struct Retention {
     pub archive_days: u64,
     /// Bytes of one account's archive; 0: any.
     pub archive_bytes: u64,
+    /// Days that an uploaded file is kept; 0: for ever.
+    pub upload_days: u64,
     /// Days that a device is remembered which does not sign in, XEP-0494.
     pub device_days: u64,
 }
@@ -126,6 +159,8 @@ impl Default for Config {
             listen: Listen {
                 c2s: vec![SocketAddr::from(([0u16; 8], 5222))],
                 c2s_tls: vec![SocketAddr::from(([0u16; 8], 5223))],
+                https: vec![SocketAddr::from(([0u16; 8], 5443))],
+                http: Vec::new(),
                 location: None,
                 admin: None,
             },
@@ -135,6 +170,12 @@ impl Default for Config {
             contact: BTreeMap::new(),
             log: log::LevelFilter::Info,
             registration: Registration::Invited,
+            web: Web::default(),
+            upload: Upload {
+                file_bytes: limits::UPLOAD_BYTES,
+                day_bytes: limits::UPLOAD_DAY_BYTES,
+                total_bytes: limits::UPLOAD_TOTAL_BYTES,
+            },
             hosts: Hosts { pubsub: Some("pubsub".into()) },
             limits: Limits {
                 stanza_bytes: limits::STANZA_BYTES_MAX,
@@ -150,6 +191,7 @@ impl Default for Config {
                 offline_days: 0,
                 archive_days: limits::ARCHIVE_DAYS,
                 archive_bytes: limits::ARCHIVE_BYTES,
+                upload_days: limits::UPLOAD_DAYS,
                 device_days: 365,
             },
         }
@@ -157,8 +199,33 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the web door of a domain is reached from outside, without a slash at its end; `None`: there is none.
+    pub fn web_url(&self, domain: &str) -> Option<String> {
+        if let Some(url) = &self.web.url {
+            return Some(url.clone());
+        }
+        let port = self.listen.https.first()?.port();
+        let host = ascii_domain(domain);
+        Some(if port == 443 { format!("https://{host}") } else { format!("https://{host}:{port}") })
+    }
+
+    /// Whether the web door answers for this host name, in lower case: a domain, or what `web.url` names.
+    pub fn is_web_name(&self, name: &str) -> bool {
+        let named = self.web.url.as_ref().is_some_and(|url| url_host(url) == name);
+        named || self.domains.iter().any(|domain| domain == name || ascii_domain(domain) == name)
+    }
+
     /// Whether this prepared domain is served here.
     pub fn serves(&self, domain: &str) -> bool {
         self.domains.iter().any(|d| d == domain)
+    }
+}
+
+/// The host name in a checked `web.url`.
+fn url_host(url: &str) -> &str {
+    let authority = url.trim_start_matches("https://");
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
     }
 }

@@ -99,11 +99,8 @@ pub const VCARD_BYTES_MAX: usize = 192 * 1024;
 pub const PRIVATE_ROWS_MAX: usize = 200;
 /// Bytes of all private elements of one account.
 pub const PRIVATE_TOTAL_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of one private element: as many as an item of a node, because a list of bookmarks stands in both.
-pub const PRIVATE_BYTES_MAX: usize = ITEM_BYTES_MAX as usize;
-/// Bookmarks of rooms that are in step in all forms, XEP-0402 §5.3, and that are converted in one go; what is beyond stays
-/// in the form in which a client wrote it. Hundreds are many.
-pub const BOOKMARKS_MAX: usize = 1_000;
+/// Bytes of one private element; a list of hundreds of bookmarks fits.
+pub const PRIVATE_BYTES_MAX: usize = 64 * 1024;
 /// Invitations that are open at once, XEP-0401.
 pub const INVITATIONS_MAX: usize = 1_000;
 /// Bytes of an invitation's token; ours have 32.
@@ -265,3 +262,45 @@ pub const CAPS_ASKED_MAX: usize = 256;
 pub const CAPS_ANSWER_MS: u64 = 10_000;
 /// Items of a node that a list of them names, XEP-0060 §5.5; a little more, as it is made in pages.
 pub const DISCO_ITEMS_MAX: usize = 1_000;
+/// Bytes of one uploaded file, XEP-0363: minutes of video from a telephone.
+pub const UPLOAD_BYTES: u64 = 100 * 1024 * 1024;
+/// Bytes that one account uploads in a day.
+pub const UPLOAD_DAY_BYTES: u64 = 1024 * 1024 * 1024;
+/// Bytes of all uploaded files: what the smallest card has to spare.
+pub const UPLOAD_TOTAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+/// Days that an uploaded file is kept; every device has fetched it by then.
+pub const UPLOAD_DAYS: u64 = 30;
+/// Files that one account uploads in a day.
+pub const UPLOAD_FILES_PER_DAY_MAX: usize = 2_000;
+/// Files in all; their records are counted once, at the first upload.
+pub const UPLOAD_FILES_MAX: usize = 200_000;
+/// Seconds that a slot is good for, XEP-0363 §9.
+pub const SLOT_S: u64 = 300;
+/// Slots that were given and not used, in all; some 60 bytes each.
+pub const SLOTS_MAX: usize = 4_096;
+/// Bytes of a file's name; the longest that file systems take.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// Files that are removed in one step.
+pub const UPLOAD_PURGE_STEP: usize = 64;
+/// Found files that are told to the core at once.
+pub const FILES_FOUND_STEP: usize = 256;
+/// Bytes of the head of an HTTP request; browsers send one or two thousand.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of an HTTP request.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Milliseconds that a head may take to come, from accept or from the end of the answer before it (S3).
+pub const HTTP_HEAD_MS_MAX: u64 = 30_000;
+/// Milliseconds without a byte of a body, or without a byte of an answer taken, after which a connection is closed.
+pub const HTTP_STALL_MS_MAX: u64 = 60_000;
+/// Milliseconds that the house may take to answer a request; only a fault of ours takes that long.
+pub const HTTP_ANSWER_MS_MAX: u64 = 60_000;
+/// HTTP connections in all: browsers hold six, and a household has some dozens of devices.
+pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
+/// HTTP connections from one address or /64, proxies that are trusted excepted.
+pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+/// Bytes of a form's content.
+pub const FORM_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of an upload that are gathered before they are written, and that are read at once for a download.
+pub const FILE_BLOCK_BYTES: usize = 128 * 1024;
+/// Threads that read and write files at once.
+pub const FILE_WORKERS_MAX: usize = 4;

@@ -34,6 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("async_io", &["adapters/"]),
     ("argh", &["cli/", "main.rs"]),
     ("heapless", &["wire/", "proto/", "router/", "domain/ids.rs", "adapters/tls"]),
+    ("hyper", &["adapters/http"]),
     ("rcgen", &["adapters/tls"]),
     ("toml", &["config"]),
     ("precis_profiles", &["wire/", "proto/"]),

@@ -146,7 +146,7 @@ pub(super) struct Connection {
     pub stuck: bool,
     /// A task waits for the socket to take more.
     pub writing: bool,
-    _seat: Seat,
+    seat: Seat,
 }
 
 impl Connection {
@@ -171,8 +171,13 @@ impl Connection {
             dirty: false,
             stuck: false,
             writing: false,
-            _seat: seat,
+            seat,
         }
+    }
+
+    /// Its socket and seat, when no stream comes of it.
+    pub fn into_parts(self) -> (std::rc::Rc<Socket>, Seat) {
+        (self.socket, self.seat)
     }
 
     /// Appends to the outbox.

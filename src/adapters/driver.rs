@@ -27,6 +27,7 @@ use super::{
     bell::Bell,
     clock::{self, Clock, SystemEntropy},
     conn::{Channel, Connection, Socket},
+    http::Web,
     pool,
     table::{Refusal, Seats, Table},
     tls::Certificates,
@@ -79,6 +80,8 @@ pub struct Driver {
     pub(super) workers: Rc<Semaphore>,
     /// Closing connections whose last bytes are not yet with the kernel.
     pub(super) unsaid: Cell<usize>,
+    /// The web door's.
+    pub(super) web: Web,
 }
 
 impl Driver {
@@ -115,7 +118,7 @@ impl Driver {
             core: RefCell::new(core),
             inbox: Cell::default(),
             clock,
-            seats: Seats::new(streams_max),
+            seats: Seats::new(streams_max, limits::STREAMS_PER_ADDRESS_MAX),
             flusher: Bell::default(),
             alarm: Alarm::new(clock)?,
             stop: Bell::default(),
@@ -124,6 +127,7 @@ impl Driver {
             tick_floor: Cell::new(Time(0)),
             workers: Rc::new(Semaphore::new(pool::WORKERS_MAX)),
             unsaid: Cell::new(0),
+            web: Web::default(),
         });
         driver.spawn(driver.clone().flush_rounds());
         driver.spawn(driver.clone().tick());
@@ -173,6 +177,7 @@ impl Driver {
     /// New settings and certificates; connections keep the certificate that they have.
     pub fn reload(&self, config: Rc<Config>, certificates: Certificates) {
         self.seats.allow(config.limits.streams);
+        self.web.configure(config.clone());
         self.core.borrow_mut().certificates = Rc::new(certificates);
         self.post(Event::Reloaded(config));
     }
@@ -278,6 +283,12 @@ impl Driver {
                 Effect::Derive(query, password) => self.spawn(self.clone().derive(query, password)),
                 Effect::Verify(query, credentials, password) => {
                     self.spawn(self.clone().verify(query, *credentials, password));
+                }
+                Effect::Respond(id, answer) => self.web.answer(id, *answer),
+                Effect::Discard(file) => {
+                    if let Some(task) = self.web.discard(file) {
+                        self.spawn(task);
+                    }
                 }
                 Effect::Stop => self.stopping.set(true),
             }

@@ -20,6 +20,14 @@ const READ_BYTES: usize = 32 * 1024;
 /// Reads from one connection before others have their turn.
 const READS_PER_ROUND: usize = 4;
 
+/// What becomes of a connection whose bytes were decrypted.
+enum Fate<'b> {
+    GoesOn,
+    Ended,
+    /// It speaks HTTP; these bytes stand behind the handshake.
+    Web(&'b [u8]),
+}
+
 /// How a read ended.
 enum Heard {
     /// The socket is empty.
@@ -117,7 +125,10 @@ impl Driver {
             other @ (Channel::Upgrading | Channel::Lent) => connection.channel = other,
             Channel::Tls(mut tls) => {
                 let address = connection.address;
-                let lives = self.decrypt(core, id, &mut tls, bytes, address);
+                let fate = self.decrypt(core, id, &mut tls, bytes, address);
+                if let (Fate::Web(rest), Some(address)) = (&fate, address) {
+                    return self.hand_over(core, id, tls, rest, address);
+                }
                 let wants_push = tls.wants_push();
                 let Some(connection) = core.table.find(id) else { return };
                 connection.channel = Channel::Tls(tls);
@@ -125,27 +136,38 @@ impl Driver {
                     core.touch_closing_too(id);
                     self.flusher.ring();
                 }
-                if !lives {
+                if matches!(fate, Fate::Ended) {
                     self.lose(core, id);
                 }
             }
         }
     }
 
-    /// Whether the connection goes on.
-    fn decrypt(
+    /// A connection to the direct TLS door turns out to be the web's (RFC 7301): no stream comes of it.
+    fn hand_over(self: &Rc<Self>, core: &mut Core, id: StreamId, tls: Box<Tls>, rest: &[u8], peer: IpAddr) {
+        let Some(connection) = core.table.remove(id) else { return };
+        core.queue.push_back(Event::Closed(id));
+        self.flusher.ring();
+        let (socket, seat) = connection.into_parts();
+        // The driver's tables are in use until this read is over.
+        let (driver, rest) = (self.clone(), rest.to_vec());
+        self.spawn(async move { driver.adopt_web(socket, tls, &rest, peer, seat) });
+    }
+
+    fn decrypt<'b>(
         self: &Rc<Self>,
         core: &mut Core,
         id: StreamId,
         tls: &mut Tls,
-        mut bytes: &[u8],
+        mut bytes: &'b [u8],
         address: Option<IpAddr>,
-    ) -> bool {
+    ) -> Fate<'b> {
         let certificates = core.certificates.clone();
         loop {
             match tls.step(&mut bytes, &certificates) {
-                Ok(Step::Hungry) => return true,
-                Ok(Step::Closed) => return false,
+                Ok(Step::Hungry) => return Fate::GoesOn,
+                Ok(Step::Closed) => return Fate::Ended,
+                Ok(Step::Secured(_)) if tls.speaks_http() => return Fate::Web(bytes),
                 Ok(Step::Secured(secured)) => self.deliver(core, Event::Secured(id, secured)),
                 Ok(Step::Plain) => {
                     let plain = tls.plain();
@@ -155,12 +177,12 @@ impl Driver {
                 }
                 Err(reason) => {
                     log::debug!("TLS with {address:?} ended: {reason}");
-                    return false;
+                    return Fate::Ended;
                 }
             }
             // Nothing is delivered after the house closed the stream.
             if core.table.find(id).is_none_or(|c| c.closing) {
-                return true;
+                return Fate::GoesOn;
             }
         }
     }

@@ -44,6 +44,8 @@ const LOOKED_AT_MAX: usize = 200_000;
 enum Kind {
     StartTls,
     DirectTls,
+    Https,
+    Http,
     Admin,
 }
 
@@ -62,18 +64,22 @@ impl Drop for Listeners {
     }
 }
 
-/// Opens all doors. Where systemd hands over sockets for a door (named `c2s`, `c2s_tls`, `admin` by
-/// `FileDescriptorName=`), these are taken instead of the addresses in the settings.
+/// Opens all doors. Where systemd hands over sockets for a door (named `c2s`, `c2s_tls`, `https`,
+/// `http`, `admin` by `FileDescriptorName=`), these are taken instead of the addresses in the settings.
 ///
 /// # Errors
 /// One line for the admin: the address, who holds it if that can be seen, what would mend it.
 pub fn open(config: &Config) -> Result<Listeners, String> {
     let mut listeners = Listeners { sockets: inherited()?, admin: None };
     let given = |kind| listeners.sockets.iter().any(|(k, _)| *k == kind);
-    let (c2s, tls, admin) = (given(Kind::StartTls), given(Kind::DirectTls), given(Kind::Admin));
-    for (kind, addresses, given) in
-        [(Kind::StartTls, &config.listen.c2s, c2s), (Kind::DirectTls, &config.listen.c2s_tls, tls)]
-    {
+    let admin = given(Kind::Admin);
+    let doors = [
+        (Kind::StartTls, &config.listen.c2s),
+        (Kind::DirectTls, &config.listen.c2s_tls),
+        (Kind::Https, &config.listen.https),
+        (Kind::Http, &config.listen.http),
+    ];
+    for (kind, addresses, given) in doors.map(|(kind, addresses)| (kind, addresses, given(kind))) {
         for address in addresses.iter().filter(|_| !given) {
             // Two listeners on one port, one for each family: IPv6 then keeps to itself.
             let alone = addresses.iter().any(|a| a.is_ipv4() && a.port() == address.port());
@@ -110,26 +116,31 @@ impl Listeners {
     }
 }
 
-/// Sockets from systemd. `LISTEN_FDNAMES` tells them apart; without names the first is `c2s`, the second `c2s_tls`.
+/// Sockets from systemd. `LISTEN_FDNAMES` tells them apart; without names the first is `c2s`, the second `c2s_tls`, the
+/// third `https`.
 fn inherited() -> Result<Vec<(Kind, OwnedFd)>, String> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut given = listenfd::ListenFd::from_env();
     let mut names = names.split(':');
     let mut sockets = Vec::new();
     for index in 0..given.len() {
-        let kind = match (names.next().unwrap_or_default(), index) {
+        // A socket unit that says no name has its own, the same for all its sockets (`systemd.socket(5)`).
+        let name = names.next().filter(|name| !name.ends_with(".socket")).unwrap_or_default();
+        let kind = match (name, index) {
             ("c2s", _) | ("" | "unknown", 0) => Kind::StartTls,
             ("c2s_tls", _) | ("" | "unknown", 1) => Kind::DirectTls,
+            ("https", _) | ("" | "unknown", 2) => Kind::Https,
+            ("http", _) => Kind::Http,
             ("admin", _) => Kind::Admin,
             (other, _) => {
                 return Err(format!(
-                    "systemd passed a socket named {other:?}; FileDescriptorName= must be c2s, c2s_tls or admin"
+                    "systemd passed a socket named {other:?}; FileDescriptorName= must be c2s, c2s_tls, https, http or admin"
                 ));
             }
         };
         let fd = match kind {
             Kind::Admin => given.take_unix_listener(index).map(|l| l.map(OwnedFd::from)),
-            Kind::StartTls | Kind::DirectTls => given.take_tcp_listener(index).map(|l| l.map(OwnedFd::from)),
+            _ => given.take_tcp_listener(index).map(|l| l.map(OwnedFd::from)),
         };
         match fd {
             Ok(Some(fd)) => sockets.push((kind, fd)),
@@ -277,6 +288,8 @@ fn enter(driver: &Rc<Driver>, kind: Kind, fd: OwnedFd, from: Option<IpAddr>) -> 
     let door = match (kind, from.map(|ip| ip.to_canonical())) {
         (Kind::StartTls, Some(ip)) => Door::StartTls(ip),
         (Kind::DirectTls, Some(ip)) => Door::DirectTls(ip),
+        (Kind::Https, Some(ip)) => return driver.admit_web(fd, ip, true),
+        (Kind::Http, Some(ip)) => return driver.admit_web(fd, ip, false),
         (Kind::Admin, _) => match allowed(&fd) {
             Some(uid) => Door::Local { uid },
             None => return Ok(()),

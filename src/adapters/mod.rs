@@ -6,6 +6,7 @@ pub mod clock;
 pub mod conn;
 pub mod driver;
 pub mod ending;
+mod http;
 mod inbound;
 pub mod listen;
 pub mod log;

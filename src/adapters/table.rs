@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::conn::Connection;
-use crate::{limits, router::event::StreamId};
+use crate::router::event::StreamId;
 
 /// Connections by slot; slots are reused, generations tell the uses apart.
 #[derive(Default)]
@@ -82,6 +82,7 @@ impl From<IpAddr> for Origin {
 pub(super) struct Seats {
     taken: Cell<usize>,
     total_max: Cell<usize>,
+    per_address_max: usize,
     by_origin: RefCell<HashMap<Origin, usize>>,
 }
 
@@ -90,13 +91,14 @@ pub(super) struct Seats {
 pub enum Refusal {
     /// `limits.streams` is reached.
     House,
-    /// `STREAMS_PER_ADDRESS_MAX` is reached for its address or /64.
+    /// As many as there may be from its address or /64.
     Address,
 }
 
 impl Seats {
-    pub fn new(total_max: usize) -> Rc<Seats> {
-        Rc::new(Seats { taken: Cell::new(0), total_max: Cell::new(total_max), by_origin: RefCell::default() })
+    pub fn new(total_max: usize, per_address_max: usize) -> Rc<Seats> {
+        let (taken, total_max) = (Cell::new(0), Cell::new(total_max));
+        Rc::new(Seats { taken, total_max, per_address_max, by_origin: RefCell::default() })
     }
 
     /// Another bound, at reload; nobody is sent away.
@@ -113,7 +115,7 @@ impl Seats {
         if let Some(origin) = origin {
             let mut by_origin = self.by_origin.borrow_mut();
             let count = by_origin.entry(origin).or_default();
-            if *count >= limits::STREAMS_PER_ADDRESS_MAX {
+            if *count >= self.per_address_max {
                 return Err(Refusal::Address);
             }
             *count += 1;
@@ -146,10 +148,11 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     #[test]
     fn one_address_gets_its_share_and_no_more() {
-        let seats = Seats::new(limits::STREAMS_MAX);
+        let seats = Seats::new(limits::STREAMS_MAX, limits::STREAMS_PER_ADDRESS_MAX);
         let from = |text: &str| text.parse::<IpAddr>().ok();
         let held: Vec<_> = (0..limits::STREAMS_PER_ADDRESS_MAX).map(|_| seats.take(from("192.0.2.1"))).collect();
         assert!(held.iter().all(Result::is_ok));
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_house_has_so_many_seats() {
-        let seats = Seats::new(1);
+        let seats = Seats::new(1, 1);
         let first = seats.take(None).ok();
         assert_eq!(seats.take(None).err(), Some(Refusal::House));
         drop(first);

@@ -38,6 +38,8 @@ use crate::{
 
 /// XEP-0368 v1.1, rules of the SRV records, 7 and 8.
 const ALPN: &[u8] = b"xmpp-client";
+/// RFC 7301 §6.
+const ALPN_HTTP: &[u8] = b"http/1.1";
 /// RFC 9266 §2.
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
@@ -58,6 +60,8 @@ pub enum CipherOrder {
 pub enum Start {
     /// Straight after accept, XEP-0368: ALPN is answered, and another protocol is refused.
     Direct,
+    /// Straight after accept at the web door: HTTP, whether ALPN says so or nothing.
+    Web,
     /// After `<proceed/>`, RFC 6120 §5.4.3: the port has said what is spoken, ALPN is ignored.
     Upgraded,
 }
@@ -77,19 +81,23 @@ struct Identity {
 /// Settings by how the stream began.
 struct Configs {
     direct: Arc<ServerConfig>,
+    web: Arc<ServerConfig>,
     upgraded: Arc<ServerConfig>,
 }
 
 impl Configs {
     fn new(upgraded: ServerConfig) -> Configs {
         let mut direct = upgraded.clone();
-        direct.alpn_protocols = vec![ALPN.to_vec()];
-        Configs { direct: Arc::new(direct), upgraded: Arc::new(upgraded) }
+        direct.alpn_protocols = vec![ALPN.to_vec(), ALPN_HTTP.to_vec()];
+        let mut web = upgraded.clone();
+        web.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+        Configs { direct: Arc::new(direct), web: Arc::new(web), upgraded: Arc::new(upgraded) }
     }
 
     fn of(&self, start: Start) -> &Arc<ServerConfig> {
         match start {
             Start::Direct => &self.direct,
+            Start::Web => &self.web,
             Start::Upgraded => &self.upgraded,
         }
     }
@@ -432,6 +440,11 @@ impl Tls {
                 Err(error.to_string())
             }
         }
+    }
+
+    /// Whether the client wants to speak HTTP, as far as ALPN tells; known with [`Step::Secured`].
+    pub fn speaks_http(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.alpn_protocol() == Some(ALPN_HTTP))
     }
 
     /// The plaintext at hand, one record's at most.

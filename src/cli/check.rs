@@ -30,6 +30,8 @@ pub fn check(sources: &Sources) -> Result<(), Mistakes> {
         ("Data", vec![config.data.display().to_string()]),
         ("STARTTLS", text(&config.listen.c2s)),
         ("Direct TLS", text(&config.listen.c2s_tls)),
+        ("HTTPS", text(&config.listen.https)),
+        ("HTTP", text(&config.listen.http)),
         ("Administration", vec![admin.display().to_string()]),
         ("Certificates", certificates.collect()),
     ]))

@@ -39,6 +39,8 @@ const CACHE_BYTES_MIN: u64 = 64 * 1024;
 const CACHE_BYTES_CAP: u64 = 1024 * 1024 * 1024;
 /// 2 GiB: what a number of 32 bits can surely hold; who wants more says 0.
 const ARCHIVE_BYTES_CAP: u64 = 2 * 1024 * 1024 * 1024;
+/// 1 TiB: more than a home has.
+const UPLOAD_BYTES_CAP: u64 = 1024 * 1024 * 1024 * 1024;
 /// Longest wait for a resumption: 30 days.
 const RESUME_S_MAX: u64 = 30 * 86_400;
 /// A hundred years.
@@ -81,6 +83,20 @@ pub(super) static KEYS: &[Key] = &[
         default: "\"[::]:5223\"",
         doc: "Where clients connect that begin with TLS.",
         set: |draft, given| given.addresses().map(|addresses| draft.config.listen.c2s_tls = addresses),
+    },
+    Key {
+        name: "listen.https",
+        takes: ADDRESSES,
+        default: "\"[::]:5443\"",
+        doc: "Where uploads and web clients connect.",
+        set: |draft, given| given.addresses().map(|addresses| draft.config.listen.https = addresses),
+    },
+    Key {
+        name: "listen.http",
+        takes: ADDRESSES,
+        default: "\"none\"",
+        doc: "The same without TLS, for a reverse proxy on this machine; see `web.proxies`.",
+        set: |draft, given| given.addresses().map(|addresses| draft.config.listen.http = addresses),
     },
     Key {
         name: "listen.location",
@@ -159,6 +175,41 @@ pub(super) static KEYS: &[Key] = &[
             let policies = [("closed", Registration::Closed), ("invited", Registration::Invited)];
             given.choice(&policies).map(|policy| draft.config.registration = policy)
         },
+    },
+    Key {
+        name: "web.url",
+        takes: "an address such as \"https://chat.example.org\" or \"https://example.org:8443\", or \"none\"",
+        default: "\"none\"",
+        doc: "Where the web door is reached from outside, if not at the domain and the first port of `listen.https`.",
+        set: |draft, given| given.web_url().map(|url| draft.config.web.url = url),
+    },
+    Key {
+        name: "web.proxies",
+        takes: "an address or a network such as \"127.0.0.1\" or \"10.0.0.0/8\", or a list of them",
+        default: "[]",
+        doc: "Reverse proxies that are believed when they tell whom they speak for (`X-Forwarded-For`, `Forwarded`).",
+        set: |draft, given| given.networks().map(|networks| draft.config.web.proxies = networks),
+    },
+    Key {
+        name: "upload.file_bytes",
+        takes: "bytes, or a size such as \"100 MiB\", up to 1024 GiB; 0: nobody uploads",
+        default: "\"100 MiB\"",
+        doc: "The largest file that can be uploaded (XEP-0363).",
+        set: |draft, given| given.bytes(0, UPLOAD_BYTES_CAP).map(|bytes| draft.config.upload.file_bytes = bytes),
+    },
+    Key {
+        name: "upload.day_bytes",
+        takes: "bytes, or a size such as \"1 GiB\", up to 1024 GiB",
+        default: "\"1 GiB\"",
+        doc: "How much one account can upload in a day.",
+        set: |draft, given| given.bytes(0, UPLOAD_BYTES_CAP).map(|bytes| draft.config.upload.day_bytes = bytes),
+    },
+    Key {
+        name: "upload.total_bytes",
+        takes: "bytes, or a size such as \"10 GiB\", up to 1024 GiB",
+        default: "\"10 GiB\"",
+        doc: "How much room all uploaded files may take.",
+        set: |draft, given| given.bytes(0, UPLOAD_BYTES_CAP).map(|bytes| draft.config.upload.total_bytes = bytes),
     },
     Key {
         name: "hosts.pubsub",
@@ -261,6 +312,13 @@ pub(super) static KEYS: &[Key] = &[
             draft.config.retention.archive_bytes = bytes as u64;
             Ok(())
         },
+    },
+    Key {
+        name: "retention.upload_days",
+        takes: "a whole number of days from 0 (for ever) to 36500",
+        default: "30",
+        doc: "How long an uploaded file is kept; 0: for ever.",
+        set: |draft, given| given.count(0, DAYS_MAX).map(|days| draft.config.retention.upload_days = days),
     },
     Key {
         name: "retention.device_days",

@@ -42,8 +42,17 @@ fn all_different() -> Config {
         [listen]
         c2s = ["127.0.0.1:1", 2, ":3", "[::1]:4"]
         c2s_tls = []
+        https = 44
+        http = "127.0.0.1:5"
         location = "Chat.Capulet.lit:5"
         admin = "/run/lampone.sock"
+        [web]
+        url = "https://Chat.München.example:8443/"
+        proxies = ["127.0.0.1", "fd00::/8"]
+        [upload]
+        file_bytes = 1
+        day_bytes = "2 GiB"
+        total_bytes = "1024 GiB"
         [tls]
         certificate = "chain.pem"
         key = "key.pem"
@@ -69,6 +78,7 @@ fn all_different() -> Config {
         resume = "30m"
         resume_push = "2d"
         offline_days = 14
+        upload_days = 16
         device_days = 15
         "#,
     )
@@ -85,6 +95,12 @@ fn every_key_reaches_its_place() {
     assert_eq!(config.registration, Registration::Closed);
     assert_eq!(config.listen.c2s, sockets(&["127.0.0.1:1", "[::]:2", "[::]:3", "[::1]:4"]));
     assert_eq!(config.listen.c2s_tls, []);
+    assert_eq!((&config.listen.https, &config.listen.http), (&sockets(&["[::]:44"]), &sockets(&["127.0.0.1:5"])));
+    assert_eq!(config.web.url.as_deref(), Some("https://chat.xn--mnchen-3ya.example:8443"));
+    let networks = ["127.0.0.1", "fd00::/8"].map(|text| super::Network::parse(text).unwrap());
+    assert_eq!(config.web.proxies, networks);
+    let upload = &config.upload;
+    assert_eq!((upload.file_bytes, upload.day_bytes, upload.total_bytes), (1, 2 << 30, 1 << 40));
     assert_eq!(config.listen.location.as_deref(), Some("chat.capulet.lit:5"));
     assert_eq!(config.listen.admin, Some("/run/lampone.sock".into()));
     assert_eq!(config.tls, Some(Certificate { certificate: "chain.pem".into(), key: "key.pem".into() }));
@@ -100,6 +116,7 @@ fn every_key_reaches_its_place() {
     assert_eq!((limits.failures_per_address, limits.failures_per_account, limits.offline_messages), (11, 12, 13));
     let kept = &config.retention;
     assert_eq!((kept.resume_s, kept.resume_push_s, kept.offline_days, kept.device_days), (1_800, 172_800, 14, 15));
+    assert_eq!(kept.upload_days, 16);
 }
 
 #[test]
@@ -141,6 +158,8 @@ fn every_key_can_be_given_on_the_command_line() {
         "data=/srv/lampone",
         "listen.c2s=127.0.0.1:1,:2",
         "listen.c2s_tls=none",
+        "listen.https=8443",
+        "listen.http=127.0.0.1:80",
         "listen.location=[2001:DB8::1]:6",
         "listen.admin=/run/l.sock",
         "tls.certificate=chain.pem",
@@ -157,6 +176,12 @@ fn every_key_can_be_given_on_the_command_line() {
         "contact.support=mailto:g@capulet.lit",
         "log=debug",
         "registration.policy=closed",
+        "web.url=https://capulet.lit",
+        "web.proxies=127.0.0.1,10.0.0.0/8",
+        "upload.file_bytes=0",
+        "upload.day_bytes=1 KiB",
+        "upload.total_bytes=2 KiB",
+        "retention.upload_days=0",
         "hosts.pubsub=knoten",
         "limits.stanza_bytes=10000",
         "limits.streams=10",
@@ -241,10 +266,36 @@ fn unknown_keys_name_the_nearest() {
 }
 
 #[test]
+fn the_web_door_has_an_address() {
+    let url = |given: &[&str]| sets(given).unwrap().web_url("münchen.example");
+    assert_eq!(url(&[]).as_deref(), Some("https://xn--mnchen-3ya.example:5443"));
+    assert_eq!(url(&["listen.https=127.0.0.1:443"]).as_deref(), Some("https://xn--mnchen-3ya.example"));
+    assert_eq!(url(&["listen.https=none"]), None);
+    assert_eq!(url(&["listen.https=none", "web.url=https://a.example:1/"]).as_deref(), Some("https://a.example:1"));
+    for odd in
+        ["http://a.example", "a.example", "https://", "https://a.example/b", "https://a.example:0", "https://a b"]
+    {
+        assert!(sets(&[&format!("web.url={odd}")]).is_err(), "{odd}");
+    }
+    let config = sets(&["domain=münchen.example", "web.url=https://chat.example:1"]).unwrap();
+    for (name, ours) in [
+        ("münchen.example", true),
+        ("xn--mnchen-3ya.example", true),
+        ("chat.example", true),
+        ("example", false),
+        ("localhost", false),
+        ("", false),
+    ] {
+        assert_eq!(config.is_web_name(name), ours, "{name}");
+    }
+}
+
+#[test]
 fn sections_are_tables() {
     assert_eq!(
         mistakes("listen = 5222"),
-        "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.location, listen.admin"
+        "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.https, \
+         listen.http, listen.location, listen.admin"
     );
     assert_eq!(
         set_mistakes(&["certificates.localhost=x.pem"]),

@@ -10,8 +10,8 @@ use std::{
 
 use toml::de::DeValue;
 
-use super::keys::Key;
-use crate::wire::jid::{Jid, prepare_domain};
+use super::{Network, keys::Key};
+use crate::wire::jid::{Jid, ascii_domain, prepare_domain};
 
 /// Characters of a wrong value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -160,9 +160,14 @@ impl<'v> Given<'v> {
     }
 
     /// Bytes, as a number or with `KiB`, `MiB`, `GiB` behind it.
-    pub(super) fn size(&self, min: u64, max: u64) -> Result<usize, Vec<Wrong>> {
+    pub(super) fn bytes(&self, min: u64, max: u64) -> Result<u64, Vec<Wrong>> {
         let units = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-        let bytes = self.one(|kind| within(measured(kind, &units)?, min, max))?;
+        self.one(|kind| within(measured(kind, &units)?, min, max))
+    }
+
+    /// Bytes that are held in memory.
+    pub(super) fn size(&self, min: u64, max: u64) -> Result<usize, Vec<Wrong>> {
+        let bytes = self.bytes(min, max)?;
         // The largest bound fits into 32 bits, so this never fails.
         usize::try_from(bytes).map_err(|_| vec![self.wrong(&self.single(), "too large")])
     }
@@ -229,6 +234,29 @@ impl<'v> Given<'v> {
             }
             Kind::Text(text) => address(text),
             Kind::Other => Err(String::new()),
+        })
+    }
+
+    /// `https://` with a host and perhaps a port, without a path; `none` is nothing.
+    pub(super) fn web_url(&self) -> Result<Option<String>, Vec<Wrong>> {
+        self.one(|kind| match kind {
+            Kind::Text("none") => Ok(None),
+            Kind::Text(text) => {
+                let authority = text.strip_prefix("https://").ok_or("does not begin with https://")?;
+                let authority = location(authority.trim_end_matches('/'))?;
+                let (host, port) = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).unzip();
+                let host = ascii_domain(host.unwrap_or(&authority));
+                Ok(Some(port.map_or(format!("https://{host}"), |port| format!("https://{host}:{port}"))))
+            }
+            _ => Err(String::new()),
+        })
+    }
+
+    /// Addresses and networks.
+    pub(super) fn networks(&self) -> Result<Vec<Network>, Vec<Wrong>> {
+        self.each(|kind| match kind {
+            Kind::Text(text) => Network::parse(text).ok_or_else(|| "no network".to_owned()),
+            _ => Err(String::new()),
         })
     }
 

@@ -76,6 +76,18 @@ impl Seal {
         out
     }
 
+    /// The seal of `parts` under a name of its own, 256 bits. No two lists of parts have the same one.
+    pub fn of(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in std::iter::once(&label.as_bytes()).chain(parts) {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(context.sign().as_ref());
+        out
+    }
+
     /// The message that an id names in the archive of this account; `None`: the id is not ours.
     pub fn message(&self, owner: AccountId, id: &str) -> Option<MessageId> {
         let message = MessageId(u64::from_str_radix(id.get(..16)?, 16).ok()?);

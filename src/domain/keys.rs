@@ -13,7 +13,6 @@
 //! | `x` account, message id | the account's archive holds this message |
 //! | `y` account, contact, message id | the same by contact |
 //! | `o` account | what is archived (XEP-0441) |
-//! | `o` account `f` | number of the first message that its owner has not wanted forgotten |
 //! | `v` account | vCard (XEP-0054) |
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |
@@ -22,6 +21,8 @@
 //! | `f` account, device | tokens of a device, XEP-0484 ([`crate::proto::fast`]) |
 //! | `w` account, service 0 node | a device that is woken by push (XEP-0357, [`super::push`]) |
 //! | `n` account … | publish-subscribe nodes and what is in them ([`super::nodes`]) |
+//! | `F` file | an uploaded file ([`super::files`]) |
+//! | `u` account, file | its bytes |
 //! | `C` hash | nodes that clients of this capability hash want to hear of (XEP-0115) |
 //! | `t` token | invitation ([`super::invitations`]) |
 
@@ -101,8 +102,8 @@ pub const fn packed(tag: u8) -> Option<usize> {
     }
 }
 
-/// Tags of all rows that belong to one account and go with it. The archive is not among them: it may be large, and goes
-/// in steps ([`super::archive::forget_oldest`]).
+/// Tags of all rows that belong to one account and go with it. The archive and uploaded files are not among them: they
+/// may be many, and go in steps ([`super::archive::forget_oldest`], [`super::files`]).
 pub const OWNED: &[u8] = b"irRsqvpbldfonw";
 
 /// Tags of those among them that stand for the password in a sign-in, as tokens do, or serve whoever signed in with it,
@@ -141,6 +142,10 @@ pub const TOKENS: u8 = b'f';
 pub const NODE: u8 = b'n';
 /// Capability hashes, not owned by an account.
 pub const CAPS: u8 = b'C';
+/// Uploaded files, not owned by an account.
+pub const FILE: u8 = b'F';
+/// Uploaded files by account.
+pub const FILE_OF: u8 = b'u';
 /// Registrations with push services.
 pub const PUSH: u8 = b'w';
 /// Invitations, not owned by an account.

@@ -84,6 +84,16 @@ impl Store<'_> {
         tally
     }
 
+    /// Visits at most `limit` rows whose key starts with `prefix`, ascending. Nothing is copied.
+    pub fn visit_prefix(&self, prefix: &[u8], limit: usize, visit: &mut dyn FnMut(&[u8], &[u8])) {
+        let mut left = limit;
+        self.overlay.visit(self.view, prefix, &after_prefix(prefix), false, &mut |key, value| {
+            visit(key, value);
+            left = left.saturating_sub(1);
+            if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+    }
+
     /// The last row with `from <= key < to`, where keys are never used below others that were there before: what was
     /// written lately is then found without looking into the database.
     pub fn newest(&self, from: &[u8], to: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {

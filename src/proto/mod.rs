@@ -1,6 +1,7 @@
 //! Floor 2: one connection's state machines, without I/O. Knows no other connection.
 
 pub mod fast;
+pub mod http;
 pub mod sasl;
 pub mod sasl2;
 pub mod scram;

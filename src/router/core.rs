@@ -10,6 +10,7 @@ use super::{
     agenda::Agenda,
     event::Effect,
     service::{AtBind, Card, Discloses, Leg, Notice, Origin, Scope, Service},
+    web::Reply,
 };
 use crate::{
     config::Config,
@@ -70,6 +71,8 @@ pub struct Core {
     pub gated: Vec<SessionId>,
     /// What was promised with writes that are not durable yet, each with its batch; broken if the disk refuses.
     pub promises: VecDeque<(u64, Promise)>,
+    /// Answers to requests of the web door that wait for the disk.
+    pub replies: VecDeque<Reply>,
     /// Sessions with messages that wait, to be served when the round is over.
     pub backlogs: Vec<SessionId>,
     /// Streams whose outbox is full, each with the streams that are paused because of it.
@@ -167,6 +170,7 @@ impl Core {
             ask: Vec::new(),
             gated: Vec::new(),
             promises: VecDeque::new(),
+            replies: VecDeque::new(),
             backlogs: Vec::new(),
             stuck: BTreeMap::new(),
             current: None,

@@ -4,7 +4,9 @@ use std::{net::IpAddr, path::PathBuf, rc::Rc, sync::Arc};
 
 use zeroize::Zeroizing;
 
+pub use super::web::{Answer, Request, RequestId};
 pub use crate::domain::{
+    files::FileId,
     ids::{QueryId, StreamId, Time},
     overlay::BatchId,
 };
@@ -49,6 +51,19 @@ pub enum StoreError {
     Io,
 }
 
+/// Why a body was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakeError {
+    /// It came too slowly, or not whole.
+    Cut,
+    /// There is such a file, or it is being taken.
+    Exists,
+    /// No space is left on the medium.
+    Full,
+    /// The medium failed.
+    Io,
+}
+
 /// Everything that can happen to the server.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -79,6 +94,12 @@ pub enum Event<'a> {
     BackedUp(QueryId, Result<(), String>),
     /// New settings.
     Reloaded(Rc<Config>),
+    /// A request came to the web door; answered by `Respond`, or by several if the first is [`super::web::Answer::Take`].
+    Asked(RequestId, Box<Request>),
+    /// What became of a body that was to be taken. On `Ok` it is durable.
+    Taken(RequestId, Result<(), TakeError>),
+    /// Stored files that were found at start; those that nobody knows shall go.
+    Found(Box<[FileId]>),
     /// The process shall end: close streams with `system-shutdown`, commit, then `Effect::Stop`.
     Shutdown,
     /// The time that `Server::deadline` asked for has come.
@@ -108,6 +129,10 @@ pub enum Effect {
     Verify(QueryId, Box<Credentials>, Zeroizing<String>),
     /// Write a consistent copy of the store to this file; answered by `BackedUp`.
     Backup(QueryId, PathBuf),
+    /// Answer a request; of no effect if whoever asked is gone.
+    Respond(RequestId, Box<Answer>),
+    /// Remove a stored file; one that is not there is no fault.
+    Discard(FileId),
     /// All streams are closed and all is durable: end the process.
     Stop,
 }

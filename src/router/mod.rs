@@ -16,3 +16,4 @@ pub mod service;
 #[cfg(test)]
 pub mod testing;
 pub mod urgency;
+pub mod web;

@@ -50,6 +50,11 @@ impl Router {
         let mut passes = std::array::from_fn(|_| Vec::new());
         for (at, service) in services.iter().enumerate() {
             let card = service.card();
+            for path in service.paths() {
+                if let Some(other) = services.iter().take(at).find(|other| other.paths().contains(path)) {
+                    panic!("{} and {} both claim /{path}", other.card().name, card.name);
+                }
+            }
             for handles in card.iq {
                 if let Some(other) = iq.insert(*handles, at) {
                     let other: &dyn Service = &*services[other];
@@ -71,6 +76,11 @@ impl Router {
     /// The services, for what they say about themselves.
     pub fn services(&self) -> &[Box<dyn Service>] {
         &self.services
+    }
+
+    /// A service by its place.
+    pub(super) fn service_mut(&mut self, at: usize) -> &mut dyn Service {
+        &mut *self.services[at]
     }
 
     /// Who runs when, as text.

@@ -4,10 +4,18 @@
 
 use std::rc::Rc;
 
-use super::{context::Ctx, core::Core};
+use super::{
+    context::Ctx,
+    core::Core,
+    event::TakeError,
+    web::{Answer, Page, Request, RequestId},
+};
 use crate::{
     config::Config,
-    domain::ids::{AccountId, QueryId, SessionId},
+    domain::{
+        files::FileId,
+        ids::{AccountId, QueryId, SessionId},
+    },
     proto::scram::Credentials,
     wire::{
         element::Element,
@@ -208,8 +216,6 @@ pub enum Notice {
     AccountClosed(AccountId, Jid),
     /// An account is gone; its rows are removed.
     AccountRemoved(AccountId, Jid),
-    /// An archive of messages is to be emptied: nothing of it is shown any more ([`crate::domain::archive::forget`]).
-    ArchiveForgotten(AccountId),
     /// Something of a roster item changed that decides what the contact may see.
     ContactChanged {
         /// Whose roster.
@@ -240,21 +246,14 @@ pub enum Notice {
     },
     /// A service wants something changed in a node of an account; see [`Ctx::change_node`].
     ChangeNode(AccountId, Rc<str>, Rc<ChangeNode>),
-    /// A client stored a private element (XEP-0049).
-    PrivateChanged {
-        /// Whose.
-        account: AccountId,
-        /// Its namespace.
-        ns: Rc<str>,
-        /// Its name.
-        name: Rc<str>,
-        /// What was there before, serialised.
-        before: Option<Rc<[u8]>>,
-    },
     /// `Ctx::derive` answered.
     Derived(QueryId, Box<Credentials>),
     /// `Ctx::backup` answered.
     BackedUp(QueryId, Result<(), String>),
+    /// What became of a body that [`super::web::Answer::Take`] was about. On `Ok` it is durable.
+    Taken(RequestId, Result<(), TakeError>),
+    /// Stored files that are on the disk.
+    FilesFound(Rc<[FileId]>),
     /// The settings changed.
     Reloaded,
     /// A message of one of our own came back to it with this error.
@@ -349,6 +348,18 @@ pub trait Service {
             Kind::Message => Flow::Bounce(Condition::ServiceUnavailable.into()),
             _ => Flow::Taken("of no use to this host"),
         }
+    }
+
+    /// The first segments of the paths that are its own at the web door (`.well-known`, `upload`). No two services may name
+    /// the same.
+    fn paths(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Answers a request for one of its paths. `None`: it calls `ctx.respond` once, in a later turn.
+    fn web(&mut self, id: RequestId, request: &Request, ctx: &mut Ctx<'_>) -> Option<Answer> {
+        let _ = (id, request, ctx);
+        Some(Page::not_found().into())
     }
 
     /// Answers disco requests for nodes, and lists items that not everybody may see.

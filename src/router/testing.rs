@@ -254,6 +254,7 @@ impl House {
         self.core.committed = batch.0;
         self.core.open_batch += 1;
         self.core.open_gates();
+        self.core.reply_settled();
         for effect in std::mem::take(&mut self.core.effects) {
             match effect {
                 Effect::Write(stream, chunk) => out.push((self.streams.borrow()[&stream], text(&chunk))),

@@ -148,6 +148,7 @@ impl Server {
         let (kept, broken): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.core.promises).into_iter().partition(|(promised, _)| *promised < batch.0);
         self.core.promises.extend(kept);
+        self.core.reply_refused(batch.0);
         for (promised, promise) in broken {
             match promise {
                 Promise::Stanza(stanza) => self.core.bounce(&stanza, &REFUSED),
@@ -211,6 +212,7 @@ impl Server {
 
     fn settled(&mut self, env: &mut Env<'_>) {
         self.core.open_gates();
+        self.core.reply_settled();
         let committed = self.core.committed;
         for (_, stream, answer) in self.durable.registered.extract_if(.., |(batch, ..)| *batch <= committed) {
             self.core.write(stream, Chunk::new(answer.to_vec()));

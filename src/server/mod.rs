@@ -112,6 +112,9 @@ impl Server {
                 self.core.introduce(self.router.services());
                 self.notice(env, &Notice::Reloaded);
             }
+            Event::Asked(id, request) => self.router.web(id, &request, &mut context(&mut self.core, env)),
+            Event::Taken(id, outcome) => self.notice(env, &Notice::Taken(id, outcome)),
+            Event::Found(files) => self.notice(env, &Notice::FilesFound(files.into())),
             Event::Shutdown => self.shut_down(env),
             Event::Tick => self.tick(env),
         }

@@ -23,6 +23,7 @@
 //!      tell what the card cannot: forms, nodes, what depends on settings or on the asker.
 //!    - [`host`](Service::host) gives the service a host name of its own beside each domain: requests to it come to `iq`
 //!      in [`Scope::Hosted`](crate::router::service::Scope::Hosted), all else to [`hosted`](Service::hosted).
+//!    - [`paths`](Service::paths) gives it paths at the web door, whose requests come to [`web`](Service::web).
 //! 4. Add one line to [`all`], and let `LAMPONE_SNAPSHOTS=write cargo test --test readme` put the card's `source` into the
 //!    README's table. What is not a service has its line in `tests/readme/main.rs`.
 //! 5. State that is worth keeping is a fact: give it a row and a letter in `domain/keys.rs`, and functions beside the
@@ -34,7 +35,6 @@
 
 pub mod archive;
 pub mod blocking;
-pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
 pub mod commands;
@@ -42,7 +42,6 @@ pub mod csi;
 pub mod deliver;
 pub mod devices;
 pub mod disco;
-pub mod displayed;
 pub mod last;
 pub mod ping;
 pub mod presence;
@@ -54,6 +53,7 @@ pub mod roster;
 pub mod session;
 pub mod sid;
 pub mod time;
+pub mod upload;
 pub mod vcard;
 pub mod version;
 
@@ -64,7 +64,6 @@ pub fn all() -> Vec<Box<dyn Service>> {
     vec![
         Box::new(blocking::Blocking::default()),
         Box::new(sid::StanzaIds),
-        Box::new(displayed::Displayed),
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons),
         Box::new(push::Push::default()),
@@ -79,11 +78,11 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(last::LastActivity),
         Box::new(private::PrivateXml),
         Box::new(pubsub::PubSub),
-        Box::new(bookmarks::Bookmarks),
         Box::new(vcard::VCard),
         Box::new(session::LegacySession),
         Box::new(csi::ClientState),
         Box::new(registration::Registration::default()),
+        Box::new(upload::Upload::default()),
         Box::new(devices::Devices),
         Box::new(commands::Commands::default()),
     ]

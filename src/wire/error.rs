@@ -106,6 +106,8 @@ pub struct StanzaError {
     pub text: Option<&'static str>,
     /// An application-specific condition: element name and namespace, RFC 6120 §8.3.4.
     pub app: Option<(&'static str, &'static str)>,
+    /// What stands behind these: another application-specific condition, with content.
+    pub more: Option<Box<Element>>,
     /// The `feature` attribute of that condition: what is not supported, XEP-0060 §17.
     pub feature: Option<&'static str>,
 }
@@ -113,7 +115,7 @@ pub struct StanzaError {
 impl StanzaError {
     /// The condition with its usual type and no text.
     pub const fn new(condition: Condition) -> Self {
-        StanzaError { condition, kind: condition.usual_kind(), text: None, app: None, feature: None }
+        StanzaError { condition, kind: condition.usual_kind(), text: None, app: None, more: None, feature: None }
     }
 
     /// The same error with another type.
@@ -140,6 +142,12 @@ impl StanzaError {
         self
     }
 
+    /// The same error with an application-specific condition that has content.
+    pub fn with(mut self, more: Element) -> Self {
+        self.more = Some(Box::new(more));
+        self
+    }
+
     /// The `<error/>` child of a stanza.
     pub fn element(&self) -> Element {
         let mut error = Element::new("error", ns::CLIENT)
@@ -151,7 +159,7 @@ impl StanzaError {
         if let Some((name, namespace)) = self.app {
             error = error.child(Element::new(name, namespace).attr_if("feature", self.feature));
         }
-        error
+        error.with(self.more.as_deref().cloned())
     }
 }
 

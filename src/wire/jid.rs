@@ -278,6 +278,12 @@ fn prepare_ipv6<'p>(part: &'p str, literal: &str) -> Result<Cow<'p, str>, JidErr
     Ok(if canonical == part { Cow::Borrowed(part) } else { Cow::Owned(canonical) })
 }
 
+/// A prepared domain as DNS, TLS and URLs name it: in A-labels (RFC 5890 §2.3.2.1).
+pub fn ascii_domain(domain: &str) -> String {
+    let ascii = Uts46::new().to_ascii(domain.as_bytes(), DOMAIN_DENY, Hyphens::CheckFirstLast, DnsLength::Ignore);
+    ascii.map(Cow::into_owned).unwrap_or_else(|_| domain.to_ascii_lowercase())
+}
+
 /// ASCII that the table [`DOMAIN`] denies, in the form that `idna` wants.
 const DOMAIN_DENY: AsciiDenyList = AsciiDenyList::new(true, "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~");
 

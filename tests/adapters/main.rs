@@ -217,6 +217,7 @@ fn config(folder: &Path) -> Config {
     let mut config = Config { domains: vec!["one.example".into()], data: folder.into(), ..Config::default() };
     config.listen.c2s = vec!["127.0.0.1:0".parse().expect("address")];
     config.listen.c2s_tls = config.listen.c2s.clone();
+    config.listen.https = Vec::new();
     config
 }
 

@@ -24,7 +24,7 @@ fn direct_tls_answers_alpn_and_refuses_strangers() {
     assert_eq!(both.conn.alpn_protocol(), Some(&b"xmpp-client"[..]));
     let none = connect(plain13(), "one.example", house.direct).expect("handshake");
     assert_eq!(none.conn.alpn_protocol(), None);
-    let refused = connect(client_config(&TLS13, &[b"http/1.1"]), "one.example", house.direct).expect_err("refusal");
+    let refused = connect(client_config(&TLS13, &[b"imap"]), "one.example", house.direct).expect_err("refusal");
     assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
     house.closed();
 }

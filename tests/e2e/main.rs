@@ -4,6 +4,7 @@
 mod stage;
 
 mod process;
+mod web;
 
 use std::{fs, path::Path};
 

@@ -32,6 +32,8 @@ pub struct Process {
     data: PathBuf,
     plain: SocketAddr,
     direct: SocketAddr,
+    /// The web door.
+    pub web: SocketAddr,
     admins: String,
     lines: Vec<Line>,
     tls: Arc<ClientConfig>,
@@ -54,7 +56,7 @@ impl Process {
         let data = std::env::temp_dir().join(format!("lampone-e2e-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&data);
         fs::create_dir_all(&data).expect("a directory");
-        let (plain, direct) = (free_port(), free_port());
+        let (plain, direct, web) = (free_port(), free_port(), free_port());
         let admins = accounts.iter().filter_map(|name| name.strip_suffix('!'));
         let admins = admins.map(|name| format!("{name}@{DOMAIN}")).collect::<Vec<_>>().join(",");
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -63,8 +65,8 @@ impl Process {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Trusting(ring::default_provider())))
             .with_no_client_auth();
-        let child = spawn(&data, plain, direct, &admins);
-        let process = Process { child, data, plain, direct, admins, lines: Vec::new(), tls: Arc::new(tls) };
+        let child = spawn(&data, [plain, direct, web], &admins);
+        let process = Process { child, data, plain, direct, web, admins, lines: Vec::new(), tls: Arc::new(tls) };
         process.add_accounts(accounts);
         process
     }
@@ -110,7 +112,7 @@ fn lampone() -> Command {
 }
 
 /// Starts the binary and waits until it says that it is ready, as systemd does.
-fn spawn(data: &Path, plain: SocketAddr, direct: SocketAddr, admins: &str) -> Child {
+fn spawn(data: &Path, [plain, direct, web]: [SocketAddr; 3], admins: &str) -> Child {
     let notices = data.join("notify");
     let _ = fs::remove_file(&notices);
     let ready = UnixDatagram::bind(&notices).expect("a socket");
@@ -124,6 +126,8 @@ fn spawn(data: &Path, plain: SocketAddr, direct: SocketAddr, admins: &str) -> Ch
         .arg(format!("listen.c2s={plain}"))
         .arg("--set")
         .arg(format!("listen.c2s_tls={direct}"))
+        .arg("--set")
+        .arg(format!("listen.https={web}"))
         .env("NOTIFY_SOCKET", &notices)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -139,6 +143,82 @@ fn spawn(data: &Path, plain: SocketAddr, direct: SocketAddr, admins: &str) -> Ch
             Ok(_) => {}
             Err(e) => panic!("not ready: {e}\n{}", fs::read_to_string(data.join("log")).unwrap_or_default()),
         }
+    }
+}
+
+/// What came back from the web door.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status code; 0: the connection closed without an answer.
+    pub status: u16,
+    /// The head, in lower case.
+    pub head: String,
+    /// What stood behind it.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    fn read(bytes: &[u8]) -> Reply {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(bytes.len());
+        let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Reply { status, head, body: bytes.get(end + 4..).unwrap_or_default().to_vec() }
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+impl Process {
+    /// A TLS connection to the web door, or to the one for direct TLS, which offers HTTP by ALPN.
+    pub fn browse(&self, to: SocketAddr) -> rustls::StreamOwned<ClientConnection, TcpStream> {
+        let mut config = (*self.tls).clone();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name = ServerName::try_from(DOMAIN).expect("a name");
+        let socket = TcpStream::connect(to).expect("a connection");
+        socket.set_read_timeout(Some(Duration::from_millis(PATIENCE_MS))).expect("a timeout");
+        rustls::StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("TLS"), socket)
+    }
+
+    /// Says this to the web door and hears all that comes back until the connection closes.
+    pub fn web(&self, request: &[u8]) -> Reply {
+        self.web_at(self.web, request)
+    }
+
+    /// The same at another door.
+    pub fn web_at(&self, to: SocketAddr, request: &[u8]) -> Reply {
+        let mut line = self.browse(to);
+        // The server may refuse before it has read all.
+        let _ = line.write_all(request);
+        let mut out = Vec::new();
+        let _ = line.read_to_end(&mut out);
+        Reply::read(&out)
+    }
+
+    /// A request without a body, after which the connection closes.
+    pub fn request(&self, method: &str, path: &str, headers: &str) -> Reply {
+        self.web(format!("{method} {path} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n{headers}\r\n").as_bytes())
+    }
+
+    /// The same with one.
+    pub fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
+        self.web(&[head.as_bytes(), body].concat())
+    }
+
+    /// The direct TLS door.
+    pub fn direct(&self) -> SocketAddr {
+        self.direct
+    }
+
+    /// The folder of data.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 }
 
@@ -206,7 +286,7 @@ impl Stage for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.lines.iter_mut().for_each(|line| line.socket = None);
-        self.child = spawn(&self.data, self.plain, self.direct, &self.admins);
+        self.child = spawn(&self.data, [self.plain, self.direct, self.web], &self.admins);
     }
 
     fn house(&mut self) -> Option<&mut World> {

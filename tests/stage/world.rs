@@ -199,6 +199,8 @@ impl World {
                     self.questions.push_back(Question::Verify(query, credentials, password.to_string()));
                 }
                 Effect::Backup(..) => {}
+                // What is said at the web door is looked at with the real binary.
+                Effect::Respond(..) | Effect::Discard(_) => {}
                 Effect::Stop => self.stopped = true,
             }
         }

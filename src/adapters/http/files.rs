@@ -1,0 +1,218 @@
+//! Uploaded files on the disk: `<data>/uploads/<id>`, and while they come `<data>/uploads/half/<id>`.
+//!
+//! Invariants: the main thread opens, reads and writes nothing, threads of a pool do, [`limits::FILE_WORKERS_MAX`] at
+//! once; a file has its name only when it is whole and synced, and so is the folder; half files go with the connection,
+//! or at the next start; room for a file is taken before its first byte, so that a full disk is told at once.
+
+use std::{
+    fs::{self, File},
+    future::{Future, poll_fn},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_io::Timer;
+use hyper::body::{Body, Incoming};
+use rustix::{
+    fs::{FallocateFlags, OFlags, fallocate},
+    io::Errno,
+};
+use smol::{future::or, lock::Semaphore};
+
+use crate::{
+    limits,
+    router::event::{FileId, TakeError},
+};
+
+/// The folder of files.
+pub(super) struct Files {
+    root: PathBuf,
+    workers: Arc<Semaphore>,
+}
+
+/// A block that is being read: the file, standing behind it, and its bytes.
+pub(super) type Reading = Pin<Box<dyn Future<Output = io::Result<(File, Vec<u8>)>>>>;
+
+/// Where half files are.
+const HALF: &str = "half";
+
+impl Files {
+    /// Opens the folder, makes it if need be, and removes half files.
+    ///
+    /// # Errors
+    /// One line for the admin.
+    pub fn open(data: &Path) -> Result<Files, String> {
+        let root = data.join("uploads");
+        let half = root.join(HALF);
+        let told = |e: io::Error| format!("{}: uploads cannot be kept there: {e}", root.display());
+        match fs::remove_dir_all(&half) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(told(e)),
+            _ => {}
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&half).map_err(told)?;
+        Ok(Files { root, workers: Arc::new(Semaphore::new(limits::FILE_WORKERS_MAX)) })
+    }
+
+    fn path(&self, file: FileId) -> PathBuf {
+        self.root.join(file.name())
+    }
+
+    /// Work for a thread of the pool.
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let _permit = self.workers.acquire_arc().await;
+        smol::unblock(work).await
+    }
+
+    /// All files that have their name.
+    pub async fn list(&self) -> Vec<FileId> {
+        let root = self.root.clone();
+        self.work(move || {
+            let entries = fs::read_dir(&root).into_iter().flatten().flatten();
+            entries.filter_map(|entry| FileId::parse(entry.file_name().to_str()?)).collect()
+        })
+        .await
+    }
+
+    /// Removes a file.
+    pub async fn discard(&self, file: FileId) {
+        let path = self.path(file);
+        let outcome = self.work(move || fs::remove_file(path)).await;
+        if let Err(e) = outcome.as_ref().map_err(io::Error::kind)
+            && e != io::ErrorKind::NotFound
+        {
+            log::warn!("the uploaded file {} cannot be removed: {e}", file.name());
+        }
+    }
+
+    /// Opens a file, to be read from this byte.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub async fn find(&self, file: FileId, from: u64) -> io::Result<File> {
+        let path = self.path(file);
+        self.work(move || {
+            let no_links = OFlags::NOFOLLOW.bits() as i32;
+            let mut open = fs::OpenOptions::new().read(true).custom_flags(no_links).open(path)?;
+            if from > 0 {
+                open.seek(SeekFrom::Start(from))?;
+            }
+            Ok(open)
+        })
+        .await
+    }
+
+    /// Reads the next block, `left` bytes at most.
+    pub fn read(self: &Rc<Self>, mut file: File, left: u64) -> Reading {
+        let files = self.clone();
+        let bytes = left.min(limits::FILE_BLOCK_BYTES as u64) as usize;
+        Box::pin(async move {
+            let read = move || {
+                let mut block = vec![0; bytes];
+                file.read_exact(&mut block)?;
+                Ok((file, block))
+            };
+            files.work(read).await
+        })
+    }
+
+    /// Takes a body of exactly so many bytes into a file. It has its name, durably, when this returns.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn take(self: &Rc<Self>, file: FileId, bytes: u64, mut body: Incoming) -> Result<(), TakeError> {
+        let half = Half { files: self.clone(), path: Some(self.root.join(HALF).join(file.name())) };
+        let target = self.path(file);
+        let mut open = half.create(bytes, &target).await?;
+        let mut block = Vec::new();
+        let mut left = bytes;
+        while left > 0 {
+            let frame = next_frame(&mut body).await.ok_or(TakeError::Cut)?;
+            let data = frame.into_data().map_err(|_| TakeError::Cut)?;
+            left = left.checked_sub(data.len() as u64).ok_or(TakeError::Cut)?;
+            block.reserve_exact(limits::FILE_BLOCK_BYTES.saturating_sub(block.len()).max(data.len()));
+            block.extend_from_slice(&data);
+            drop(data);
+            if block.len() + limits::HTTP_HEAD_BYTES_MAX > limits::FILE_BLOCK_BYTES || left == 0 {
+                let write = move || open.write_all(&block).map(|()| (open, block));
+                (open, block) = self.work(write).await.map_err(refusal)?;
+                block.clear();
+            }
+        }
+        drop(block);
+        half.finish(open, target).await
+    }
+}
+
+/// The next piece of a body; `None`: it is over, broken, or too slow.
+async fn next_frame(body: &mut Incoming) -> Option<hyper::body::Frame<hyper::body::Bytes>> {
+    let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+    let slow = async {
+        Timer::after(Duration::from_millis(limits::HTTP_STALL_MS_MAX)).await;
+        None
+    };
+    or(async { frame.await.and_then(Result::ok) }, slow).await
+}
+
+fn refusal(e: io::Error) -> TakeError {
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => TakeError::Full,
+        io::ErrorKind::AlreadyExists => TakeError::Exists,
+        _ => {
+            log::error!("an upload cannot be written: {e}");
+            TakeError::Io
+        }
+    }
+}
+
+/// A file that is not whole yet; goes when this does.
+struct Half {
+    files: Rc<Files>,
+    path: Option<PathBuf>,
+}
+
+impl Half {
+    async fn create(&self, bytes: u64, target: &Path) -> Result<File, TakeError> {
+        let (path, target) = (self.path.clone().unwrap_or_default(), target.to_owned());
+        let created = move || {
+            // What has its name is whole; it is not written again.
+            if target.try_exists()? {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+                Ok(()) => {}
+                // A file system that cannot: it will be seen as it fills.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+                Err(e) => return Err(e.into()),
+            }
+            Ok(file)
+        };
+        self.files.work(created).await.map_err(refusal)
+    }
+
+    async fn finish(mut self, open: File, target: PathBuf) -> Result<(), TakeError> {
+        let (path, root) = (self.path.take().unwrap_or_default(), self.files.root.clone());
+        let finished = move || {
+            let kept = open.sync_all().and_then(|()| fs::rename(&path, &target));
+            let kept = kept.and_then(|()| File::open(&root)?.sync_all());
+            if kept.is_err() {
+                let _ = fs::remove_file(&path);
+            }
+            kept
+        };
+        self.files.work(finished).await.map_err(refusal)
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            smol::unblock(move || fs::remove_file(path)).detach();
+        }
+    }
+}
