@@ -46,6 +46,8 @@ pub struct Config {
     pub upload: Upload,
     /// Host names beside each domain.
     pub hosts: Hosts,
+    /// Talking to other servers.
+    pub federation: Federation,
     /// Bounds that an admin may change.
     pub limits: Limits,
     /// How long things are kept.
@@ -115,6 +117,42 @@ pub struct Hosts {
     pub pubsub: Option<String>,
 }
 
+/// With which other servers, and on what terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Federation {
+    /// At all.
+    pub enabled: bool,
+    /// With these domains and what is below them only; empty: with everybody.
+    pub allow: Vec<String>,
+    /// Not with these domains, nor with what is below them.
+    pub block: Vec<String>,
+    /// Only with servers whose certificate proves their domain; otherwise dialback under TLS is enough.
+    pub require_certificate: bool,
+}
+
+impl Federation {
+    /// Whether this prepared domain may be talked to.
+    ///
+    /// # Errors
+    /// Why not, for the log.
+    pub fn admits(&self, domain: &str) -> Result<(), &'static str> {
+        let is_at = |listed: &String| {
+            domain == listed
+                || domain.strip_suffix(listed.as_str()).is_some_and(|below| below.ends_with('.') && below.len() > 1)
+        };
+        if !self.enabled {
+            return Err("federation is switched off");
+        }
+        if self.block.iter().any(is_at) {
+            return Err("it is in federation.block");
+        }
+        match self.allow.is_empty() || self.allow.iter().any(is_at) {
+            true => Ok(()),
+            false => Err("it is not in federation.allow"),
+        }
+    }
+}
+
 /// Bounds that an admin may change; defaults in `limits.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -177,6 +215,7 @@ impl Default for Config {
                 total_bytes: limits::UPLOAD_TOTAL_BYTES,
             },
             hosts: Hosts { pubsub: Some("pubsub".into()) },
+            federation: Federation { enabled: true, allow: Vec::new(), block: Vec::new(), require_certificate: false },
             limits: Limits {
                 stanza_bytes: limits::STANZA_BYTES_MAX,
                 streams: limits::STREAMS_MAX,

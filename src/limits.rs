@@ -99,11 +99,8 @@ pub const VCARD_BYTES_MAX: usize = 192 * 1024;
 pub const PRIVATE_ROWS_MAX: usize = 200;
 /// Bytes of all private elements of one account.
 pub const PRIVATE_TOTAL_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of one private element: as many as an item of a node, because a list of bookmarks stands in both.
-pub const PRIVATE_BYTES_MAX: usize = ITEM_BYTES_MAX as usize;
-/// Bookmarks of rooms that are in step in all forms, XEP-0402 §5.3, and that are converted in one go; what is beyond stays
-/// in the form in which a client wrote it. Hundreds are many.
-pub const BOOKMARKS_MAX: usize = 1_000;
+/// Bytes of one private element; a list of hundreds of bookmarks fits.
+pub const PRIVATE_BYTES_MAX: usize = 64 * 1024;
 /// Invitations that are open at once, XEP-0401.
 pub const INVITATIONS_MAX: usize = 1_000;
 /// Bytes of an invitation's token; ours have 32.
@@ -307,3 +304,42 @@ pub const FORM_BYTES_MAX: usize = 16 * 1024;
 pub const FILE_BLOCK_BYTES: usize = 128 * 1024;
 /// Threads that read and write files at once.
 pub const FILE_WORKERS_MAX: usize = 4;
+/// Names in a peer's certificate that are looked at: providers put hundreds of customers into one.
+pub const CERTIFICATE_NAMES_MAX: usize = 256;
+/// Links to other domains, one for each pair of domains; a large room has people of hundreds of domains in it.
+pub const PEER_LINKS_MAX: usize = 2_048;
+/// Stanzas that wait for one link: presence of a whole house, a conversation, and a room's talk meanwhile.
+pub const PEER_QUEUE_MAX: usize = 1_000;
+/// Bytes of them.
+pub const PEER_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Stanzas sent over one link and not acknowledged; the rest waits.
+pub const PEER_UNACKED_MAX: usize = 500;
+/// Bytes of them after which the rest waits; with one more of the largest still below [`SM_QUEUE_BYTES_MAX`].
+pub const PEER_UNACKED_BYTES_MAX: usize = 512 * 1024;
+/// Rows of stanzas for other servers that are read at the start.
+pub const PEER_ROWS_MAX: usize = 20_000;
+/// Milliseconds that a stanza waits for a server that cannot be reached, before its sender is told: a restart elsewhere
+/// goes by unnoticed, and nobody waits long for an answer that will not come.
+pub const PEER_PATIENCE_MS: u64 = 120_000;
+/// Milliseconds after a failure before a link is tried again; doubles each time.
+pub const PEER_PAUSE_MS: u64 = 2_000;
+/// The most that it doubles to.
+pub const PEER_PAUSE_MS_MAX: u64 = 300_000;
+/// Milliseconds for which a domain without a server counts as such.
+pub const PEER_NOT_FOUND_MS: u64 = 60_000;
+/// Milliseconds after which a link that carries nothing is closed: a conversation has longer pauses seldom.
+pub const PEER_IDLE_MS: u64 = 600_000;
+/// The same for a stream from elsewhere, whose other side ought to close it first.
+pub const PEER_IDLE_IN_MS: u64 = 3_600_000;
+/// Milliseconds that the state of a stream from elsewhere is kept for its resumption, XEP-0198 §5.
+pub const PEER_HOLD_MS: u64 = 600_000;
+/// Streams from elsewhere that broke and are kept so; the oldest are forgotten first. Some 300 bytes each.
+pub const PEER_HELD_MAX: usize = 1_024;
+/// Domain pairs on one stream, XEP-0220 §2.5.
+pub const PEER_PAIRS_MAX: usize = 64;
+/// Pairs among them that are being verified.
+pub const PEER_CLAIMS_MAX: usize = 8;
+/// Claims to be one domain that are being verified at once.
+pub const PEER_QUESTIONS_MAX: usize = 16;
+/// Milliseconds after which a link that broke is made again.
+pub const PEER_REDIAL_MS: u64 = 500;

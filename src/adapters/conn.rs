@@ -152,6 +152,9 @@ pub(super) struct Connection {
 impl Connection {
     pub fn new(socket: std::rc::Rc<Socket>, door: &Door, seat: Seat) -> Connection {
         let (channel, address) = match *door {
+            Door::PeerStartTls(address) | Door::PeerDirectTls(address) | Door::Dialed { address, .. } => {
+                (Channel::Clear, Some(address))
+            }
             Door::StartTls(address) => (Channel::Clear, Some(address)),
             Door::DirectTls(address) => (Channel::Tls(Box::new(Tls::new(super::tls::Start::Direct))), Some(address)),
             Door::Local { .. } => (Channel::Clear, None),

@@ -36,7 +36,7 @@ use crate::{
     config::Config,
     limits,
     proto::scram::Credentials,
-    router::event::{Door, Effect, Env, Event, QueryId, StreamId, Time},
+    router::event::{DialError, Door, Effect, Env, Event, QueryId, StreamId, Time},
 };
 
 /// Connections that must have gone before memory is given back to the system.
@@ -190,7 +190,11 @@ impl Driver {
     /// Takes an accepted, non-blocking socket in, or says why not; then it is closed.
     pub fn admit(self: &Rc<Self>, fd: OwnedFd, door: Door) -> Result<(), Refusal> {
         let address = match door {
-            Door::StartTls(address) | Door::DirectTls(address) => Some(address),
+            Door::StartTls(address)
+            | Door::DirectTls(address)
+            | Door::PeerStartTls(address)
+            | Door::PeerDirectTls(address)
+            | Door::Dialed { address, .. } => Some(address),
             Door::Local { .. } => None,
         };
         let seat = self.seats.take(address)?;
@@ -280,6 +284,10 @@ impl Driver {
                 Effect::Commit(batch, puts) => core.store.commit(batch, puts),
                 Effect::Flush(layer) => core.store.flush(layer),
                 Effect::Backup(query, file) => core.store.backup(query, file),
+                Effect::Dial(query, _) => {
+                    core.queue.push_back(Event::DialFailed(query, DialError::NotFound));
+                    self.flusher.ring();
+                }
                 Effect::Derive(query, password) => self.spawn(self.clone().derive(query, password)),
                 Effect::Verify(query, credentials, password) => {
                     self.spawn(self.clone().verify(query, *credentials, password));

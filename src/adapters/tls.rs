@@ -526,5 +526,6 @@ fn secured(open: &ServerConnection, end_point: Option<heapless::Vec<u8, 64>>) ->
         // An IP address is no server name (RFC 6066 §3), and rustls passes none on.
         server_name: open.server_name().filter(|n| n.parse::<IpAddr>().is_err()).map(str::to_ascii_lowercase),
         version: if tls13 { "1.3" } else { "1.2" },
+        peer: None,
     }
 }

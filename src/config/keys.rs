@@ -51,6 +51,8 @@ const ADDRESSES: &str = "an address such as \"127.0.0.1:5222\", \"[::]:5222\" or
                          or \"none\"";
 const URIS: &str = "a URI such as \"mailto:admin@example.org\" or a list of them";
 const HOST: &str = "a name such as \"pubsub\", which stands before each domain, or \"none\"";
+const DOMAINS: &str = "a domain such as \"example.org\" or a list of them";
+const BOOLEAN: &str = "true or false";
 const COUNT: &str = "a whole number from 1 to 1000000";
 const DURATION: &str = "seconds, or a time such as \"30m\", \"1h\" or \"2d\", up to 30 days";
 
@@ -217,6 +219,35 @@ pub(super) static KEYS: &[Key] = &[
         default: "\"pubsub\"",
         doc: "The host name of the publish-subscribe service (XEP-0060): what stands before each domain.",
         set: |draft, given| given.host().map(|host| draft.config.hosts.pubsub = host),
+    },
+    Key {
+        name: "federation.enabled",
+        takes: BOOLEAN,
+        default: "true",
+        doc: "Whether people here can talk to those of other servers.",
+        set: |draft, given| given.flag().map(|on| draft.config.federation.enabled = on),
+    },
+    Key {
+        name: "federation.allow",
+        takes: DOMAINS,
+        default: "[]",
+        doc: "Talk to these domains, and to what is below them, only; empty: to everybody.",
+        set: |draft, given| given.domains().map(|domains| draft.config.federation.allow = domains),
+    },
+    Key {
+        name: "federation.block",
+        takes: DOMAINS,
+        default: "[]",
+        doc: "Never talk to these domains, nor to what is below them.",
+        set: |draft, given| given.domains().map(|domains| draft.config.federation.block = domains),
+    },
+    Key {
+        name: "federation.require_certificate",
+        takes: BOOLEAN,
+        default: "false",
+        doc: "Talk only to servers whose certificate proves their domain. Otherwise one that cannot do so is called \
+              back at the address that DNS knows (XEP-0220), which is as safe as DNS is. TLS is always required.",
+        set: |draft, given| given.flag().map(|on| draft.config.federation.require_certificate = on),
     },
     Key {
         name: "limits.stanza_bytes",

@@ -67,6 +67,11 @@ fn all_different() -> Config {
         security = "mailto:f@capulet.lit"
         status = "https://capulet.lit/"
         support = "mailto:g@capulet.lit"
+        [federation]
+        enabled = false
+        allow = ["Montague.lit"]
+        block = "evil.example"
+        require_certificate = true
         [limits]
         stanza_bytes = "64 KiB"
         streams = 10
@@ -111,6 +116,13 @@ fn every_key_reaches_its_place() {
     let roles: Vec<_> = config.contact.keys().map(|role| role.trim_end_matches("-addresses")).collect();
     assert_eq!(roles, ["abuse", "admin", "feedback", "sales", "security", "status", "support"]);
     assert_eq!(config.hosts.pubsub.as_deref(), Some("knoten"));
+    let federation = super::Federation {
+        enabled: false,
+        allow: vec!["montague.lit".into()],
+        block: vec!["evil.example".into()],
+        require_certificate: true,
+    };
+    assert_eq!(config.federation, federation);
     let limits = &config.limits;
     assert_eq!((limits.stanza_bytes, limits.cache_bytes, limits.streams), (64 << 10, 4 << 20, 10));
     assert_eq!((limits.failures_per_address, limits.failures_per_account, limits.offline_messages), (11, 12, 13));
@@ -140,7 +152,8 @@ fn the_defaults_in_the_table_are_the_defaults() {
 fn every_key_refuses_what_it_does_not_take_and_says_what_it_takes() {
     for key in KEYS {
         let name = key.written("\"localhost\"");
-        for value in ["true", "-1", "1.5", "{}", "2026-01-01", "[[ ]]", "\"\\u0000 \"", "99999999999999999999"] {
+        let wrong = if key.default.parse::<bool>().is_ok() { "0" } else { "true" };
+        for value in [wrong, "-1", "1.5", "{}", "2026-01-01", "[[ ]]", "\"\\u0000 \"", "99999999999999999999"] {
             let line = mistakes(&format!("# first\n{name} = {value}\n"));
             assert!(line.starts_with(&format!("a.toml:2: {name}: found ")), "{line}");
             // Of a list, the item is shown.
@@ -183,6 +196,10 @@ fn every_key_can_be_given_on_the_command_line() {
         "upload.total_bytes=2 KiB",
         "retention.upload_days=0",
         "hosts.pubsub=knoten",
+        "federation.enabled=false",
+        "federation.allow=a.example, b.example",
+        "federation.block=",
+        "federation.require_certificate=true",
         "limits.stanza_bytes=10000",
         "limits.streams=10",
         "limits.failures_per_address=11",
@@ -206,6 +223,8 @@ fn every_key_can_be_given_on_the_command_line() {
     assert_eq!(config.admins, ["juliet@capulet.lit", "romeo@montague.lit"]);
     assert_eq!(config.contact["abuse-addresses"], ["mailto:a@capulet.lit", "mailto:b@capulet.lit"]);
     assert_eq!(config.log, log::LevelFilter::Debug);
+    assert_eq!(config.federation.allow, ["a.example", "b.example"]);
+    assert!(config.federation.require_certificate && !config.federation.enabled);
     assert_eq!((config.limits.stanza_bytes, config.limits.cache_bytes), (10_000, 65_536));
     assert_eq!((config.retention.resume_s, config.retention.resume_push_s), (90, 0));
 }
@@ -546,4 +565,16 @@ fn a_service_has_a_host_name_of_its_own_or_none() {
     let clash = mistakes("domain = [\"a.example\", \"x.a.example\"]\nhosts.pubsub = \"x\"\n");
     assert!(clash.contains("x.a.example is a domain that is served"), "{clash}");
     assert!(mistakes("hosts.pubsub = \"a.b\"").contains("more than one part"));
+}
+
+#[test]
+fn a_domain_is_listed_with_what_is_below_it() {
+    let config = file("federation.allow = \"montague.lit\"\nfederation.block = [\"evil.montague.lit\"]").unwrap();
+    let admits = |domain| config.federation.admits(domain).is_ok();
+    assert!(admits("montague.lit") && admits("rooms.montague.lit"));
+    for domain in ["evil.montague.lit", "a.evil.montague.lit", "capulet.lit", "notmontague.lit", ".montague.lit"] {
+        assert!(!admits(domain), "{domain}");
+    }
+    assert!(file("federation.enabled = \"yes\"").is_err());
+    assert!(sets(&["federation.enabled=false"]).is_ok_and(|config| !config.federation.enabled));
 }

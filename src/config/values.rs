@@ -52,6 +52,7 @@ struct Item<'v> {
 enum Kind<'v> {
     Text(&'v str),
     Number(u64),
+    Flag(bool),
     Other,
 }
 
@@ -59,6 +60,7 @@ impl<'v> Kind<'v> {
     fn of(value: &'v DeValue<'v>) -> Kind<'v> {
         match value {
             DeValue::String(text) => Kind::Text(text),
+            DeValue::Boolean(flag) => Kind::Flag(*flag),
             // Negative numbers and those beyond 64 bits are nothing that a key takes.
             DeValue::Integer(number) => {
                 u64::from_str_radix(number.as_str(), number.radix()).map_or(Kind::Other, Kind::Number)
@@ -151,6 +153,16 @@ impl<'v> Given<'v> {
         })
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&self) -> Result<bool, Vec<Wrong>> {
+        self.one(|kind| match kind {
+            Kind::Flag(flag) => Ok(*flag),
+            Kind::Text("true") if self.bare => Ok(true),
+            Kind::Text("false") if self.bare => Ok(false),
+            _ => Err(String::new()),
+        })
+    }
+
     /// A whole number within bounds.
     pub(super) fn count(&self, min: u64, max: u64) -> Result<u64, Vec<Wrong>> {
         self.one(|kind| match kind {
@@ -233,7 +245,7 @@ impl<'v> Given<'v> {
                 u16::try_from(*port).map(any_address).map_err(|_| "a port is at most 65535".to_owned())
             }
             Kind::Text(text) => address(text),
-            Kind::Other => Err(String::new()),
+            Kind::Flag(_) | Kind::Other => Err(String::new()),
         })
     }
 
@@ -290,7 +302,7 @@ fn measured(kind: &Kind<'_>, units: &[(&str, u64)]) -> Result<u64, String> {
     let text = match kind {
         Kind::Number(number) => return Ok(*number),
         Kind::Text(text) => text.trim(),
-        Kind::Other => return Err(String::new()),
+        Kind::Flag(_) | Kind::Other => return Err(String::new()),
     };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -13,7 +13,6 @@
 //! | `x` account, message id | the account's archive holds this message |
 //! | `y` account, contact, message id | the same by contact |
 //! | `o` account | what is archived (XEP-0441) |
-//! | `o` account `f` | number of the first message that its owner has not wanted forgotten |
 //! | `v` account | vCard (XEP-0054) |
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |
@@ -25,6 +24,7 @@
 //! | `F` file | an uploaded file ([`super::files`]) |
 //! | `u` account, file | its bytes |
 //! | `C` hash | nodes that clients of this capability hash want to hear of (XEP-0115) |
+//! | `O` message id | stanza on its way to another server ([`super::peers`]) |
 //! | `t` token | invitation ([`super::invitations`]) |
 
 use super::ids::{AccountId, MessageId};
@@ -66,6 +66,13 @@ pub fn waiting(account: AccountId, message: MessageId) -> [u8; 13] {
     let mut key = [b'q'; 13];
     key[1..5].copy_from_slice(&account.0.to_be_bytes());
     key[5..].copy_from_slice(&message.0.to_be_bytes());
+    key
+}
+
+/// Key of a stanza on its way to another server.
+pub fn outgoing(message: MessageId) -> [u8; 9] {
+    let mut key = text(message);
+    key[0] = OUTGOING;
     key
 }
 
@@ -151,3 +158,5 @@ pub const FILE_OF: u8 = b'u';
 pub const PUSH: u8 = b'w';
 /// Invitations, not owned by an account.
 pub const INVITATION: u8 = b't';
+/// Stanzas on their way to other servers, not owned by an account.
+pub const OUTGOING: u8 = b'O';

@@ -1,7 +1,10 @@
 //! Floor 2: one connection's state machines, without I/O. Knows no other connection.
 
+pub mod dialback;
 pub mod fast;
 pub mod http;
+pub mod identity;
+pub mod peer;
 pub mod sasl;
 pub mod sasl2;
 pub mod scram;

@@ -55,7 +55,7 @@ pub fn judge(header: &Header, serves: impl Fn(&str) -> bool) -> Result<Opened, S
 }
 
 /// A language tag as RFC 5646 spells them: what else would be stamped on stanzas unseen.
-fn is_language(lang: &str) -> bool {
+pub(super) fn is_language(lang: &str) -> bool {
     (1..=35).contains(&lang.len()) && lang.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 

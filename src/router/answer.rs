@@ -28,6 +28,9 @@ impl Core {
             Ok(Reply::Serialised(bytes)) => ("result", Some(bytes)),
             Err(error) => ("error", Some(error.element().to_vec())),
         };
+        if self.is_elsewhere(&origin.from) {
+            return self.answer_out(origin, ty, payload, waits);
+        }
         let Some(session) = self.session_at(&origin.from) else { return self.answer_house(origin, ty, payload) };
         let mut out = Vec::with_capacity(256);
         open_tag(Kind::Iq, ty, origin, &mut out);
@@ -46,6 +49,38 @@ impl Core {
             self.deliver_after(session, batch, chunk, Keep::Nothing);
         } else {
             self.deliver(session, chunk, Keep::Nothing);
+        }
+    }
+
+    /// The answer to somebody elsewhere. What tells of writes waits for them, as for our own.
+    fn answer_out(&mut self, origin: &Origin, ty: &'static str, payload: Option<Vec<u8>>, waits: bool) {
+        let Some(to) = &origin.to else { return };
+        let payload = payload.and_then(|payload| Element::parse(&payload, ns::CLIENT).ok());
+        let id = framer::unescape(&origin.id).into_owned();
+        let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(payload);
+        let answer = Stanza::build(&iq, to.clone(), Some(origin.from.clone()));
+        let batch = self.last_batch();
+        if waits && batch > self.committed {
+            self.answers_out.push_back((batch, origin.clone(), answer));
+        } else {
+            self.work.push(Work::Route(Leg::Inbound, answer));
+        }
+    }
+
+    /// Sends the answers to requests from elsewhere that waited for batches which are durable now.
+    pub fn send_answers_out(&mut self) {
+        while let Some((_, _, answer)) = self.answers_out.pop_front_if(|(batch, ..)| *batch <= self.committed) {
+            self.work.push(Work::Route(Leg::Inbound, answer));
+        }
+    }
+
+    /// The disk refused these batches and all later ones: whoever asked from elsewhere learns that it was not done.
+    pub fn refuse_answers_out(&mut self, batch: u64, error: &StanzaError) {
+        let waiting = std::mem::take(&mut self.answers_out);
+        let (kept, broken): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(promised, ..)| *promised < batch);
+        self.answers_out.extend(kept);
+        for (_, origin, _) in broken {
+            self.answer(&origin, Err(error.clone()), false);
         }
     }
 
@@ -69,6 +104,9 @@ impl Core {
         }
         if stanza.kind == Kind::Iq {
             log::debug!("{}", Refusal(stanza, error));
+        }
+        if self.is_elsewhere(&stanza.from) {
+            return self.work.push(Work::Route(Leg::Inbound, stanza.returned(error)));
         }
         // What its sender's other devices and archive know of it, they shall know whole.
         if stanza.kind == Kind::Message && self.sessions.full(&stanza.from).is_some() {

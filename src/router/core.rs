@@ -17,6 +17,7 @@ use crate::{
     domain::{
         ids::{AccountId, MessageId, QueryId, Seal, SessionId, StreamId, Time},
         overlay::Overlay,
+        peers::Peers,
         sessions::Sessions,
         waiting::Tallies,
     },
@@ -83,6 +84,10 @@ pub struct Core {
     pub handed_over: VecDeque<(u64, AccountId, MessageId)>,
     /// What waits for accounts that are absent.
     pub tallies: Tallies,
+    /// Links to other domains.
+    pub peers: Peers,
+    /// Answers to requests from elsewhere that wait for the disk, each with its batch and what was asked.
+    pub answers_out: VecDeque<(u64, Origin, Stanza)>,
     /// Counters for `status`.
     pub counters: Counters,
     /// When the server started, seconds since 1970.
@@ -176,6 +181,8 @@ impl Core {
             current: None,
             handed_over: VecDeque::new(),
             tallies: Tallies::default(),
+            peers: Peers::default(),
+            answers_out: VecDeque::new(),
             counters: Counters::default(),
             started_s,
             chores: false,

@@ -10,6 +10,7 @@ pub use crate::domain::{
     ids::{QueryId, StreamId, Time},
     overlay::BatchId,
 };
+pub use crate::proto::identity::{PeerCertificate, PeerName};
 use crate::{
     config::Config,
     domain::overlay::Layer,
@@ -24,6 +25,19 @@ pub enum Door {
     StartTls(IpAddr),
     /// TCP that starts with TLS, XEP-0368; `Event::Secured` follows before any bytes.
     DirectTls(IpAddr),
+    /// The same from another server, port 5269.
+    PeerStartTls(IpAddr),
+    /// The same from another server with TLS from the start (XEP-0368, ALPN `xmpp-server`).
+    PeerDirectTls(IpAddr),
+    /// We connected to another server, for [`Effect::Dial`].
+    Dialed {
+        /// The question that this answers.
+        query: QueryId,
+        /// Where it is.
+        address: IpAddr,
+        /// TLS from the start; `Event::Secured` follows before any bytes.
+        tls: bool,
+    },
     /// The administration socket; the peer's user id was allowed by the adapter.
     Local {
         /// User id of the peer (`SO_PEERCRED`).
@@ -40,6 +54,30 @@ pub struct Secured {
     pub server_name: Option<String>,
     /// `1.3` or `1.2`, for `status` and the log.
     pub version: &'static str,
+    /// What another server has shown.
+    pub peer: Option<Box<PeerCertificate>>,
+}
+
+/// Which server to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its domain, in A-labels.
+    pub domain: String,
+    /// The domain of ours that wants to.
+    pub from: String,
+}
+
+/// Why a server could not be connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// DNS knows no such server.
+    NotFound,
+    /// DNS or the server did not answer in time.
+    Timeout,
+    /// No address took a connection; the words are for the log.
+    Unreachable(String),
+    /// TLS failed; the words are for the log.
+    Tls(String),
 }
 
 /// Why the store refused.
@@ -92,6 +130,8 @@ pub enum Event<'a> {
     Verified(QueryId, bool),
     /// A backup was written, or why not, in words for the admin.
     BackedUp(QueryId, Result<(), String>),
+    /// A server could not be connected to.
+    DialFailed(QueryId, DialError),
     /// New settings.
     Reloaded(Rc<Config>),
     /// A request came to the web door; answered by `Respond`, or by several if the first is [`super::web::Answer::Take`].
@@ -133,6 +173,8 @@ pub enum Effect {
     Respond(RequestId, Box<Answer>),
     /// Remove a stored file; one that is not there is no fault.
     Discard(FileId),
+    /// Connect to another server; answered by `Opened` through [`Door::Dialed`] or by `DialFailed`.
+    Dial(QueryId, Box<Target>),
     /// All streams are closed and all is durable: end the process.
     Stop,
 }

@@ -9,6 +9,7 @@ pub mod core;
 pub mod delivery;
 pub mod event;
 pub mod lifecycle;
+pub mod peers;
 pub mod reach;
 pub mod refusal;
 pub mod route;

@@ -9,6 +9,7 @@ use super::{
     answer::UNHANDLED,
     context::Ctx,
     core::Work,
+    peers,
     refusal::Refusal,
     service::{Card, Flow, Handles, Iq, Leg, Notice, PHASES, Phase, Scope, Service},
 };
@@ -149,7 +150,7 @@ impl Router {
         }
         if !ctx.is_local(&to) {
             // RFC 6120 §10.4.
-            return ctx.core.bounce(&stanza, &Condition::RemoteServerNotFound.into());
+            return peers::send(stanza, ctx);
         }
         if to.local().is_none() {
             return self.host(&stanza, &to, ctx);
@@ -262,7 +263,7 @@ impl Router {
             return self.hosted(stanza, session, ctx);
         }
         if !ctx.is_local(&to) {
-            return ctx.core.bounce(&stanza, &Condition::RemoteServerNotFound.into());
+            return peers::send(stanza, ctx);
         }
         if to.local().is_none() {
             return match (to.resource(), requests) {

@@ -14,6 +14,7 @@ use crate::{
     domain::{
         accounts,
         ids::{AccountId, SessionId, StreamId, Time},
+        peers::Link,
         roster::{self, RosterItem},
         sessions::{Ending, Lists, Presence, Session},
         store::{View, Wear},
@@ -22,7 +23,7 @@ use crate::{
     services,
     wire::{
         element::Element,
-        error::StreamError,
+        error::{Condition, StreamError},
         jid::Jid,
         ns,
         stanza::{Chunk, Stanza},
@@ -69,6 +70,10 @@ pub struct House {
     pub now: Time,
     /// Sessions that were ended, in order.
     pub ended: Vec<(SessionId, StreamError)>,
+    /// Other servers can be reached.
+    pub federates: bool,
+    /// What was sent to them.
+    pub to_peers: Vec<String>,
     /// Effects other than stanzas.
     pub effects: Vec<Effect>,
     entropy: Counting,
@@ -94,6 +99,8 @@ impl House {
             wall_us,
             now: Time(0),
             ended: Vec::new(),
+            federates: false,
+            to_peers: Vec::new(),
             effects: Vec::new(),
             entropy: Counting::default(),
             streams: RefCell::default(),
@@ -222,7 +229,7 @@ impl House {
         handler(&mut router, &mut self.ctx());
         let mut out = Vec::new();
         self.flush(&mut out);
-        while let Some(work) = router.work(&mut self.ctx()) {
+        while let Some(work) = self.next_work(&mut router) {
             // There are no streams here that have not signed in.
             let Work::End(id, error) = work else { continue };
             if let Some(session) = self.core.sessions.session_mut(id)
@@ -243,6 +250,22 @@ impl House {
         self.core.sessions.check();
         self.router = router;
         out
+    }
+
+    fn next_work(&mut self, router: &mut Router) -> Option<Work> {
+        loop {
+            if let Some(work) = router.work(&mut self.ctx()) {
+                return Some(work);
+            }
+            let link = self.core.peers.due.pop()?;
+            while let Some(parcel) = self.core.peers.link_mut(link).and_then(Link::take_next) {
+                if self.federates {
+                    self.to_peers.push(text(&parcel.stanza.chunk()));
+                } else {
+                    super::peers::give_back(&parcel, &Condition::RemoteServerNotFound.into(), &mut self.ctx());
+                }
+            }
+        }
     }
 
     /// All writes are durable, and what was written comes out.

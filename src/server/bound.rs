@@ -141,7 +141,7 @@ fn own_from(bytes: &[u8], outline: &Outline, own: &Jid) -> bool {
 }
 
 /// An address from the opening tag; `Err`: there is one and it is malformed.
-fn address(bytes: &[u8], outline: &Outline, name: AttrName) -> Option<Result<Jid, ()>> {
+pub(super) fn address(bytes: &[u8], outline: &Outline, name: AttrName) -> Option<Result<Jid, ()>> {
     let attr = outline.attrs.iter().find(|attr| attr.name == name)?;
     let raw = slice(bytes, &attr.value);
     if raw.contains('&') {

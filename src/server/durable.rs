@@ -160,6 +160,7 @@ impl Server {
                 }
             }
         }
+        self.core.refuse_answers_out(batch.0, &REFUSED);
         for (promised, stream, answer) in &mut self.durable.registered {
             if (batch.0..=last).contains(promised) {
                 if let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(*stream) {
@@ -230,6 +231,7 @@ impl Server {
             }
         }
         self.forget_handed_over(env);
+        self.settle_peers(env);
         self.resume_waiting(env);
         self.welcome_waiting(env);
         for id in std::mem::take(&mut self.durable.paused) {

@@ -9,6 +9,7 @@
 //! | `instant.rs` | from the proof of SASL2 to a session, in one answer |
 //! | `bind.rs`, `manage.rs`, `resume.rs`, `ending.rs` | a session's beginning, stream management, return and end |
 //! | `bound.rs` | stanzas and acknowledgements of a bound session |
+//! | `peers/` | streams to and from other servers |
 //! | `durable.rs` | batches, gates, what waits for the disk |
 //! | `timers.rs`, `throttle.rs` | deadlines; failed sign-ins |
 
@@ -19,6 +20,7 @@ mod ending;
 mod instant;
 mod manage;
 mod negotiate;
+mod peers;
 mod resume;
 mod sign_in;
 mod streams;
@@ -60,6 +62,7 @@ pub struct Server {
     questions: negotiate::Questions,
     gone: resume::Gone,
     chatter: throttle::Chatter,
+    peering: peers::Peering,
     outline: Outline,
     /// Key of the fake credentials that unknown users meet (S12).
     secret: [u8; 32],
@@ -75,6 +78,7 @@ impl Server {
         let secret = server_secret(&mut core, env);
         core.seal = Seal::new(&secret);
         core.last_message = waiting::ceiling(&Store { overlay: &mut core.overlay, view: env.view });
+        peers::start(&mut core, env);
         Server {
             core,
             router,
@@ -85,6 +89,7 @@ impl Server {
             questions: negotiate::Questions::default(),
             gone: resume::Gone::default(),
             chatter: throttle::Chatter::default(),
+            peering: peers::Peering::new(env.entropy),
             outline: Outline::default(),
             secret,
             stops: false,
@@ -99,13 +104,17 @@ impl Server {
             Event::Secured(id, secured) => self.secured(env, id, secured),
             Event::Received(id, bytes) => self.received(env, id, bytes),
             Event::Stuck(id) => self.stuck(env, id),
-            Event::Drained(id) => self.drained(id),
+            Event::Drained(id) => {
+                self.drained(id);
+                self.peer_drained(id);
+            }
             Event::Closed(id) => self.closed(env, id),
             Event::Committed(batch) => self.committed(env, batch),
             Event::Refused(batch, error) => self.refused(env, batch, error),
             Event::Flushed(outcome) => self.flushed(outcome),
             Event::Derived(query, credentials) => self.derived(env, query, credentials),
             Event::Verified(query, matches) => self.password_verified(env, query, matches),
+            Event::DialFailed(query, error) => self.dial_failed(env, query, &error),
             Event::BackedUp(query, outcome) => self.notice(env, &Notice::BackedUp(query, outcome)),
             Event::Reloaded(config) => {
                 self.core.config = config;
@@ -127,8 +136,11 @@ impl Server {
     #[must_use]
     pub fn settle(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
         crate::router::backlog::serve(&mut context(&mut self.core, env));
+        // What was on its way when the server stopped is due without any event.
+        self.work(env);
         self.ask_for_acks(env.now);
         self.forget_handed_over(env);
+        self.forget_sent(env);
         if std::mem::take(&mut self.core.chores) {
             self.timers.set(env.now.plus_ms(limits::CHORES_MS), timers::Alarm::Chores);
         }
@@ -159,6 +171,7 @@ impl Server {
     pub fn check(&self) {
         self.core.sessions.check();
         self.streams.check(&self.core.sessions);
+        self.core.peers.check();
         for (_, session) in self.core.sessions.all() {
             if let Some(sm) = &session.sm {
                 assert!(
@@ -192,13 +205,19 @@ impl Server {
 
     /// Does what handlers left to do, until nothing is left.
     fn work(&mut self, env: &mut Env<'_>) {
-        while let Some(work) = self.router.work(&mut context(&mut self.core, env)) {
-            match work {
-                Work::End(session, error) => self.end_with(env, session, error),
-                Work::Distrust(account, error) => self.distrust(env, &account, &error),
-                // The router did these itself.
-                Work::Route(..) | Work::Notice(_) => {}
+        loop {
+            while let Some(work) = self.router.work(&mut context(&mut self.core, env)) {
+                match work {
+                    Work::End(session, error) => self.end_with(env, session, error),
+                    Work::Distrust(account, error) => self.distrust(env, &account, &error),
+                    // The router did these itself.
+                    Work::Route(..) | Work::Notice(_) => {}
+                }
             }
+            if self.core.peers.due.is_empty() {
+                return;
+            }
+            self.serve_links(env);
         }
     }
 

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Server, context, random_id,
+    Server, context,
+    peers::PeerStream,
+    random_id,
     sign_in::{Checking, Handshake, Proof, Verdicts},
     streams::Slot,
 };
@@ -47,6 +49,8 @@ pub enum State {
     Verified(Box<Proof>),
     /// A session is bound on it.
     Bound(SessionId),
+    /// It goes to or comes from another server.
+    Peer(Box<PeerStream>),
 }
 
 /// A secured stream on its way to sign-in.
@@ -79,7 +83,9 @@ pub struct Questions {
 impl Server {
     /// TLS is up: a new stream begins (RFC 6120 §5.4.3.3), nothing of the old one counts (S6).
     pub(super) fn secured(&mut self, env: &mut Env<'_>, id: StreamId, secured: Secured) {
-        let _ = env;
+        if self.peer(id).is_some() {
+            return self.peer_secured(env, id, secured);
+        }
         let Some(slot) = self.streams.slot_mut(id) else { return };
         log::debug!("TLS {} with {:?}, SNI {:?}", secured.version, slot.peer(), secured.server_name);
         let offer = Offer::new(&secured.binding, true);
@@ -143,6 +149,9 @@ impl Server {
     }
 
     fn header(&mut self, env: &mut Env<'_>, id: StreamId, header: &Header) -> Next {
+        if self.peer(id).is_some() {
+            return self.peer_header(env, id, header);
+        }
         let config = self.core.config.clone();
         let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
         let local = matches!(slot.door, Door::Local { .. });
@@ -194,6 +203,8 @@ impl Server {
         let Some(slot) = self.streams.slot(id) else { return };
         out.extend_from_slice(b"<stream:features>");
         match &slot.state {
+            // Theirs are written elsewhere.
+            State::Peer(_) => {}
             State::Clear | State::Upgrading => {
                 out.extend_from_slice(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>");
             }
@@ -231,6 +242,7 @@ impl Server {
             State::Verified(_) => self.verified_element(env, id, bytes, outline),
             State::Secured(_) => self.secured_element(env, id, bytes, outline),
             State::Clear => self.clear_element(env, id, bytes, outline),
+            State::Peer(_) => self.peer_element(env, id, bytes, outline),
             State::Upgrading => Next::Stop,
         }
     }
@@ -352,7 +364,7 @@ pub enum Next {
     Stop,
 }
 
-fn preauth_bounds() -> Bounds {
+pub(super) fn preauth_bounds() -> Bounds {
     Bounds { stanza_bytes_max: limits::PREAUTH_STANZA_BYTES_MAX, depth_max: limits::DEPTH_MAX }
 }
 

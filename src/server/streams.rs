@@ -2,7 +2,14 @@
 
 use std::{collections::BTreeMap, net::IpAddr, rc::Rc};
 
-use super::{Server, negotiate::State, random_id, throttle::household, timers::Alarm};
+use super::{
+    Server,
+    negotiate::State,
+    peers::{Parting, PeerStream},
+    random_id,
+    throttle::household,
+    timers::Alarm,
+};
 use crate::{
     domain::{
         ids::{SessionId, StreamId},
@@ -57,15 +64,16 @@ impl Slot {
         match &self.state {
             State::Verified(proof) => Some(&proof.account),
             State::Secured(secured) => secured.handshake.proved(),
-            State::Clear | State::Upgrading | State::Bound(_) => None,
+            State::Clear | State::Upgrading | State::Bound(_) | State::Peer(_) => None,
         }
     }
 
     /// Where it came from.
     pub fn peer(&self) -> Option<IpAddr> {
         match self.door {
-            Door::StartTls(ip) | Door::DirectTls(ip) => Some(ip),
-            Door::Local { .. } => None,
+            Door::StartTls(ip) | Door::DirectTls(ip) | Door::PeerStartTls(ip) | Door::PeerDirectTls(ip) => Some(ip),
+            // Whom we dialed is no stranger at our door.
+            Door::Local { .. } | Door::Dialed { .. } => None,
         }
     }
 }
@@ -136,8 +144,14 @@ impl Server {
         let bounds = Bounds { stanza_bytes_max: limits::PREAUTH_STANZA_BYTES_MAX, depth_max: limits::DEPTH_MAX };
         let sign_in_by = env.now.plus_ms(limits::PREAUTH_MS_MAX);
         self.timers.set(sign_in_by, Alarm::SignIn(id));
+        let state = match door {
+            Door::PeerStartTls(_) | Door::PeerDirectTls(_) | Door::Dialed { .. } => {
+                State::Peer(Box::new(PeerStream::new(env.now)))
+            }
+            Door::StartTls(_) | Door::DirectTls(_) | Door::Local { .. } => State::Clear,
+        };
         let slot = Slot {
-            state: State::Clear,
+            state,
             door,
             framer: Some(Box::new(Framer::new(bounds))),
             header_sent: false,
@@ -159,6 +173,7 @@ impl Server {
             let error = StreamError::new(StreamCondition::PolicyViolation).text("Too many connections at once.");
             self.fail(env, id, error);
         }
+        self.peer_opened(env, id);
     }
 
     /// The stream has a session or is gone: its deadline is off, and its household has one stranger less (S3).
@@ -179,8 +194,24 @@ impl Server {
 
     /// The connection is gone without a word: a session that can be resumed waits (XEP-0198 §5).
     pub(super) fn closed(&mut self, env: &mut Env<'_>, id: StreamId) {
+        let peer = self.take_peer(id);
         if let Some(session) = self.forget_stream(id) {
             self.hibernate(env, session);
+        }
+        if let Some(peer) = peer {
+            self.peer_gone(env, id, *peer, Parting::Broken);
+        }
+    }
+
+    /// What a stream between servers holds, before it is forgotten.
+    fn take_peer(&mut self, id: StreamId) -> Option<Box<PeerStream>> {
+        let slot = self.streams.slot_mut(id)?;
+        match std::mem::replace(&mut slot.state, State::Upgrading) {
+            State::Peer(peer) => Some(peer),
+            other => {
+                slot.state = other;
+                None
+            }
         }
     }
 
@@ -197,7 +228,7 @@ impl Server {
         }
         let Some(slot) = self.streams.slot(id) else { return };
         let mut out = Vec::with_capacity(512);
-        if !slot.header_sent {
+        if !slot.header_sent && !self.peer_first_words(env, slot, &mut out) {
             let domain = slot.domain.as_deref().unwrap_or(&self.core.config.domains[0]);
             stream::write_header(domain, &random_id(env), None, &mut out);
         }
@@ -218,8 +249,12 @@ impl Server {
         last_words.extend_from_slice(b"</stream:stream>");
         self.core.write(id, Chunk::new(last_words));
         self.core.effects.push(Effect::Close(id));
+        let peer = self.take_peer(id);
         if let Some(session) = self.forget_stream(id) {
             self.end_session(env, session);
+        }
+        if let Some(peer) = peer {
+            self.peer_gone(env, id, *peer, Parting::Closed);
         }
     }
 
@@ -317,6 +352,11 @@ impl Server {
     pub(super) fn tick(&mut self, env: &mut Env<'_>) {
         while let Some(alarm) = self.timers.due(env.now) {
             match alarm {
+                Alarm::SignIn(id) if self.peer_too_slow(env, id) => {}
+                Alarm::Link(link) => self.link_alarm(env, link),
+                Alarm::PeerSilent(id) => self.peer_silent(env, id),
+                Alarm::PeerIdle(id) => self.peer_idle(env, id),
+                Alarm::PeersHeld => self.forget_held_peers(env),
                 Alarm::SignIn(id) => {
                     let error = StreamError::new(StreamCondition::ConnectionTimeout).text("Sign in faster.");
                     self.fail(env, id, error);
@@ -336,6 +376,10 @@ impl Server {
     pub(super) fn who(&self, id: StreamId) -> String {
         let Some(slot) = self.streams.slot(id) else { return "closed stream".into() };
         let session = slot.session().and_then(|session| self.core.sessions.session(session));
+        if let State::Peer(peer) = &slot.state {
+            let at = slot.peer().map(|at| format!(" at {at}")).unwrap_or_default();
+            return format!("{}{at}", peer.name());
+        }
         match (session, slot.peer()) {
             (Some(session), _) => session.jid.to_string(),
             (None, Some(peer)) => peer.to_string(),

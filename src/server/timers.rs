@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::ids::{SessionId, StreamId},
+    domain::{
+        ids::{SessionId, StreamId},
+        peers::LinkId,
+    },
     router::event::Time,
 };
 
@@ -20,6 +23,14 @@ pub enum Alarm {
     Unanswered(SessionId),
     /// Nobody resumed the session.
     Expiry(SessionId),
+    /// A link to another domain is to be tried again, or what waits for it has waited long enough.
+    Link(LinkId),
+    /// Another server has not acknowledged in time.
+    PeerSilent(StreamId),
+    /// Nothing passed over a stream between servers for a while.
+    PeerIdle(StreamId),
+    /// Streams of other servers that broke were not resumed.
+    PeersHeld,
     /// Writes that nobody waits for go to disk.
     LazyCommit,
     /// A step of what services have put off.

@@ -11,6 +11,7 @@ mod devices;
 mod durable;
 mod fast;
 mod negotiate;
+mod peers;
 mod quotas;
 mod sasl;
 mod sasl2;

@@ -6,6 +6,7 @@
 //! | `disk.rs` | a disk that can be slow, refuse, and forget what was not synced |
 //! | `world.rs` | the server with a virtual clock, seeded randomness, connections and that disk |
 //! | `player.rs` | a client: signs in, counts stanzas, resumes |
+//! | `street.rs` | several such worlds whose servers talk to each other |
 //! | `chat.rs`, `pattern.rs` | conversations as text |
 #![allow(dead_code, reason = "each test binary uses a part of the stage")]
 
@@ -13,6 +14,7 @@ pub mod chat;
 pub mod disk;
 pub mod pattern;
 pub mod player;
+pub mod street;
 pub mod world;
 pub mod xml;
 
@@ -23,6 +25,10 @@ pub type Conn = usize;
 pub trait Stage {
     /// Opens a connection; `direct`: it is under TLS from its first byte.
     fn connect(&mut self, direct: bool) -> Conn;
+    /// The same to the server of this domain, where there are several.
+    fn connect_to(&mut self, _domain: &str, direct: bool) -> Conn {
+        self.connect(direct)
+    }
     /// Sends bytes to the server.
     fn put(&mut self, conn: Conn, bytes: &[u8]);
     /// Takes what came from the server since the last call. Empty: nothing came, or it is closed.

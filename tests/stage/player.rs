@@ -35,6 +35,8 @@ pub struct Player {
     pub conn: Conn,
     /// Localpart of its account.
     pub account: String,
+    /// The domain of its account.
+    pub domain: String,
     /// The resource it binds.
     pub resource: String,
     /// Stream management.
@@ -50,9 +52,11 @@ pub struct Player {
 impl Player {
     /// A client on a new connection.
     pub fn connect(stage: &mut dyn Stage, account: &str, resource: &str, direct: bool) -> Player {
+        let (account, domain) = account.split_once('@').unwrap_or((account, DOMAIN));
         Player {
-            conn: stage.connect(direct),
+            conn: stage.connect_to(domain, direct),
             account: account.into(),
+            domain: domain.into(),
             resource: resource.into(),
             sm: Management::default(),
             bound: false,
@@ -64,12 +68,12 @@ impl Player {
 
     /// Its full address.
     pub fn jid(&self) -> String {
-        format!("{}@{DOMAIN}/{}", self.account, self.resource)
+        format!("{}@{}/{}", self.account, self.domain, self.resource)
     }
 
     /// The bare address of its account.
     pub fn bare(&self) -> String {
-        format!("{}@{DOMAIN}", self.account)
+        format!("{}@{}", self.account, self.domain)
     }
 
     /// Sends text as it stands.
@@ -199,7 +203,7 @@ impl Player {
     /// Sends a stream header and reads header and features.
     pub fn open_stream(&mut self, stage: &mut dyn Stage) -> Tree {
         self.reader = Reader::new();
-        let header = header(DOMAIN);
+        let header = header(&self.domain);
         stage.put(self.conn, header.as_bytes());
         match self.next(stage) {
             Some(Item::Header(_)) => {}
@@ -299,7 +303,7 @@ impl Player {
 
     /// Comes back on a new connection and asks for its session; the answer.
     pub fn resume(&mut self, stage: &mut dyn Stage, h: u32) -> Tree {
-        self.conn = stage.connect(true);
+        self.conn = stage.connect_to(&self.domain, true);
         self.inbox.clear();
         self.bound = false;
         let enabled = std::mem::take(&mut self.sm.enabled);
@@ -319,8 +323,9 @@ impl Player {
 
     /// Sends a ping and waits for its answer; whatever came before stays in the inbox. `false`: the stream ended.
     pub fn fence(&mut self, stage: &mut dyn Stage) -> bool {
-        let ping = "<iq type='get' id='fence' to='capulet.lit'><ping xmlns='urn:xmpp:ping'/></iq>";
-        self.send(stage, ping);
+        let domain = &self.domain;
+        let ping = format!("<iq type='get' id='fence' to='{domain}'><ping xmlns='urn:xmpp:ping'/></iq>");
+        self.send(stage, &ping);
         let mut others = Vec::new();
         let answered = loop {
             match self.next(stage) {

@@ -16,10 +16,11 @@ use lampone::{
     },
     limits,
     proto::{
+        identity::PeerCertificate,
         sasl::ChannelBinding,
         scram::{Credentials, ITERATIONS},
     },
-    router::event::{Door, Effect, Entropy, Env, Event, QueryId, Secured, StreamId, Time},
+    router::event::{DialError, Door, Effect, Entropy, Env, Event, QueryId, Secured, StreamId, Target, Time},
     server::Server,
     wire::jid::Jid,
 };
@@ -114,6 +115,10 @@ pub struct World {
     live: BTreeMap<StreamId, Conn>,
     generations: Vec<u32>,
     questions: VecDeque<Question>,
+    /// Servers that it wants to be connected to.
+    pub dials: VecDeque<(QueryId, Target)>,
+    /// There are no other servers.
+    pub is_alone: bool,
 }
 
 impl World {
@@ -144,6 +149,8 @@ impl World {
             live: BTreeMap::new(),
             generations: Vec::new(),
             questions: VecDeque::new(),
+            dials: VecDeque::new(),
+            is_alone: true,
         }
     }
 
@@ -198,6 +205,7 @@ impl World {
                 Effect::Verify(query, credentials, password) => {
                     self.questions.push_back(Question::Verify(query, credentials, password.to_string()));
                 }
+                Effect::Dial(query, target) => self.dials.push_back((query, *target)),
                 Effect::Backup(..) => {}
                 // What is said at the web door is looked at with the real binary.
                 Effect::Respond(..) | Effect::Discard(_) => {}
@@ -247,6 +255,12 @@ impl World {
                     self.turn(Event::Verified(query, verify(&credentials, &password)));
                 }
             }
+        }
+        while self.is_alone
+            && let Some((query, _)) = self.dials.pop_front()
+        {
+            busy = true;
+            self.turn(Event::DialFailed(query, DialError::NotFound));
         }
         if let Some(answer) = self.disk.work() {
             busy = true;
@@ -369,6 +383,46 @@ impl World {
         conn
     }
 
+    /// Whether a domain is served here, or is the host name of a service.
+    pub fn serves(&self, domain: &str) -> bool {
+        let hosts =
+            |own: &String| self.config.hosts.pubsub.as_ref().is_some_and(|host| domain == format!("{host}.{own}"));
+        self.config.domains.iter().any(|own| own == domain || hosts(own))
+    }
+
+    /// What the domain of its people is.
+    pub fn domain(&self) -> &str {
+        &self.config.domains[0]
+    }
+
+    /// New settings.
+    pub fn reload(&mut self, config: Config) {
+        self.config = Rc::new(config);
+        self.turn(Event::Reloaded(self.config.clone()));
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether the server wants TLS on this connection.
+    pub fn wants_tls(&self, conn: Conn) -> bool {
+        self.lines[conn].open && self.lines[conn].upgrading
+    }
+
+    /// TLS between servers is up.
+    pub fn secure_with(&mut self, conn: Conn, peer: Option<PeerCertificate>) {
+        self.lines[conn].upgrading = false;
+        let id = self.lines[conn].id;
+        self.turn(Event::Secured(id, Secured { peer: peer.map(Box::new), ..secured() }));
+    }
+
+    /// The other end sends bytes, without driving the house.
+    pub fn bring(&mut self, conn: Conn, bytes: &[u8]) {
+        self.put(conn, bytes);
+    }
+
     /// The client stops or begins to read.
     pub fn stall(&mut self, conn: Conn, stalled: bool) {
         self.lines[conn].stalled = stalled;
@@ -423,6 +477,7 @@ impl World {
         }
         self.live.clear();
         self.questions.clear();
+        self.dials.clear();
         self.disk.power_cut(survive);
         self.server = start(&self.config, &mut self.disk, self.now, self.wall_us, &mut self.entropy);
         self.stopped = false;
@@ -486,7 +541,7 @@ fn start(config: &Rc<Config>, disk: &mut Disk, now: Time, wall_us: u64, entropy:
 
 fn secured() -> Secured {
     let binding = ChannelBinding { exporter: Some(EXPORTER), end_point: None };
-    Secured { binding, server_name: None, version: "1.3" }
+    Secured { binding, server_name: None, version: "1.3", peer: None }
 }
 
 /// A database with these accounts.

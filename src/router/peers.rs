@@ -1,0 +1,88 @@
+//! Stanzas for addresses elsewhere: they are written down if they must not be lost, and wait for their link.
+//!
+//! Source: RFC 6120 §10.4. Invariants: nothing leaves in the name of a domain that is not ours, so that nobody relays
+//! through us; and whoever is not allowed to be talked to is not dialed.
+
+use super::{context::Ctx, core::Core};
+use crate::{
+    domain::peers::{self, Pair, Parcel},
+    wire::{
+        error::{Condition, ErrorKind, StanzaError},
+        jid::Jid,
+        stanza::{Kind, Stanza, Type},
+    },
+};
+
+/// Too much waits for that server.
+const FULL: StanzaError = StanzaError::new(Condition::ResourceConstraint)
+    .kind(ErrorKind::Wait)
+    .text("Too much waits for that server already.");
+/// The admin does not want it.
+const NOT_ALLOWED: StanzaError =
+    StanzaError::new(Condition::NotAllowed).text("This server does not talk to that domain.");
+/// There is no federation here.
+const ALONE: StanzaError = StanzaError::new(Condition::RemoteServerNotFound);
+
+/// Whether a stanza must reach the other server though the power fails: what its sender may count as handled, and would
+/// miss. Chat states, presence and requests are worth nothing later, and a hint forbids to store.
+pub fn is_lasting(stanza: &Stanza) -> bool {
+    match (stanza.kind, stanza.ty) {
+        (Kind::Message, Type::Chat | Type::Normal | Type::Groupchat) => {
+            let traits = stanza.traits();
+            (traits.content || traits.store) && !traits.no_store
+        }
+        (Kind::Presence, ty) => {
+            matches!(ty, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
+        }
+        _ => false,
+    }
+}
+
+/// Sends a stanza to the server of its `to`.
+pub fn send(stanza: Stanza, ctx: &mut Ctx<'_>) {
+    let Some(to) = stanza.to.clone() else { return };
+    if !ctx.core.is_ours(stanza.from.domain()) {
+        return log::debug!("from {} to {to}: neither is here", stanza.from.domain());
+    }
+    let federation = &ctx.core.config.federation;
+    if !federation.enabled {
+        return ctx.core.bounce(&stanza, &ALONE);
+    }
+    if let Err(why) = federation.admits(to.domain()) {
+        log::debug!("nothing is sent to {}: {why}", to.domain());
+        return ctx.core.bounce(&stanza, &NOT_ALLOWED);
+    }
+    let row = is_lasting(&stanza).then(|| {
+        let id = ctx.stored_message_id();
+        peers::keep(&mut ctx.store(), id, &stanza.to_vec());
+        id
+    });
+    let pair = Pair::new(stanza.from.domain(), to.domain());
+    if let Err(parcel) = ctx.core.peers.send(&pair, Parcel { stanza, row, since: ctx.now }) {
+        give_back(&parcel, &FULL, ctx);
+    }
+}
+
+/// A stanza does not reach its server: its sender learns of it, and it is forgotten.
+pub fn give_back(parcel: &Parcel, error: &StanzaError, ctx: &mut Ctx<'_>) {
+    if let Some(row) = parcel.row {
+        peers::forget(&mut ctx.store(), row);
+    }
+    let stanza = &parcel.stanza;
+    // RFC 6121 §4.3.1: nobody waits for an answer to presence; an error about a subscription tells who asked.
+    if stanza.kind != Kind::Presence || is_lasting(stanza) {
+        ctx.core.bounce(stanza, error);
+    }
+}
+
+impl Core {
+    /// Whether this domain is served here, or is the host name of a service.
+    pub fn is_ours(&self, domain: &str) -> bool {
+        self.config.serves(domain) || self.hosts.contains_key(domain)
+    }
+
+    /// Whether the address is elsewhere.
+    pub fn is_elsewhere(&self, jid: &Jid) -> bool {
+        !self.is_ours(jid.domain())
+    }
+}
