@@ -99,8 +99,11 @@ pub const VCARD_BYTES_MAX: usize = 192 * 1024;
 pub const PRIVATE_ROWS_MAX: usize = 200;
 /// Bytes of all private elements of one account.
 pub const PRIVATE_TOTAL_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of one private element; a list of hundreds of bookmarks fits.
-pub const PRIVATE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one private element: as many as an item of a node, because a list of bookmarks stands in both.
+pub const PRIVATE_BYTES_MAX: usize = ITEM_BYTES_MAX as usize;
+/// Bookmarks of rooms that are in step in all forms, XEP-0402 §5.3, and that are converted in one go; what is beyond stays
+/// in the form in which a client wrote it. Hundreds are many.
+pub const BOOKMARKS_MAX: usize = 1_000;
 /// Invitations that are open at once, XEP-0401.
 pub const INVITATIONS_MAX: usize = 1_000;
 /// Bytes of an invitation's token; ours have 32.

@@ -154,6 +154,10 @@ fn accounts_are_made_listed_changed_removed_and_outlive_the_server() {
     assert_eq!(folder.done(&["user", "enable", "bob"], ""), "bob@home.example is enabled.\n");
     assert_eq!(folder.done(&["user", "devices", "bob"], ""), "");
     assert!(folder.refused(&["user", "revoke", "bob", "phone"], "").ends_with("phone: There is no such device.\n"));
+    assert_eq!(
+        folder.done(&["user", "empty-archive", "bob"], ""),
+        "The archive of bob@home.example is empty; messages removed: 0.\n"
+    );
     assert!(folder.refused(&["user", "disable", "carl"], "").ends_with("there is no such account\n"));
     for (words, input) in [(&["announce", "Tea is ready."][..], ""), (&["announce"], "Tea\nis ready.\n")] {
         assert_eq!(folder.done(words, input), "The announcement is sent.\n");

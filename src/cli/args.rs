@@ -119,6 +119,7 @@ pub enum UserCommand {
     Show(Show),
     Devices(Devices),
     Revoke(Revoke),
+    EmptyArchive(EmptyArchive),
 }
 
 command! {
@@ -237,6 +238,17 @@ command! {
         /// the device, as `lampone user devices` names it
         #[argh(positional, arg_name = "device")]
         pub device: String,
+    }
+}
+
+command! {
+    ["which of the server's domains is meant (default: its first)"]
+    /// Remove all messages from the archive of an account.
+    #[argh(subcommand, name = "empty-archive")]
+    EmptyArchive {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
     }
 }
 

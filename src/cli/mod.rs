@@ -72,6 +72,7 @@ fn carry_out(command: Command) -> Result<(), Mistakes> {
             UserCommand::Show(c) => users::show(&c),
             UserCommand::Devices(c) => users::devices(&c),
             UserCommand::Revoke(c) => users::revoke(&c),
+            UserCommand::EmptyArchive(c) => users::empty_archive(&c),
         },
         Command::Status(c) => house::status(&c.sources()),
         Command::Backup(c) => house::backup(&c),

@@ -28,6 +28,7 @@ const CHANGE_PASSWORD: &str = "http://jabber.org/protocol/admin#change-user-pass
 const LIST: &str = "http://jabber.org/protocol/admin#get-registered-users-list";
 const STATISTICS: &str = "http://jabber.org/protocol/admin#user-stats";
 const DEVICES: &str = "urn:lampone:admin#user-devices";
+const EMPTY_ARCHIVE: &str = "urn:lampone:admin#empty-archive";
 const REVOKE: &str = "urn:lampone:admin#revoke-device";
 const LAST_LOGIN: &str = "http://jabber.org/protocol/admin#get-user-lastlogin";
 
@@ -328,6 +329,18 @@ pub fn revoke(command: &args::Revoke) -> Result<(), Mistakes> {
         false => format!("It knows the password; `lampone user passwd {jid}` keeps it out for good.\n"),
     };
     print::out(&format!("{} of {jid} is signed out.\n{more}", print::shown(&command.device)))
+}
+
+/// `lampone user empty-archive`.
+///
+/// # Errors
+/// There is no such account, or no server runs.
+pub fn empty_archive(command: &args::EmptyArchive) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    let done = client.command(EMPTY_ARCHIVE, vec![address(&jid)]).map_err(|why| vec![format!("{jid}: {why}")])?;
+    let count = done.form.as_ref().and_then(|form| form.value("messages")).unwrap_or("0");
+    print::out(&format!("The archive of {jid} is empty; messages removed: {}.\n", print::shown(count)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! the old end of an archive (§3.2), or from the new end in the turn in which it came; rows that wait
 //! ([`super::waiting`]) and rely on the archive's text get one of their own before it goes.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range};
 
 use ring::digest;
 
@@ -182,6 +182,43 @@ pub fn last(store: &Store<'_>, owner: AccountId) -> Option<Entry> {
     let bounds = [0, u64::MAX].map(|id| keys::archived(owner, MessageId(id)));
     let (key, value) = store.newest(&bounds[0], &bounds[1])?;
     Entry::decode(&key, &value)
+}
+
+/// The first message number that the owner of an archive has not wanted forgotten.
+pub fn kept_from(store: &Store<'_>, owner: AccountId) -> u64 {
+    let row = store.read(&forgotten(owner)).and_then(|row| row.try_into().ok());
+    row.map_or(0, u64::from_be_bytes)
+}
+
+/// Forgets all messages that an archive has up to now: [`kept_from`] says so at once, and they may go from its old end.
+/// How many they are.
+pub fn forget(store: &mut Store<'_>, owner: AccountId) -> u64 {
+    let Some(last) = last(store, owner) else { return 0 };
+    let first = end(store, owner, kept_from(store, owner)..u64::MAX, false);
+    store.put(&forgotten(owner), &(last.id.0 + 1).to_be_bytes());
+    first.map_or(0, |first| last.count.saturating_sub(first.count) + 1)
+}
+
+fn forgotten(owner: AccountId) -> Vec<u8> {
+    keys::row(keys::ARCHIVE_PREFS, owner, b"f")
+}
+
+/// The message behind so many others of those with `from <= id < to`, of which the archive counts all through.
+pub fn nth(store: &Store<'_>, owner: AccountId, ids: Range<u64>, behind: u64) -> Option<MessageId> {
+    let (first, last) = (end(store, owner, ids.clone(), false)?, end(store, owner, ids, true)?);
+    let wanted = first.count.checked_add(behind).filter(|wanted| *wanted <= last.count)?;
+    let (mut low, mut high) = (first.id.0, last.id.0);
+    // Halved each time: as many looks as a number has bits.
+    while low <= high {
+        let middle = low + (high - low) / 2;
+        let entry = end(store, owner, middle..high + 1, false);
+        match entry.map(|entry| (entry.count.cmp(&wanted), entry.id)) {
+            Some((Ordering::Equal, id)) => return Some(id),
+            Some((Ordering::Less, id)) => low = id.0 + 1,
+            _ => high = middle.checked_sub(1)?,
+        }
+    }
+    None
 }
 
 /// What a search found.

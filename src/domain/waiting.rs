@@ -96,9 +96,10 @@ pub fn forget(store: &mut Store<'_>, account: AccountId, id: MessageId) {
 pub fn leave_to_archive(store: &mut Store<'_>, account: AccountId) -> bool {
     // Bounded when they were written.
     let rows = store.prefix(&keys::owned(keys::WAITING, account), usize::MAX);
+    let kept_from = archive::kept_from(store, account);
     let in_archive = |key: &[u8]| {
         let id = key.get(5..).and_then(|id| Some(MessageId(u64::from_be_bytes(id.try_into().ok()?))));
-        id.is_some_and(|id| archive::entry(store, account, id).is_some())
+        id.is_some_and(|id| id.0 >= kept_from && archive::entry(store, account, id).is_some())
     };
     let all = rows.iter().all(|(key, value)| value.first() == Some(&form::ARCHIVED) && in_archive(key));
     if all {

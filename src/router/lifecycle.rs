@@ -13,7 +13,7 @@ use crate::{
     config::Registration,
     domain::{
         accounts::{self, Account},
-        devices,
+        archive, devices,
         ids::{AccountId, SessionId},
         invitations::{self, Invitation},
         push, roster,
@@ -110,6 +110,18 @@ pub fn set_disabled(ctx: &mut Ctx<'_>, jid: &Jid, is_disabled: bool) -> Result<(
         end_sessions(ctx, jid, None, "The account was disabled.");
     }
     Ok(())
+}
+
+/// Empties the archive of an account: from now on nobody is shown what it held, and that goes from the store step by step.
+/// What others have in their archives stays theirs (XEP-0313 §3). How many messages they were.
+///
+/// # Errors
+/// `item-not-found` if there is no such account.
+pub fn empty_archive(ctx: &mut Ctx<'_>, jid: &Jid) -> Result<u64, StanzaError> {
+    let account = accounts::find(&ctx.store(), jid).ok_or(StanzaError::new(Condition::ItemNotFound))?.id;
+    let count = archive::forget(&mut ctx.store(), account);
+    ctx.notice(Notice::ArchiveForgotten(account));
+    Ok(count)
 }
 
 /// The second half of a removal: contacts learn that they share presence with the account no longer, RFC 6121 §2.5.2,

@@ -216,6 +216,8 @@ pub enum Notice {
     AccountClosed(AccountId, Jid),
     /// An account is gone; its rows are removed.
     AccountRemoved(AccountId, Jid),
+    /// An archive of messages is to be emptied: nothing of it is shown any more ([`crate::domain::archive::forget`]).
+    ArchiveForgotten(AccountId),
     /// Something of a roster item changed that decides what the contact may see.
     ContactChanged {
         /// Whose roster.
@@ -246,6 +248,17 @@ pub enum Notice {
     },
     /// A service wants something changed in a node of an account; see [`Ctx::change_node`].
     ChangeNode(AccountId, Rc<str>, Rc<ChangeNode>),
+    /// A client stored a private element (XEP-0049).
+    PrivateChanged {
+        /// Whose.
+        account: AccountId,
+        /// Its namespace.
+        ns: Rc<str>,
+        /// Its name.
+        name: Rc<str>,
+        /// What was there before, serialised.
+        before: Option<Rc<[u8]>>,
+    },
     /// `Ctx::derive` answered.
     Derived(QueryId, Box<Credentials>),
     /// `Ctx::backup` answered.

@@ -1,10 +1,11 @@
-//! Lets administrators run commands, from any client or from the command line.
+//! Lets administrators run commands, from any client or from the command line, and everybody a few for their own account.
 //!
-//! Source: XEP-0050 v1.3.0, XEP-0133 v1.3.1. Invariant: every step of every command asks anew whether the sender may
-//! administer the server (S17b); what waits for a form or for the world outside is bounded. Each command has at most
+//! Source: XEP-0050 v1.3.0, XEP-0133 v1.3.1. Invariant: every step of every command at the server asks anew whether the
+//! sender may administer it (S17b), and those at an account are for its owner; what waits for a form or for the world outside is bounded. Each command has at most
 //! one form, and takes it filled in with the first request as well.
 
 mod accounts;
+mod archives;
 mod devices;
 mod server;
 
@@ -101,17 +102,31 @@ enum Done {
     Later(QueryId, Then),
 }
 
-/// All commands, in the order in which they are listed.
-fn all() -> impl Iterator<Item = &'static Command> {
-    accounts::COMMANDS.iter().chain(devices::COMMANDS).chain(server::COMMANDS)
+/// All commands there, in the order in which they are listed: an account's are for its owner, those of the server for
+/// administrators.
+fn all(scope: Scope) -> impl Iterator<Item = &'static Command> {
+    let all: [&[Command]; 4] = match scope {
+        Scope::Host => [accounts::COMMANDS, archives::COMMANDS, devices::COMMANDS, server::COMMANDS],
+        Scope::Own => [archives::OWN, &[], &[], &[]],
+        Scope::Other | Scope::Hosted => [&[]; 4],
+    };
+    all.into_iter().flatten()
+}
+
+/// Whether the sender may run the commands there.
+fn may_run(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> bool {
+    match iq.scope {
+        Scope::Own => iq.account.is_some(),
+        _ => ctx.is_admin(iq.from),
+    }
 }
 
 static CARD: Card = Card {
     name: "commands",
     source: "XEP-0050 v1.3.0, XEP-0133 v1.3.1",
-    features: &[(Scope::Host, ns::COMMANDS)],
+    features: &[(Scope::Host, ns::COMMANDS), (Scope::Own, ns::COMMANDS)],
     stream_features: &[],
-    iq: &[(Scope::Host, ns::COMMANDS, "command")],
+    iq: &[(Scope::Host, ns::COMMANDS, "command"), (Scope::Own, ns::COMMANDS, "command")],
     passes: &[],
 };
 
@@ -124,11 +139,12 @@ impl Service for Commands {
         if !iq.is_set() {
             return Err(Condition::BadRequest.into());
         }
-        if !ctx.is_admin(iq.from) {
+        if !may_run(iq, ctx) {
             return Err(Condition::Forbidden.into());
         }
         let node = iq.payload.get("node").unwrap_or_default();
-        let command = all().find(|command| command.node == node).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        let command = all(iq.scope).find(|command| command.node == node);
+        let command = command.ok_or(StanzaError::new(Condition::ItemNotFound))?;
         let form = Form::find_in(iq.payload)?;
         let action = iq.payload.get("action").unwrap_or("execute");
         if let Some(id) = iq.payload.get("sessionid") {
@@ -291,11 +307,14 @@ fn note(kind: &str, text: impl Into<String>) -> Element {
 
 /// XEP-0050 §2.2 and §2.3.
 fn disclose(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<Vec<Element>, StanzaError>> {
-    if ask.iq.scope != Scope::Host {
-        return None;
-    }
+    let scope = ask.iq.scope;
+    let here = match scope {
+        Scope::Host => ask.iq.domain,
+        Scope::Own => ask.iq.from.bare_str(),
+        Scope::Other | Scope::Hosted => return None,
+    };
     let item = |node: &str, name: &str| {
-        let item = Element::new("item", ns::DISCO_ITEMS).attr("jid", ask.iq.domain);
+        let item = Element::new("item", ns::DISCO_ITEMS).attr("jid", here);
         item.attr("node", node).attr("name", name)
     };
     let identity = |ty: &str, name: &str| {
@@ -303,19 +322,20 @@ fn disclose(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<Vec<Element>
         identity.attr("type", ty).attr("name", name)
     };
     let feature = |var: &str| Element::new("feature", ns::DISCO_INFO).attr("var", var);
-    let is_admin = ctx.is_admin(ask.iq.from);
+    let may_run = may_run(ask.iq, ctx);
     let Some(node) = ask.node else {
-        return is_admin.then(|| Ok(vec![item(ns::COMMANDS, "Commands")]));
+        // What an account lists without a node are its own nodes.
+        return (may_run && scope == Scope::Host).then(|| Ok(vec![item(ns::COMMANDS, "Commands")]));
     };
     if node == ns::COMMANDS {
-        return Some(Ok(match (ask.items, is_admin) {
-            (true, true) => all().map(|command| item(command.node, command.name)).collect(),
+        return Some(Ok(match (ask.items, may_run) {
+            (true, true) => all(scope).map(|command| item(command.node, command.name)).collect(),
             (true, false) => Vec::new(),
             (false, _) => vec![identity("command-list", "Commands"), feature(ns::DISCO_INFO), feature(ns::DISCO_ITEMS)],
         }));
     }
-    let command = all().find(|command| command.node == node)?;
-    Some(match (is_admin, ask.items) {
+    let command = all(scope).find(|command| command.node == node)?;
+    Some(match (may_run, ask.items) {
         (false, _) => Err(Condition::Forbidden.into()),
         (true, true) => Ok(Vec::new()),
         (true, false) => Ok(vec![identity("command-node", command.name), feature(ns::COMMANDS), feature(ns::DATA)]),

@@ -35,6 +35,7 @@
 
 pub mod archive;
 pub mod blocking;
+pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
 pub mod commands;
@@ -42,6 +43,7 @@ pub mod csi;
 pub mod deliver;
 pub mod devices;
 pub mod disco;
+pub mod displayed;
 pub mod last;
 pub mod ping;
 pub mod presence;
@@ -64,6 +66,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
     vec![
         Box::new(blocking::Blocking::default()),
         Box::new(sid::StanzaIds),
+        Box::new(displayed::Displayed),
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons),
         Box::new(push::Push::default()),
@@ -78,6 +81,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(last::LastActivity),
         Box::new(private::PrivateXml),
         Box::new(pubsub::PubSub),
+        Box::new(bookmarks::Bookmarks),
         Box::new(vcard::VCard),
         Box::new(session::LegacySession),
         Box::new(csi::ClientState),

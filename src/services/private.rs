@@ -2,12 +2,14 @@
 //!
 //! Source: XEP-0049 v1.2. Invariant: nobody but the account reads or writes it, and what it takes is bounded.
 
+use std::rc::Rc;
+
 use crate::{
-    domain::{ids::AccountId, keys},
+    domain::{ids::AccountId, private},
     limits,
     router::{
         context::Ctx,
-        service::{Card, Iq, Reply, Scope, Service},
+        service::{Card, Iq, Notice, Reply, Scope, Service},
     },
     wire::{
         element::Element,
@@ -51,8 +53,7 @@ impl Service for PrivateXml {
 }
 
 fn key(owner: AccountId, element: &Element) -> Vec<u8> {
-    let name = [element.ns.as_bytes(), &[0], element.name.as_bytes()].concat();
-    keys::row(keys::PRIVATE, owner, &name)
+    private::key(owner, &element.ns, &element.name)
 }
 
 fn read(owner: AccountId, elements: &[&Element], ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
@@ -71,30 +72,22 @@ fn put(owner: AccountId, elements: &[&Element], ctx: &mut Ctx<'_>) -> Result<Rep
         if bytes.len() > limits::PRIVATE_BYTES_MAX {
             return Err(StanzaError::new(Condition::NotAcceptable).text("The element is too large."));
         }
-        rows.push((key(owner, element), bytes, element.attrs.is_empty() && element.nodes.is_empty()));
+        rows.push((key(owner, element), bytes));
     }
-    let mut store = ctx.store();
-    let mut kept = store.tally(&keys::owned(keys::PRIVATE, owner), limits::PRIVATE_ROWS_MAX);
-    let mut written: Vec<_> = rows.iter().map(|(key, bytes, _)| (key, bytes.len())).collect();
-    written.sort_unstable();
-    // Of doubles, the largest counts.
-    written.reverse();
-    written.dedup_by_key(|(key, _)| *key);
-    for (key, bytes) in written {
-        let before = store.read(key).map(|row| row.len());
-        kept.rows += usize::from(before.is_none());
-        kept.bytes = (kept.bytes + key.len() + bytes).saturating_sub(before.map_or(0, |before| key.len() + before));
-    }
-    if kept.rows > limits::PRIVATE_ROWS_MAX || kept.bytes > limits::PRIVATE_TOTAL_BYTES_MAX {
+    let weights: Vec<_> = rows.iter().map(|(key, bytes)| (key.as_slice(), bytes.len())).collect();
+    if !private::has_room(&ctx.store(), owner, &weights) {
         return Err(StanzaError::new(Condition::ResourceConstraint).text("Too many private elements."));
     }
-    for (key, bytes, is_bare) in rows {
+    for (element, (key, bytes)) in elements.iter().zip(rows) {
+        let before = ctx.store().read(&key);
         // An element without content reads the same when it is not there.
-        match is_bare {
-            true if store.has(&key) => store.remove(&key),
+        match element.attrs.is_empty() && element.nodes.is_empty() {
+            true if before.is_some() => ctx.store().remove(&key),
             true => {}
-            false => store.put(&key, &bytes),
+            false => ctx.store().put(&key, &bytes),
         }
+        let (ns, name) = (element.ns.as_ref().into(), element.name.as_ref().into());
+        ctx.notice(Notice::PrivateChanged { account: owner, ns, name, before: before.map(Rc::from) });
     }
     Ok(Reply::Empty)
 }

@@ -1,5 +1,6 @@
 //! Floor 1: bytes to XML to stanzas and back. Knows no network.
 
+pub mod bookmarks;
 pub mod build;
 pub mod caps;
 pub mod element;

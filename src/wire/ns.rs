@@ -61,6 +61,8 @@ pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// XEP-0033.
 pub const ADDRESS: &str = "http://jabber.org/protocol/address";
+/// XEP-0048, the namespace and the name of the node.
+pub const OLD_BOOKMARKS: &str = "storage:bookmarks";
 /// XEP-0049.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0050.
@@ -137,6 +139,8 @@ pub const PUSH: &str = "urn:xmpp:push:0";
 pub const PUSH_SUMMARY: &str = "urn:xmpp:push:summary";
 /// XEP-0359.
 pub const SID: &str = "urn:xmpp:sid:0";
+/// XEP-0372.
+pub const REFERENCE: &str = "urn:xmpp:reference:0";
 /// XEP-0377.
 pub const REPORTING: &str = "urn:xmpp:reporting:1";
 /// XEP-0379 and XEP-0445.
@@ -145,11 +149,23 @@ pub const PRE_AUTH: &str = "urn:xmpp:pars:0";
 pub const INVITE: &str = "urn:xmpp:invite";
 /// XEP-0402.
 pub const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
+/// XEP-0402 §6: they are in step with those in private XML.
+pub const BOOKMARKS_COMPAT: &str = "urn:xmpp:bookmarks:1#compat";
+/// XEP-0402 §6: they are in step with those of XEP-0048 in a node.
+pub const BOOKMARKS_COMPAT_PEP: &str = "urn:xmpp:bookmarks:1#compat-pep";
+/// XEP-0411.
+pub const BOOKMARKS_CONVERSION: &str = "urn:xmpp:bookmarks-conversion:0";
 /// XEP-0421.
 pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 /// XEP-0440.
 pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
+/// XEP-0461.
+pub const REPLY: &str = "urn:xmpp:reply:0";
 /// XEP-0478.
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
+/// XEP-0490, the namespace and the name of the node.
+pub const DISPLAYED: &str = "urn:xmpp:mds:displayed:0";
+/// XEP-0490 §4.5: the server publishes what a message says was read.
+pub const DISPLAYED_ASSIST: &str = "urn:xmpp:mds:server-assist:0";
 /// XEP-0492.
 pub const NOTIFY: &str = "urn:xmpp:notification-settings:1";

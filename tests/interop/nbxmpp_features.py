@@ -343,17 +343,37 @@ def encryption(house):
 @of(f"{PUBSUB}#rsm", *(f"urn:xmpp:bookmarks{end}" for end in (":1#compat", ":1#compat-pep", "-conversion:0")))
 def bookmarks(house):
     rooms = [BookmarkData(JID.from_string(f"room{number}@rooms.test"), name=f"Room {number}") for number in range(20)]
+    house.asked("PrivateBookmarks", "store_bookmarks", [])
     house.asked("NativeBookmarks", "store_bookmarks", rooms)
 
-    def kept():
-        return {one.jid for one in house.asked("NativeBookmarks", "request_bookmarks")}
+    def kept(form="NativeBookmarks"):
+        return {(one.jid, one.name) for one in house.asked(form, "request_bookmarks")}
 
-    house.until(lambda: kept() == {room.jid for room in rooms}, "twenty bookmarks")
+    def these(rooms):
+        return {(room.jid, room.name) for room in rooms}
+
+    house.until(lambda: kept() == these(rooms), "twenty bookmarks")
     house.asked("NativeBookmarks", "retract_bookmark", rooms[0].jid)
-    same(kept(), {room.jid for room in rooms[1:]})
+    for form in ("NativeBookmarks", "PEPBookmarks", "PrivateBookmarks"):
+        same(kept(form), these(rooms[1:]))
+    house.asked("PrivateBookmarks", "store_bookmarks", rooms[:5])
+    for form in ("NativeBookmarks", "PEPBookmarks"):
+        same(kept(form), these(rooms[:5]))
+    house.client.get_module("PEPBookmarks").store_bookmarks(rooms[3:8])
+    house.until(lambda: kept() == these(rooms[3:8]), "five bookmarks")
+    same(kept("PrivateBookmarks"), these(rooms[3:8]))
 
 
 @of(f"{PUBSUB}#meta-data")
 def read_markers(house):
     house.asked("MDS", "set_mds", JID.from_string("friend@elsewhere.test"), "the-last-one-read")
     same([one.stanza_id for one in house.asked("MDS", "get_mds")], ["the-last-one-read"])
+
+
+@of("urn:xmpp:mds:server-assist:0")
+def assisted_read_markers(house):
+    message = Message(to=house.me, typ="chat", body="read on the way")
+    read = message.addChild("displayed", namespace="urn:xmpp:mds:displayed:0")
+    read.addChild("stanza-id", namespace="urn:xmpp:sid:0", attrs={"id": "read-on-the-way", "by": str(house.me)})
+    house.client.send_stanza(message)
+    house.until(lambda: "read-on-the-way" in [one.stanza_id for one in house.asked("MDS", "get_mds")], "what was read")

@@ -1,8 +1,9 @@
-"""slixmpp publishes, subscribes and hears: personal events (XEP-0163), avatars (XEP-0084), bookmarks (XEP-0402) and the
-publish-subscribe host (XEP-0060)."""
+"""slixmpp publishes, subscribes and hears: personal events (XEP-0163), avatars (XEP-0084), bookmarks (XEP-0402, XEP-0048)
+and the publish-subscribe host (XEP-0060)."""
 
 from slixmpp.exceptions import IqError
 from slixmpp.plugins.xep_0004 import Form
+from slixmpp.plugins.xep_0048 import Bookmarks
 from slixmpp.xmlstream import ET
 
 from slixmpp_person import PATIENCE_S, PLUGINS, are_contacts, facts
@@ -12,6 +13,7 @@ PUBSUB = "http://jabber.org/protocol/pubsub"
 EVENT = f"{{{PUBSUB}#event}}"
 MOOD = "http://jabber.org/protocol/mood"
 BOOKMARKS = "urn:xmpp:bookmarks:1"
+DISPLAYED = "urn:xmpp:mds:displayed:0"
 WITH_PEP = (*PLUGINS, "xep_0004", "xep_0060", "xep_0084", "xep_0115", "xep_0163", "xep_0223")
 
 
@@ -126,6 +128,60 @@ async def bookmarks_are_private_and_follow_all_devices(house):
         raise AssertionError("bert reads anna's bookmarks")
     except IqError as error:
         assert error.condition == "not-allowed", error
+
+
+@fact(prosody="it does not assist")
+async def what_is_read_on_one_device_is_read_on_all(house):
+    with_displayed = (*WITH_PEP, "xep_0333", "xep_0359", "xep_0490")
+    anna = await house.arrives(plugins=with_displayed)
+    info = await anna["xep_0030"].get_info(jid=anna.boundjid.bare)
+    assert "urn:xmpp:mds:server-assist:0" in info["disco_info"]["features"], info
+    phone = await arrives(house, anna.name, interests=[DISPLAYED])
+    bert = await arrives(house, interests=[DISPLAYED])
+    bert.says(anna.boundjid.bare, "have you read this?")
+    heard = await anna.hears_text("have you read this?")
+    marker = anna.make_message(mto=bert.boundjid.bare, mtype="chat")
+    marker.append(ET.fromstring(f"<displayed xmlns='urn:xmpp:chat-markers:0' id='{heard['id']}'/>"))
+    read = ET.fromstring(f"<displayed xmlns='{DISPLAYED}'/>")
+    read.append(heard.xml.find("{urn:xmpp:sid:0}stanza-id"))
+    marker.append(read)
+    marker.send()
+    told = await bert.expect(lambda s: s.name == "message" and s.xml.find("{urn:xmpp:chat-markers:0}displayed")
+                             is not None, "a marker")
+    assert told.xml.find(f"{{{DISPLAYED}}}displayed") is None, told
+    await hears_of(phone, DISPLAYED, heard["stanza_id"]["id"], sender=anna.boundjid.bare)
+    found = await anna["xep_0490"].catch_up()
+    (item,) = found["pubsub"]["items"]
+    assert (item["id"], item["displayed"]["stanza_id"]["id"]) == \
+        (bert.boundjid.bare, heard["stanza_id"]["id"]), found
+
+
+@fact(prosody="its old node has no bookmarks of private XML without a module of its own")
+async def old_and_new_clients_share_their_bookmarks(house):
+    with_bookmarks = (*WITH_PEP, "xep_0045", "xep_0048", "xep_0049", "xep_0402")
+    old = await house.arrives(plugins=with_bookmarks)
+    info = await old["xep_0030"].get_info(jid=old.boundjid.bare)
+    assert {f"{BOOKMARKS}#compat", f"{BOOKMARKS}#compat-pep"} <= set(info["disco_info"]["features"]), info
+    stored = Bookmarks()
+    stored.add_url("http://the-tech.mit.edu/Shakespeare/", name="Works")
+    stored.add_conference("orchard@rooms.test", "JC", autojoin=True, password="rose")
+    await old["xep_0048"].set_bookmarks(stored)
+    new = await arrives(house, old.name, interests=[BOOKMARKS])
+    new.register_plugin("xep_0402")
+    found = await new["xep_0060"].get_items(new.boundjid.bare, BOOKMARKS)
+    (item,) = found["pubsub"]["items"]
+    room = item["conference"]
+    assert (item["id"], room["nick"], room["autojoin"], room["password"]) == \
+        ("orchard@rooms.test", "JC", True, "rose"), found
+    conference = ET.fromstring(f"<conference xmlns='{BOOKMARKS}' name='Ball'><nick>Masked</nick></conference>")
+    await new["xep_0060"].publish(new.boundjid.bare, BOOKMARKS, id="ball@rooms.test", payload=conference)
+    await new["xep_0060"].retract(new.boundjid.bare, BOOKMARKS, "orchard@rooms.test", notify=True)
+    for method, part in (("xep_0049", lambda s: s["private"]), ("xep_0223", lambda s: s["pubsub"]["items"]["item"])):
+        kept = part(await old["xep_0048"].get_bookmarks(method=method))["bookmarks"]
+        assert [one["jid"] for one in kept["conferences"]] == ["ball@rooms.test"], (method, kept)
+        assert [one["url"] for one in kept["urls"]] == ["http://the-tech.mit.edu/Shakespeare/"], (method, kept)
+    await old["xep_0048"].set_bookmarks(Bookmarks(), method="xep_0223")
+    await hears_of(new, BOOKMARKS, "retract")
 
 
 @fact

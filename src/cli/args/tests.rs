@@ -20,6 +20,7 @@ const ALL: &[(&[&str], &[&str], bool)] = &[
     (&["user", "show"], &[], true),
     (&["user", "devices"], &[], true),
     (&["user", "revoke"], &[], true),
+    (&["user", "empty-archive"], &[], true),
     (&["status"], &[], true),
     (&["backup"], &[], true),
     (&["invite"], &["--admin"], true),
@@ -85,8 +86,8 @@ fn a_mistake_is_one_line_with_a_hint() {
         (&["serve", "--set"], "No value provided for option '--set'; see `lampone serve --help`"),
         (
             &["user"],
-            "One of the following subcommands must be present: help add passwd remove disable enable list show devices revoke; see \
-             `lampone user --help`",
+            "One of the following subcommands must be present: help add passwd remove disable enable list show devices revoke \
+             empty-archive; see `lampone user --help`",
         ),
         (&["user", "show"], "Required positional arguments not provided: address; see `lampone user show --help`"),
         (&["user", "add"], "Whom? Give an address, or a file with --from; see `lampone user add --help`"),

@@ -21,6 +21,7 @@ pub mod settings;
 use super::{ids::AccountId, keys, store::Store};
 use crate::limits;
 pub use settings::Settings;
+use settings::{AccessModel, SendLast};
 
 /// A node's number, unique with its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,6 +168,20 @@ pub fn create(
 /// Writes a node whose settings changed.
 pub fn update(store: &mut Store<'_>, owner: AccountId, node: &Node) {
     store.put(&key(owner, b'n', node.name.as_bytes()), &encode(node));
+}
+
+/// Lets nobody but its owner, and whom they named one by one, read a node, if it is there, and lets it keep `items` items
+/// that are sent to nobody unasked unless it is one alone: before a service publishes what is private (XEP-0223 §3).
+pub fn close(store: &mut Store<'_>, owner: AccountId, name: &str, items: u32) {
+    let Some(node) = find(store, owner, name) else { return };
+    let mut settings = Settings { access: AccessModel::Whitelist, persist_items: true, ..node.settings.clone() };
+    settings.max_items = settings.max_items.max(items);
+    if items > 1 {
+        settings.send_last = SendLast::Never;
+    }
+    if settings != node.settings {
+        update(store, owner, &Node { settings, ..node });
+    }
 }
 
 /// Removes a node with all that belongs to it.

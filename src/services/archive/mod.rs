@@ -109,6 +109,7 @@ impl Service for Archive {
     fn notice(&mut self, notice: &Notice, ctx: &mut Ctx<'_>) {
         match notice {
             Notice::AccountRemoved(account, _) => self.chores.purge(*account, ctx),
+            Notice::ArchiveForgotten(account) => self.chores.empty(*account, ctx),
             Notice::Chores => self.chores.step(ctx),
             Notice::Bounced(stanza, error) => self.bounced(stanza, error, ctx),
             _ => {}

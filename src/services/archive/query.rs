@@ -94,12 +94,14 @@ fn room(session: SessionId, ctx: &Ctx<'_>) -> Result<usize, StanzaError> {
 fn named(owner: AccountId, id: &str, ctx: &mut Ctx<'_>) -> Result<archive::Entry, StanzaError> {
     let missing = StanzaError::new(Condition::ItemNotFound);
     let message = ctx.core.seal.message(owner, id).ok_or(missing.clone())?;
-    archive::entry(&ctx.store(), owner, message).ok_or(missing)
+    let store = ctx.store();
+    let is_kept = |entry: &archive::Entry| entry.id.0 >= archive::kept_from(&store, owner);
+    archive::entry(&store, owner, message).filter(is_kept).ok_or(missing)
 }
 
 /// The numbers that times, ids and retention leave, §4.1.2 and §4.1.3.
 fn matching(owner: AccountId, filter: &Filter, ctx: &mut Ctx<'_>) -> Result<Range<u64>, StanzaError> {
-    let mut range = retention::oldest(ctx)..u64::MAX;
+    let mut range = retention::oldest(owner, ctx)..u64::MAX;
     if let Some(start) = filter.start_ms {
         range.start = range.start.max(start.saturating_mul(1_000));
     }
@@ -123,12 +125,17 @@ fn by_range(
     room: usize,
     ctx: &mut Ctx<'_>,
 ) -> Result<(Found, rsm::Page), StanzaError> {
-    if asked.index.is_some() {
-        // XEP-0059 §2.5 leaves it to us; ids serve better.
+    if asked.index.is_some() && filter.with.is_some() {
+        // XEP-0059 §2.6: where no count is told, there is no page by index.
         return Err(Condition::FeatureNotImplemented.into());
     }
     let matching = matching(owner, filter, ctx)?;
     let mut wanted = matching.clone();
+    if let Some(index) = asked.index.filter(|index| *index > 0) {
+        // XEP-0059 §2.6: behind the last one, the page is empty.
+        let first = archive::nth(&ctx.store(), owner, matching.clone(), index as u64);
+        wanted.start = first.map_or(matching.end, |id| id.0);
+    }
     if let Some(id) = &asked.after {
         wanted.start = wanted.start.max(named(owner, id, ctx)?.id.0 + 1);
     }
@@ -297,7 +304,7 @@ fn send(owner: AccountId, session: SessionId, query: Option<&str>, found: &Found
 
 /// The two ends of an archive, §5.
 pub fn metadata(owner: AccountId, ctx: &mut Ctx<'_>) -> Element {
-    let range = retention::oldest(ctx)..u64::MAX;
+    let range = retention::oldest(owner, ctx)..u64::MAX;
     let store = ctx.store();
     let ends = [("start", false), ("end", true)]
         .map(|(name, back)| archive::end(&store, owner, range.clone(), back).map(|entry| (name, entry.id)));

@@ -1,5 +1,7 @@
 //! What the owner of an archive notices, after XEP-0313, XEP-0059, XEP-0334 and XEP-0441.
 
+mod emptied;
+
 use crate::{
     domain::{archive, ids::SessionId, keys, waiting},
     limits,
@@ -307,7 +309,7 @@ fn what_makes_no_sense_is_refused() {
         (fields(&[("start", "yesterday")]), "bad-request"),
         (fields(&[("with", "@")]), "jid-malformed"),
         (set("<max>many</max>"), "bad-request"),
-        (set("<index>3</index>"), "feature-not-implemented"),
+        (fields(&[("with", "romeo@capulet.lit")]) + &set("<index>3</index>"), "feature-not-implemented"),
         ("<x xmlns='jabber:x:data' type='submit'/>".into(), "bad-request"),
         ("<x xmlns='jabber:x:data'/>".into(), "bad-request"),
     ] {

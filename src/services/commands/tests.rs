@@ -159,7 +159,7 @@ fn open_commands_are_bounded_and_belong_to_one_requester() {
 fn s17b_only_admins_of_this_server_run_commands() {
     let (mut house, _) = house();
     let juliet = house.online("juliet@capulet.lit/balcony");
-    for node in all().map(|command| command.node).chain(["nonsense"]) {
+    for node in all(Scope::Host).map(|command| command.node).chain(["nonsense"]) {
         assert_eq!(condition_of(&house.send(juliet, &execute(node, "", ""))), "forbidden", "{node}");
         assert_eq!(condition_of(&house.send(juliet, &execute(node, " sessionid='x'", ""))), "forbidden", "{node}");
     }
@@ -198,11 +198,11 @@ fn commands_are_disclosed_to_admins() {
         format!("<iq type='get' to='capulet.lit' id='d'><query xmlns='{ns}' node='{node}'/></iq>")
     };
     let list = result_of(&house.send(bard, &ask("items", ns::COMMANDS)));
-    assert_eq!(list.matches("<item jid='capulet.lit' node='").count(), all().count(), "{list}");
+    assert_eq!(list.matches("<item jid='capulet.lit' node='").count(), all(Scope::Host).count(), "{list}");
     assert!(!result_of(&house.send(juliet, &ask("items", ns::COMMANDS))).contains("<item"));
     let info = result_of(&house.send(juliet, &ask("info", ns::COMMANDS)));
     assert!(info.contains("<identity category='automation' type='command-list'"), "{info}");
-    for command in all() {
+    for command in all(Scope::Host) {
         let info = result_of(&house.send(bard, &ask("info", command.node)));
         assert!(info.contains("type='command-node'") && info.contains("<feature var='jabber:x:data'/>"), "{info}");
         assert_eq!(condition_of(&house.send(juliet, &ask("info", command.node))), "forbidden");

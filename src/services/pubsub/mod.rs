@@ -86,9 +86,7 @@ struct Site {
 
 /// Nodes of accounts that are for the account's own clients (XEP-0223) and hold many items: bookmarks (XEP-0402), and what
 /// was read (XEP-0490).
-const PRIVATE: &[&str] = &["urn:xmpp:bookmarks:1", "urn:xmpp:mds:displayed:0"];
-/// All bookmarks in one item, XEP-0048 §3.
-const OLD_BOOKMARKS: &str = "storage:bookmarks";
+const PRIVATE: &[&str] = &[ns::BOOKMARKS, ns::DISPLAYED];
 
 /// Owner of the nodes of a host that never had one: no account has this number.
 const NOBODY: AccountId = AccountId(0);
@@ -127,7 +125,7 @@ impl Site {
         let personal = Settings::personal();
         match self.is_personal {
             // S32: a client that forgets to say so must not show them to everybody.
-            true if name == OLD_BOOKMARKS => Settings { access: AccessModel::Whitelist, ..personal },
+            true if name == ns::OLD_BOOKMARKS => Settings { access: AccessModel::Whitelist, ..personal },
             true if PRIVATE.contains(&name) => Settings {
                 access: AccessModel::Whitelist,
                 send_last: SendLast::Never,

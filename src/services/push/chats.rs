@@ -1,49 +1,47 @@
 //! Whether somebody wants to be told of a conversation at all.
 //!
-//! Source: XEP-0492 v0.2.0: `<notify/>` among the `<extensions/>` of a bookmark (XEP-0402 v1.2.0). What is woken by push is
-//! a telephone, so that the settings for clients of that type count, then those for clients, then the others (§3).
+//! Source: XEP-0492 v0.2.0, by the settings that an account keeps with its bookmarks ([`telling`]). What is woken by push is
+//! a telephone, so that the settings for clients of that type count first.
 
 use super::wish::mentions;
 use crate::{
-    domain::{ids::AccountId, nodes},
+    domain::{
+        ids::AccountId,
+        telling::{self, TELEPHONE},
+    },
     router::context::Ctx,
     wire::{element::Element, jid::Jid, ns},
 };
 
-/// Whether the account's owner wants to be told of what somebody says. Without a setting: yes; whether it is a public room
-/// that is only worth it on mention (§3), its bookmark does not say.
-pub fn wants(account: AccountId, own: &Jid, from: &Jid, groupchat: bool, body: &str, ctx: &mut Ctx<'_>) -> bool {
-    let Some(conference) = bookmark(account, from, ctx) else { return true };
-    let extensions = conference.find("extensions", ns::BOOKMARKS);
-    let setting = extensions.and_then(|extensions| extensions.find("notify", ns::NOTIFY)).and_then(setting);
-    match setting {
-        Some("never") => false,
+/// Whether the account's owner wants to be told of a message from there.
+pub fn wants(account: AccountId, own: &Jid, from: &Jid, message: &Element, ctx: &mut Ctx<'_>) -> bool {
+    let chat = telling::chat(&ctx.store(), account, from, TELEPHONE);
+    let is_mentioned = || {
         // What is said to one person alone mentions that person.
-        Some("on-mention") if groupchat => {
-            let nick = conference.leaf_text("nick").or(own.local().map(str::to_owned)).unwrap_or_default();
-            mentions(body, &nick)
+        if message.get("type") != Some("groupchat") {
+            return true;
         }
-        _ => true,
-    }
-}
-
-/// The bookmark of a room; its item's id is the room's address (XEP-0402 §3).
-fn bookmark(account: AccountId, from: &Jid, ctx: &mut Ctx<'_>) -> Option<Element> {
-    let store = ctx.store();
-    let node = nodes::find(&store, account, ns::BOOKMARKS)?;
-    let item = nodes::item(&store, account, node.id, from.bare_str())?;
-    Element::parse(&item.payload, ns::CLIENT).ok().filter(|payload| payload.is("conference", ns::BOOKMARKS))
-}
-
-/// The setting that is most specific to a telephone.
-fn setting(notify: &Element) -> Option<&str> {
-    let specific = |child: &Element| match (child.get("identity-category"), child.get("identity-type")) {
-        (Some("client"), Some("phone")) => Some(3),
-        (Some("client"), None) => Some(2),
-        (None, None) => Some(1),
-        _ => None,
+        let nick = chat.nick.as_deref().or(own.local()).unwrap_or_default();
+        is_named(message, own, from, nick) || mentions(&message.leaf_text("body").unwrap_or_default(), nick)
     };
-    let settings = notify.children().filter(|child| child.ns == ns::NOTIFY);
-    let best = settings.filter_map(|child| Some((specific(child)?, child))).max_by_key(|(specific, _)| *specific);
-    best.map(|(_, child)| child.name.as_ref())
+    // Whether a room is a public one, only worth it on mention (§3), is not known of rooms elsewhere.
+    chat.wants(false, is_mentioned)
+}
+
+/// XEP-0492 §3: a reply to what the owner said (XEP-0461), or a mention (XEP-0372), by their address or by that of the
+/// occupant who has this nick.
+fn is_named(message: &Element, own: &Jid, room: &Jid, nick: &str) -> bool {
+    let is_own = |address: &str| {
+        Jid::parse(address).is_ok_and(|jid| {
+            jid.bare_str() == own.bare_str() || (jid.bare_str() == room.bare_str() && jid.resource() == Some(nick))
+        })
+    };
+    message.children().any(|child| match (child.ns.as_ref(), child.name.as_ref()) {
+        (ns::REPLY, "reply") => child.get("to").is_some_and(is_own),
+        (ns::REFERENCE, "reference") if child.get("type") == Some("mention") => {
+            let address = child.get("uri").and_then(|uri| uri.strip_prefix("xmpp:"));
+            address.is_some_and(|address| is_own(address.split('?').next().unwrap_or_default()))
+        }
+        _ => false,
+    })
 }

@@ -330,7 +330,7 @@ fn judge(
     let from = inner.get("from").and_then(|from| Jid::parse(from).ok())?;
     let body = inner.leaf_text("body").unwrap_or_default();
     let groupchat = inner.get("type") == Some("groupchat");
-    if cause == Cause::Message && !chats::wants(account, own, &from, groupchat, &body, ctx) {
+    if cause == Cause::Message && !chats::wants(account, own, &from, inner, ctx) {
         return None;
     }
     let is_contact = roster::item(&ctx.store(), account, from.bare_str()).is_some();

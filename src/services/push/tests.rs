@@ -395,8 +395,26 @@ fn rooms_wake_as_they_are_asked_to() {
     }
 }
 
+impl Verona {
+    /// Juliet bookmarks a chat at her desk.
+    fn bookmarks(&mut self, chat: &str, nick: &str, notify: &str) {
+        let desk = self.house.available("juliet@capulet.lit/desk");
+        self.house.send(
+            desk,
+            &format!(
+                "<iq type='set' id='b'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+                 <publish node='urn:xmpp:bookmarks:1'><item id='{chat}'>\
+                 <conference xmlns='urn:xmpp:bookmarks:1'>{nick}<extensions>\
+                 <notify xmlns='urn:xmpp:notification-settings:1'>{notify}</notify></extensions></conference>\
+                 </item></publish></pubsub></iq>"
+            ),
+        );
+    }
+}
+
 #[test]
 fn conversations_that_are_bookmarked_as_silent_do_not_wake() {
+    // XEP-0492 §3.
     for (notify, wakes) in [
         ("<never/>", false),
         ("<always/>", true),
@@ -404,20 +422,39 @@ fn conversations_that_are_bookmarked_as_silent_do_not_wake() {
         ("<always/><never identity-category='client' identity-type='phone'/>", false),
         ("<never/><always identity-category='client'/>", true),
         ("<always/><never identity-category='client' identity-type='pc'/>", true),
+        ("<never><advanced><x xmlns='urn:x'/></advanced></never>", false),
     ] {
         let mut verona = Verona::new("");
-        let desk = verona.house.available("juliet@capulet.lit/desk");
-        verona.house.send(
-            desk,
-            &format!(
-                "<iq type='set' id='b'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
-                 <publish node='urn:xmpp:bookmarks:1'><item id='romeo@capulet.lit'>\
-                 <conference xmlns='urn:xmpp:bookmarks:1'><extensions>\
-                 <notify xmlns='urn:xmpp:notification-settings:1'>{notify}</notify></extensions></conference>\
-                 </item></publish></pubsub></iq>"
-            ),
-        );
+        verona.bookmarks("romeo@capulet.lit", "", notify);
         assert_eq!(verona.says(HARK).len() == 1, wakes, "{notify}");
+    }
+}
+
+#[test]
+fn a_room_that_is_only_worth_it_on_mention_wakes_who_is_mentioned() {
+    // XEP-0492 §3: a reply, a mention, or the nick spelled out. Romeo's address stands for the room's.
+    let reply = |to: &str| format!("<body>ay</body><reply xmlns='urn:xmpp:reply:0' to='{to}' id='1'/>");
+    let mention =
+        |uri: &str| format!("<body>ay</body><reference xmlns='urn:xmpp:reference:0' type='mention' uri='xmpp:{uri}'/>");
+    for (nick, said, wakes) in [
+        ("<nick>Jule</nick>", "<body>ay</body>".to_owned(), false),
+        ("<nick>Jule</nick>", "<body>Jule: ay</body>".to_owned(), true),
+        ("", "<body>ay, juliet!</body>".to_owned(), true),
+        ("<nick>Jule</nick>", reply("romeo@capulet.lit/Jule"), true),
+        ("<nick>Jule</nick>", reply("romeo@capulet.lit/Nurse"), false),
+        ("", mention("juliet@capulet.lit"), true),
+        ("", mention("nurse@capulet.lit"), false),
+    ] {
+        let mut verona = Verona::new("");
+        verona.bookmarks("romeo@capulet.lit", nick, "<on-mention/>");
+        let phone = verona.house.available("juliet@capulet.lit/phone");
+        verona.house.notice(Notice::SessionBound(phone));
+        verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
+        verona.house.notice(Notice::SessionWaits(phone));
+        let message = format!("<message to='juliet@capulet.lit/phone' type='groupchat'>{said}</message>");
+        let romeo = verona.romeo;
+        let out = verona.house.send(romeo, &message);
+        assert_eq!(verona.told(&out).len() == 1, wakes, "{nick} {said}");
     }
 }
 
