@@ -17,7 +17,7 @@ use async_io::Async;
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
 use super::{table::Seat, tls::Tls};
-use crate::{router::event::Door, wire::stanza::Chunk};
+use crate::{proto::websocket::Frames, router::event::Door, wire::stanza::Chunk};
 
 /// Bytes gathered before they are encrypted and written: some TLS records, so that a large outbox is not copied whole.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -138,6 +138,8 @@ pub(super) struct Connection {
     rest: Vec<u8>,
     /// The reader's, while it is paused.
     pub reader: Option<Waker>,
+    /// The stream is in WebSocket messages. Lent while they are read.
+    pub frames: Option<Box<Frames>>,
     pub paused: bool,
     pub closing: bool,
     /// Goodbye is said.
@@ -151,13 +153,22 @@ pub(super) struct Connection {
 
 impl Connection {
     pub fn new(socket: std::rc::Rc<Socket>, door: &Door, seat: Seat) -> Connection {
-        let (channel, address) = match *door {
+        let channel = match *door {
+            Door::DirectTls(_) => Channel::Tls(Box::new(Tls::new(super::tls::Start::Direct))),
+            _ => Channel::Clear,
+        };
+        Connection::over(socket, channel, door, seat)
+    }
+
+    /// The same over a channel that was opened before.
+    pub fn over(socket: std::rc::Rc<Socket>, channel: Channel, door: &Door, seat: Seat) -> Connection {
+        let (address, frames) = match *door {
             Door::PeerStartTls(address) | Door::PeerDirectTls(address) | Door::Dialed { address, .. } => {
-                (Channel::Clear, Some(address))
+                (Some(address), None)
             }
-            Door::StartTls(address) => (Channel::Clear, Some(address)),
-            Door::DirectTls(address) => (Channel::Tls(Box::new(Tls::new(super::tls::Start::Direct))), Some(address)),
-            Door::Local { .. } => (Channel::Clear, None),
+            Door::StartTls(address) | Door::DirectTls(address) => (Some(address), None),
+            Door::WebSocket(address) => (Some(address), Some(Box::default())),
+            Door::Local { .. } => (None, None),
         };
         Connection {
             socket,
@@ -168,6 +179,7 @@ impl Connection {
             gathered_bytes: 0,
             rest: Vec::new(),
             reader: None,
+            frames,
             paused: false,
             closing: false,
             parted: false,
@@ -204,7 +216,7 @@ impl Connection {
         loop {
             // What TLS has to say for itself leaves together with what the house says.
             if self.gathered_bytes == 0
-                && !self.pending.is_empty()
+                && (!self.pending.is_empty() || self.frames.as_ref().is_some_and(|frames| frames.has_words()))
                 && let Err(e) = self.gather(gather)
             {
                 return Flushed::Broken(e);
@@ -235,7 +247,17 @@ impl Connection {
             && let Some(chunk) = self.pending.pop_front()
         {
             self.pending_bytes -= chunk.len();
-            chunk.write(gather);
+            match &mut self.frames {
+                Some(frames) => {
+                    let mut words = Vec::with_capacity(chunk.len());
+                    chunk.write(&mut words);
+                    frames.say(&words, gather);
+                }
+                None => chunk.write(gather),
+            }
+        }
+        if let Some(frames) = &mut self.frames {
+            gather.append(&mut frames.words());
         }
         self.gathered_bytes = gather.len();
         self.send(gather)
@@ -295,11 +317,18 @@ impl Connection {
         }
     }
 
-    /// Says goodbye in TLS, once, to be written by the next push.
+    /// Says goodbye in WebSocket and TLS, once, to be written by the next push.
     fn say_goodbye(&mut self) {
-        if let Channel::Tls(tls) = &mut self.channel
-            && !std::mem::replace(&mut self.parted, true)
-        {
+        if std::mem::replace(&mut self.parted, true) {
+            return;
+        }
+        if let Some(frames) = &mut self.frames {
+            frames.close();
+            let words = frames.words();
+            // A socket that is broken is noticed by the push.
+            let _ = self.send(&words);
+        }
+        if let Channel::Tls(tls) = &mut self.channel {
             tls.close();
         }
     }

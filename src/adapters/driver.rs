@@ -192,6 +192,7 @@ impl Driver {
         let address = match door {
             Door::StartTls(address)
             | Door::DirectTls(address)
+            | Door::WebSocket(address)
             | Door::PeerStartTls(address)
             | Door::PeerDirectTls(address)
             | Door::Dialed { address, .. } => Some(address),

@@ -13,7 +13,10 @@ use super::{
     driver::{Core, Driver},
     tls::{Step, Tls},
 };
-use crate::router::event::{Event, StreamId};
+use crate::{
+    proto::websocket::Parting,
+    router::event::{Event, Secured, StreamId},
+};
 
 /// Bytes read from a socket at once: two full TLS records.
 const READ_BYTES: usize = 32 * 1024;
@@ -25,7 +28,7 @@ enum Fate<'b> {
     GoesOn,
     Ended,
     /// It speaks HTTP; these bytes stand behind the handshake.
-    Web(&'b [u8]),
+    Web(&'b [u8], Secured),
 }
 
 /// How a read ended.
@@ -119,16 +122,21 @@ impl Driver {
         match std::mem::replace(&mut connection.channel, Channel::Lent) {
             Channel::Clear => {
                 connection.channel = Channel::Clear;
-                self.deliver(core, Event::Received(id, bytes));
+                if !self.hear_plain(core, id, bytes) {
+                    self.lose(core, id);
+                }
             }
             // In clear after <starttls/>: dropped (S6).
             other @ (Channel::Upgrading | Channel::Lent) => connection.channel = other,
             Channel::Tls(mut tls) => {
                 let address = connection.address;
                 let fate = self.decrypt(core, id, &mut tls, bytes, address);
-                if let (Fate::Web(rest), Some(address)) = (&fate, address) {
-                    return self.hand_over(core, id, tls, rest, address);
-                }
+                let fate = match (fate, address) {
+                    (Fate::Web(rest, secured), Some(address)) => {
+                        return self.hand_over(core, id, tls, (rest, secured), address);
+                    }
+                    (fate, _) => fate,
+                };
                 let wants_push = tls.wants_push();
                 let Some(connection) = core.table.find(id) else { return };
                 connection.channel = Channel::Tls(tls);
@@ -143,15 +151,46 @@ impl Driver {
         }
     }
 
+    /// Plaintext: the stream's bytes, or WebSocket messages that hold them. `false`: the connection is to end.
+    pub(super) fn hear_plain(self: &Rc<Self>, core: &mut Core, id: StreamId, plain: &[u8]) -> bool {
+        let Some(connection) = core.table.find(id) else { return true };
+        let Some(mut frames) = connection.frames.take() else {
+            self.deliver(core, Event::Received(id, plain));
+            return true;
+        };
+        let mut stream = Vec::new();
+        let outcome = frames.take_in(plain, &mut stream);
+        let has_words = frames.has_words();
+        connection.frames = Some(frames);
+        if has_words {
+            core.touch_closing_too(id);
+            self.flusher.ring();
+        }
+        if !stream.is_empty() {
+            self.deliver(core, Event::Received(id, &stream));
+        }
+        if let Err(Parting::Fault(what)) = outcome {
+            log::debug!("stream {id:?} does not keep to WebSocket: {what}");
+        }
+        outcome.is_ok()
+    }
+
     /// A connection to the direct TLS door turns out to be the web's (RFC 7301): no stream comes of it.
-    fn hand_over(self: &Rc<Self>, core: &mut Core, id: StreamId, tls: Box<Tls>, rest: &[u8], peer: IpAddr) {
+    fn hand_over(
+        self: &Rc<Self>,
+        core: &mut Core,
+        id: StreamId,
+        tls: Box<Tls>,
+        (rest, secured): (&[u8], Secured),
+        peer: IpAddr,
+    ) {
         let Some(connection) = core.table.remove(id) else { return };
         core.queue.push_back(Event::Closed(id));
         self.flusher.ring();
         let (socket, seat) = connection.into_parts();
         // The driver's tables are in use until this read is over.
         let (driver, rest) = (self.clone(), rest.to_vec());
-        self.spawn(async move { driver.adopt_web(socket, tls, &rest, peer, seat) });
+        self.spawn(async move { driver.adopt_web(socket, tls, (&rest, secured), peer, seat) });
     }
 
     fn decrypt<'b>(
@@ -167,13 +206,16 @@ impl Driver {
             match tls.step(&mut bytes, &certificates) {
                 Ok(Step::Hungry) => return Fate::GoesOn,
                 Ok(Step::Closed) => return Fate::Ended,
-                Ok(Step::Secured(_)) if tls.speaks_http() => return Fate::Web(bytes),
+                Ok(Step::Secured(secured)) if tls.speaks_http() => return Fate::Web(bytes, secured),
                 Ok(Step::Secured(secured)) => self.deliver(core, Event::Secured(id, secured)),
                 Ok(Step::Plain) => {
                     let plain = tls.plain();
                     let length = plain.len();
-                    self.deliver(core, Event::Received(id, plain));
+                    let goes_on = self.hear_plain(core, id, plain);
                     tls.consume(length);
+                    if !goes_on {
+                        return Fate::Ended;
+                    }
                 }
                 Err(reason) => {
                     log::debug!("TLS with {address:?} ended: {reason}");

@@ -10,3 +10,4 @@ pub mod sasl2;
 pub mod scram;
 pub mod sm;
 pub mod stream;
+pub mod websocket;

@@ -25,6 +25,8 @@ pub enum Door {
     StartTls(IpAddr),
     /// TCP that starts with TLS, XEP-0368; `Event::Secured` follows before any bytes.
     DirectTls(IpAddr),
+    /// WebSocket messages, RFC 7395; `Event::Secured` follows before any bytes. Without TLS only a trusted proxy comes in.
+    WebSocket(IpAddr),
     /// The same from another server, port 5269.
     PeerStartTls(IpAddr),
     /// The same from another server with TLS from the start (XEP-0368, ALPN `xmpp-server`).

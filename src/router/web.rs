@@ -14,6 +14,9 @@ use crate::{
     proto::http::{host, target::Target},
 };
 
+/// The path at which streams in WebSocket messages begin, RFC 7395.
+pub const WEBSOCKET_PATH: &str = "ws";
+
 /// A request that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);

@@ -71,7 +71,11 @@ impl Slot {
     /// Where it came from.
     pub fn peer(&self) -> Option<IpAddr> {
         match self.door {
-            Door::StartTls(ip) | Door::DirectTls(ip) | Door::PeerStartTls(ip) | Door::PeerDirectTls(ip) => Some(ip),
+            Door::StartTls(ip)
+            | Door::DirectTls(ip)
+            | Door::WebSocket(ip)
+            | Door::PeerStartTls(ip)
+            | Door::PeerDirectTls(ip) => Some(ip),
             // Whom we dialed is no stranger at our door.
             Door::Local { .. } | Door::Dialed { .. } => None,
         }
@@ -148,7 +152,7 @@ impl Server {
             Door::PeerStartTls(_) | Door::PeerDirectTls(_) | Door::Dialed { .. } => {
                 State::Peer(Box::new(PeerStream::new(env.now)))
             }
-            Door::StartTls(_) | Door::DirectTls(_) | Door::Local { .. } => State::Clear,
+            Door::StartTls(_) | Door::DirectTls(_) | Door::WebSocket(_) | Door::Local { .. } => State::Clear,
         };
         let slot = Slot {
             state,

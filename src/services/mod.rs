@@ -33,6 +33,7 @@
 //! 7. Services meet only by facts, phases and notices. If one needs another, a fact or a notice is missing.
 //! 8. Test it beside its code, from the specification's own examples, through `router/testing.rs`.
 
+pub mod alternatives;
 pub mod archive;
 pub mod blocking;
 pub mod bookmarks;
@@ -87,6 +88,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(csi::ClientState),
         Box::new(registration::Registration::default()),
         Box::new(upload::Upload::default()),
+        Box::new(alternatives::Alternatives),
         Box::new(devices::Devices),
         Box::new(commands::Commands::default()),
     ]

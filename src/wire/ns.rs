@@ -32,6 +32,8 @@ pub const ROSTER: &str = "jabber:iq:roster";
 pub const ROSTERVER: &str = "urn:xmpp:features:rosterver";
 /// Subscription pre-approval feature, RFC 6121 §3.4.
 pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
+/// Framing of streams in WebSocket messages, RFC 7395 §3.3.2.
+pub const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 /// XEP-0363.
 pub const UPLOAD: &str = "urn:xmpp:http:upload:0";
 /// Purposes of uploads, XEP-0363 §5.

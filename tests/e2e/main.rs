@@ -3,6 +3,7 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+mod messages;
 mod process;
 mod web;
 
@@ -13,6 +14,24 @@ use stage::chat::Script;
 
 #[test]
 fn conversations_go_as_written_with_the_real_binary() {
+    play("tcp", |_| true, |process| process);
+}
+
+#[test]
+fn conversations_go_as_written_over_websocket() {
+    // Those about headers and STARTTLS are about TCP.
+    let of_tcp = ["rfc6120-4-streams.chat", "rfc6120-4.9-errors.chat", "rfc6120-5-starttls.chat"];
+    play(
+        "websocket",
+        |name| !of_tcp.contains(&name),
+        |mut process| {
+            process.by_websocket = true;
+            process
+        },
+    );
+}
+
+fn play(way: &str, is_wanted: impl Fn(&str) -> bool, prepare: impl Fn(Process) -> Process) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "chat"));
@@ -25,8 +44,9 @@ fn conversations_go_as_written_with_the_real_binary() {
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let script = Script::parse(&name, &fs::read_to_string(&path).unwrap());
-        if script.is_for_both() {
-            failures.extend(script.play(&mut Process::start(&name, &script.accounts)).err());
+        if script.is_for_both() && is_wanted(&name) {
+            let mut process = prepare(Process::start(&format!("{way}-{name}"), &script.accounts));
+            failures.extend(script.play(&mut process).err());
         }
     }
     assert!(failures.is_empty(), "{} conversations went wrong:\n{}", failures.len(), failures.join("\n"));

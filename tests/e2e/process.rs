@@ -18,9 +18,12 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use crate::stage::{
-    Conn, Stage,
-    world::{DOMAIN, PASSWORD, World},
+use crate::{
+    messages::{self, Messages},
+    stage::{
+        Conn, Stage,
+        world::{DOMAIN, PASSWORD, World},
+    },
 };
 
 /// Milliseconds after which somebody who waits for bytes gives up.
@@ -34,6 +37,8 @@ pub struct Process {
     direct: SocketAddr,
     /// The web door.
     pub web: SocketAddr,
+    /// Connections by direct TLS go to the web door, RFC 7395.
+    pub by_websocket: bool,
     admins: String,
     lines: Vec<Line>,
     tls: Arc<ClientConfig>,
@@ -42,6 +47,8 @@ pub struct Process {
 struct Line {
     socket: Option<TcpStream>,
     tls: Option<Box<ClientConnection>>,
+    /// The stream is in WebSocket messages.
+    messages: Option<Messages>,
     ahead: Vec<u8>,
 }
 
@@ -66,7 +73,17 @@ impl Process {
             .with_custom_certificate_verifier(Arc::new(Trusting(ring::default_provider())))
             .with_no_client_auth();
         let child = spawn(&data, [plain, direct, web], &admins);
-        let process = Process { child, data, plain, direct, web, admins, lines: Vec::new(), tls: Arc::new(tls) };
+        let process = Process {
+            child,
+            data,
+            plain,
+            direct,
+            web,
+            by_websocket: false,
+            admins,
+            lines: Vec::new(),
+            tls: Arc::new(tls),
+        };
         process.add_accounts(accounts);
         process
     }
@@ -96,7 +113,10 @@ impl Process {
         match read {
             Ok(size) if size > 0 => {
                 buffer.truncate(size);
-                buffer
+                let Some(messages) = &mut line.messages else { return buffer };
+                let heard = messages.hear(&buffer);
+                // Half a message is none.
+                if heard.is_empty() { self.read(conn) } else { heard }
             }
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Vec::new(),
             _ => {
@@ -182,6 +202,33 @@ impl Process {
         rustls::StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("TLS"), socket)
     }
 
+    /// Sends bytes as they stand.
+    pub fn put_raw(&mut self, conn: Conn, bytes: &[u8]) {
+        let line = &mut self.lines[conn];
+        let (Some(tls), Some(socket)) = (&mut line.tls, &mut line.socket) else { return };
+        let _ = rustls::Stream::new(tls.as_mut(), socket).write_all(bytes);
+    }
+
+    fn connect_by_websocket(&mut self) -> Conn {
+        let mut line = self.browse(self.web);
+        line.write_all(messages::handshake(DOMAIN).as_bytes()).expect("a handshake");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            line.read_exact(&mut byte).expect("an answer");
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        assert!(head.starts_with("http/1.1 101 "), "{head}");
+        assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{head}");
+        assert!(head.contains("sec-websocket-protocol: xmpp\r\n"), "{head}");
+        let (tls, socket) = line.into_parts();
+        let conn = self.lines.len();
+        let (socket, tls) = (Some(socket), Some(Box::new(tls)));
+        self.lines.push(Line { socket, tls, messages: Some(Messages::default()), ahead: Vec::new() });
+        conn
+    }
+
     /// Says this to the web door and hears all that comes back until the connection closes.
     pub fn web(&self, request: &[u8]) -> Reply {
         self.web_at(self.web, request)
@@ -232,11 +279,14 @@ impl Drop for Process {
 
 impl Stage for Process {
     fn connect(&mut self, direct: bool) -> Conn {
+        if direct && self.by_websocket {
+            return self.connect_by_websocket();
+        }
         let socket = TcpStream::connect(if direct { self.direct } else { self.plain }).expect("a connection");
         socket.set_nodelay(true).expect("an option");
         socket.set_read_timeout(Some(Duration::from_millis(PATIENCE_MS))).expect("a timeout");
         let conn = self.lines.len();
-        self.lines.push(Line { socket: Some(socket), tls: None, ahead: Vec::new() });
+        self.lines.push(Line { socket: Some(socket), tls: None, messages: None, ahead: Vec::new() });
         if direct {
             self.secure(conn);
         }
@@ -246,6 +296,8 @@ impl Stage for Process {
     fn put(&mut self, conn: Conn, bytes: &[u8]) {
         let line = &mut self.lines[conn];
         let Some(socket) = &mut line.socket else { return };
+        let framed = line.messages.is_some().then(|| messages::say(bytes));
+        let bytes = framed.as_deref().unwrap_or(bytes);
         // The other side may have closed already; the test learns it when it reads.
         let _ = match &mut line.tls {
             Some(tls) => rustls::Stream::new(tls.as_mut(), socket).write_all(bytes),

@@ -247,3 +247,71 @@ fn a_connection_serves_one_request_after_the_other() {
         }
     }
 }
+
+#[test]
+fn a_websocket_begins_with_the_handshake_of_the_rfc() {
+    // RFC 6455 §4.2 and RFC 7395 §3.1; S7.
+    let process = Process::start("web-handshake", &[]);
+    let good = crate::messages::handshake(DOMAIN);
+    for (from, to, expected) in [
+        ("Sec-WebSocket-Protocol: xmpp\r\n", "", 400),
+        ("Protocol: xmpp", "Protocol: chat", 400),
+        ("Version: 13", "Version: 8", 426),
+        ("Upgrade: websocket", "Upgrade: h2c", 400),
+        ("Connection: Upgrade", "Connection: close", 400),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "dGhl", 400),
+        ("GET /ws", "POST /ws", 400),
+        ("GET /ws", "GET /ws2", 404),
+        (DOMAIN, "elsewhere.example", 421),
+        ("Upgrade: websocket\r\n", "", 404),
+    ] {
+        let request = good.replacen(from, to, 1).replacen("\r\n\r\n", "\r\nX: y\r\n\r\n", 1);
+        let mut line = process.browse(process.web);
+        line.write_all(request.as_bytes()).unwrap();
+        let mut start = [0; 12];
+        line.read_exact(&mut start).unwrap();
+        assert_eq!(String::from_utf8_lossy(&start[9..]), expected.to_string(), "{to} for {from}");
+    }
+}
+
+#[test]
+fn hostile_xml_ends_a_websocket_as_it_ends_a_stream() {
+    // S1, S7: what once broke others, as messages.
+    let mut process = Process::start("web-corpus", &[]);
+    process.by_websocket = true;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/framer");
+    let mut played = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        let conn = process.connect(true);
+        process.put_raw(conn, &crate::messages::frame(0x81, OPEN));
+        until(&mut process, conn, "</stream:features>");
+        // The files are whole streams; some begin with the fault, some with a header.
+        process.put_raw(conn, &crate::messages::frame(0x81, &bytes));
+        // Where the fault is that something never ends, it ends now.
+        process.put_raw(conn, &crate::messages::frame(0x81, b"</never></opened>"));
+        let mut out = String::new();
+        while !process.is_closed(conn) && !out.contains("</stream:stream>") {
+            out.push_str(&String::from_utf8_lossy(&process.take(conn)));
+        }
+        assert!(out.is_empty() || out.contains("<stream:error"), "{}: {out}", path.display());
+        played += 1;
+    }
+    assert!(played > 20, "{played}");
+}
+
+const OPEN: &[u8] = b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='capulet.lit' version='1.0'/>";
+
+#[test]
+fn browsers_find_their_way_in() {
+    // XEP-0156 §3.
+    let process = Process::start("web-host-meta", &[]);
+    let found = process.request("GET", "/.well-known/host-meta", "Origin: https://elsewhere.example\r\n");
+    let link = format!("wss://{DOMAIN}:{}/ws", process.web.port());
+    assert!(String::from_utf8_lossy(&found.body).contains(&link), "{found:?}");
+    assert_eq!(found.header("access-control-allow-origin"), Some("*"));
+    let etag = found.header("etag").unwrap().to_owned();
+    let again = process.request("GET", "/.well-known/host-meta", &format!("If-None-Match: {etag}\r\n"));
+    assert_eq!((again.status, again.body.len()), (304, 0));
+}

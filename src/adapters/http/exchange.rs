@@ -3,7 +3,7 @@
 //! Invariants (S39, S44): a target that could be read in two ways is refused before anybody looks at what it names; what
 //! a request says about who sends it counts only from a trusted proxy; a body is read only as far as somebody wants it.
 
-use std::{convert::Infallible, future::poll_fn, net::IpAddr, pin::Pin, rc::Rc, time::Duration};
+use std::{cell::Cell, convert::Infallible, future::poll_fn, net::IpAddr, pin::Pin, rc::Rc, time::Duration};
 
 use async_io::Timer;
 use hyper::{
@@ -18,10 +18,13 @@ use super::body::Outgoing;
 use crate::{
     adapters::driver::Driver,
     limits,
-    proto::http::{
-        host,
-        range::{self, Part},
-        target::Target,
+    proto::{
+        http::{
+            host,
+            range::{self, Part},
+            target::Target,
+        },
+        websocket,
     },
     router::{
         event::{Answer, Event, RequestId, TakeError},
@@ -36,6 +39,9 @@ const ALWAYS: &[(&str, &str)] = &[
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
 ];
 
+/// Where streams in WebSocket messages begin.
+const WEBSOCKET: [&str; 1] = [crate::router::web::WEBSOCKET_PATH];
+
 /// What of the request's head is looked at once the house has answered.
 struct Conditions {
     is_head: bool,
@@ -44,11 +50,16 @@ struct Conditions {
     if_none_match: Option<String>,
 }
 
+/// Set when the connection turns into a stream, with the address of its client.
+pub(super) type Turns = Rc<Cell<Option<IpAddr>>>;
+
 /// Takes one request to its answer.
 pub(super) async fn exchange(
     driver: Rc<Driver>,
     peer: IpAddr,
+    is_tls: bool,
     request: Request<Incoming>,
+    turns: Turns,
 ) -> Result<Response<Outgoing>, Infallible> {
     let (parts, body) = request.into_parts();
     let conditions = Conditions {
@@ -60,6 +71,16 @@ pub(super) async fn exchange(
     let mut body = Some(body);
     let answer = match read_head(&driver, peer, &parts.method, &parts.uri, &parts.headers) {
         Err(page) => Answer::Page(page),
+        Ok(head) if head.target.path() == WEBSOCKET && parts.headers.contains_key(header::UPGRADE) => {
+            // In clear it would be a password in clear; a proxy that we trust has had it under TLS.
+            match switch(&driver, is_tls || driver.web.is_proxy(peer), &head, &parts.headers) {
+                Ok(response) => {
+                    turns.set(Some(head.peer));
+                    return Ok(response);
+                }
+                Err(page) => Answer::Page(page),
+            }
+        }
         Ok(mut head) => match read_form(&mut head, &mut body).await {
             Err(page) => Answer::Page(page),
             Ok(()) => converse(&driver, head, body).await,
@@ -112,6 +133,42 @@ fn read_head(
         languages: text(headers, header::ACCEPT_LANGUAGE),
         body: Vec::new(),
     })
+}
+
+/// The opening handshake, RFC 6455 §4.2 and RFC 7395 §3.1. Who may come from which pages is not asked: nothing here goes
+/// by what a browser adds on its own (RFC 6455 §10.2).
+fn switch(
+    driver: &Driver,
+    is_secure: bool,
+    head: &crate::router::event::Request,
+    headers: &HeaderMap,
+) -> Result<Response<Outgoing>, Page> {
+    let bad = |text| Page::status(400, text);
+    let lists = |name: &str, word: &str| {
+        joined(headers, name).is_some_and(|list| list.split(',').any(|one| one.trim().eq_ignore_ascii_case(word)))
+    };
+    if head.host.as_ref().is_some_and(|name| !driver.web.config.borrow().is_web_name(name)) {
+        return Err(Page::status(421, "This name is not served here.\n"));
+    }
+    if !is_secure {
+        return Err(Page::status(403, "Not without TLS.\n"));
+    }
+    if head.method != Method::Get || !lists("upgrade", "websocket") || !lists("connection", "upgrade") {
+        return Err(bad("This is no WebSocket handshake.\n"));
+    }
+    if text(headers, header::SEC_WEBSOCKET_VERSION).as_deref() != Some("13") {
+        return Err(Page::status(426, "Version 13 is spoken here.\n").header("sec-websocket-version", "13"));
+    }
+    // RFC 7395 §3.1: without the sub-protocol there is nothing to say.
+    if !lists("sec-websocket-protocol", "xmpp") {
+        return Err(bad("The sub-protocol xmpp is spoken here.\n"));
+    }
+    let key = text(headers, header::SEC_WEBSOCKET_KEY).and_then(|key| websocket::accept_key(&key));
+    let key = key.ok_or_else(|| bad("This is no WebSocket handshake.\n"))?;
+    let told = [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-protocol", "xmpp")];
+    let mut told: Vec<_> = told.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+    told.push(("sec-websocket-accept", key));
+    Ok(response(101, &told))
 }
 
 /// The content of a POST, which is a form.

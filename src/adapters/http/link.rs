@@ -22,6 +22,7 @@ use crate::{
         tls::{Step, Tls},
     },
     limits,
+    router::event::Secured,
 };
 
 /// Bytes read from a socket at once: two full TLS records.
@@ -37,6 +38,8 @@ pub(super) struct Link {
     /// Plaintext that hyper had no room for, and how much of it was taken.
     spare: Vec<u8>,
     spare_taken: usize,
+    /// What the handshake told, for a stream in WebSocket messages.
+    secured: Option<Secured>,
     /// The peer has said everything.
     is_over: bool,
     /// Runs while the socket takes nothing.
@@ -45,11 +48,26 @@ pub(super) struct Link {
 
 impl Link {
     pub fn new(driver: Rc<Driver>, socket: Rc<Socket>, tls: Option<Box<Tls>>) -> Link {
-        Link { driver, socket, tls, spare: Vec::new(), spare_taken: 0, is_over: false, stalled: None }
+        Link { driver, socket, tls, spare: Vec::new(), spare_taken: 0, secured: None, is_over: false, stalled: None }
     }
 
     pub fn socket(&self) -> Rc<Socket> {
         self.socket.clone()
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// For another protocol on the same connection: socket, TLS, what its handshake told, and plaintext not yet read.
+    pub fn into_parts(mut self) -> (Rc<Socket>, Option<Box<Tls>>, Option<Secured>, Vec<u8>) {
+        let spare = self.spare.split_off(self.spare_taken.min(self.spare.len()));
+        (self.socket, self.tls, self.secured, spare)
+    }
+
+    /// The handshake of a connection that somebody else has accepted.
+    pub fn was_secured(&mut self, secured: Secured) {
+        self.secured = Some(secured);
     }
 
     /// Bytes of the socket that somebody else has read.
@@ -80,7 +98,7 @@ impl Link {
                     self.is_over = true;
                     return Ok(());
                 }
-                Ok(Step::Secured(_)) => {}
+                Ok(Step::Secured(secured)) => self.secured = Some(secured),
                 Ok(Step::Plain) => {
                     let plain = tls.plain();
                     let length = plain.len();

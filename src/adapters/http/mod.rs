@@ -32,7 +32,7 @@ use smol::{channel::Sender, future::or};
 
 use self::{files::Files, link::Link};
 use super::{
-    conn::Socket,
+    conn::{Channel, Connection, Socket},
     driver::Driver,
     table::{Refusal, Seat, Seats},
     tls::{Start, Tls},
@@ -40,7 +40,7 @@ use super::{
 use crate::{
     config::Config,
     limits,
-    router::event::{Answer, Event, FileId, RequestId},
+    router::event::{Answer, Door, Event, FileId, RequestId, Secured},
 };
 
 /// What the driver keeps for the web door.
@@ -124,8 +124,16 @@ impl Driver {
     }
 
     /// A connection to the direct TLS door whose client wants to speak HTTP (RFC 7301). `rest` came behind the handshake.
-    pub(super) fn adopt_web(self: &Rc<Self>, socket: Rc<Socket>, tls: Box<Tls>, rest: &[u8], peer: IpAddr, seat: Seat) {
+    pub(super) fn adopt_web(
+        self: &Rc<Self>,
+        socket: Rc<Socket>,
+        tls: Box<Tls>,
+        (rest, secured): (&[u8], Secured),
+        peer: IpAddr,
+        seat: Seat,
+    ) {
         let mut link = Link::new(self.clone(), socket, Some(tls));
+        link.was_secured(secured);
         match link.take_in(rest) {
             Ok(()) => self.spawn(self.clone().serve_web(link, peer, seat)),
             Err(e) => log::debug!("web connection from {peer} ended: {e}"),
@@ -135,22 +143,62 @@ impl Driver {
     /// The connection's task.
     async fn serve_web(self: Rc<Self>, link: Link, peer: IpAddr, seat: Seat) {
         let socket = link.socket();
-        let driver = self.clone();
-        let service = service_fn(move |request| exchange::exchange(driver.clone(), peer, request));
+        let turned = Rc::new(Cell::new(None));
+        let (driver, turns, is_tls) = (self.clone(), turned.clone(), link.is_tls());
+        // Boxed because a connection that turns into another one has to be movable.
+        let service = service_fn(move |request| {
+            Box::pin(exchange::exchange(driver.clone(), peer, is_tls, request, turns.clone()))
+        });
         let mut builder = http1::Builder::new();
         builder
             .timer(ReactorTimer)
             .header_read_timeout(Duration::from_millis(limits::HTTP_HEAD_MS_MAX))
             .max_headers(limits::HTTP_HEADERS_MAX)
             .max_buf_size(limits::HTTP_HEAD_BYTES_MAX);
-        if let Err(e) = builder.serve_connection(link, service).await {
-            log::debug!("web connection from {peer} ended: {e}");
+        let mut connection = builder.serve_connection(link, service);
+        let outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        let http1::Parts { io: mut link, read_buf, .. } = connection.into_parts();
+        match outcome {
+            Err(e) => log::debug!("web connection from {peer} ended: {e}"),
+            Ok(()) => {
+                if let Some(peer) = turned.get() {
+                    return self.begin_stream(link, &read_buf, peer);
+                }
+                // A peer that does not take our goodbye has gone.
+                let _ = poll_fn(|cx| rt::Write::poll_shutdown(Pin::new(&mut link), cx)).await;
+            }
         }
+        drop(link);
         // Closing a socket with unread bytes would destroy what the peer has not read yet.
         socket.finish();
         or(drain(&socket), later(limits::CLOSING_MS_MAX)).await;
         socket.shut();
         drop(seat);
+    }
+
+    /// A WebSocket was agreed upon: the connection is a stream from now on, RFC 7395.
+    fn begin_stream(self: &Rc<Self>, link: Link, read: &[u8], peer: IpAddr) {
+        let (socket, tls, secured, spare) = link.into_parts();
+        let seat = match self.seats.take(Some(peer)) {
+            Ok(seat) => seat,
+            Err(refusal) => {
+                log::debug!("no stream for {peer}: {refusal:?}");
+                return socket.shut();
+            }
+        };
+        let door = Door::WebSocket(peer);
+        let channel = tls.map_or(Channel::Clear, Channel::Tls);
+        let core = &mut *self.core.borrow_mut();
+        let id = core.table.insert(Box::new(Connection::over(socket.clone(), channel, &door, seat)));
+        core.peak = core.peak.max(core.table.len());
+        self.deliver(core, Event::Opened(id, door));
+        // Without TLS of ours it is the proxy's, which tells us nothing to bind to.
+        self.deliver(core, Event::Secured(id, secured.unwrap_or_default()));
+        let early = [read, &spare].concat();
+        if !early.is_empty() && !self.hear_plain(core, id, &early) {
+            return self.lose(core, id);
+        }
+        self.spawn(self.clone().read(id, socket));
     }
 
     /// Asks the house; `None`: it has not answered in time, which only a fault of ours can cause.
