@@ -8,7 +8,10 @@
 //! the old end of an archive (§3.2), or from the new end in the turn in which it came; rows that wait
 //! ([`super::waiting`]) and rely on the archive's text get one of their own before it goes.
 
-use std::{cmp::Ordering, ops::Range};
+use std::{
+    cmp::Ordering,
+    ops::{ControlFlow, Range},
+};
 
 use ring::digest;
 
@@ -106,6 +109,22 @@ pub fn keep_text(store: &mut Store<'_>, id: MessageId, stanza: &Stored) {
 /// The text of a message.
 pub fn text(store: &Store<'_>, id: MessageId) -> Option<Stored> {
     decode_text(&store.read(&keys::text(id))?)
+}
+
+/// The texts of these messages, in their order, until the visitor breaks; those that are not there are passed over.
+pub fn texts(
+    store: &Store<'_>,
+    ids: &[MessageId],
+    back: bool,
+    visit: &mut dyn FnMut(MessageId, Stored) -> ControlFlow<()>,
+) {
+    let keys: Vec<[u8; 9]> = ids.iter().map(|id| keys::text(*id)).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(<[u8; 9]>::as_slice).collect();
+    let mut left = ids.iter();
+    store.read_each(&keys, back, &mut |value| match (left.next(), value.and_then(decode_text)) {
+        (Some(id), Some(text)) => visit(*id, text),
+        _ => ControlFlow::Continue(()),
+    });
 }
 
 /// The bytes of a stanza in the store, as [`decode_text`] reads them: lengths, addresses, the rest.

@@ -155,6 +155,34 @@ impl Overlay {
         }
     }
 
+    /// See [`super::store::Store::read_each`].
+    pub fn read_each(
+        &self,
+        view: &dyn View,
+        keys: &[&[u8]],
+        back: bool,
+        visit: &mut dyn FnMut(Option<&[u8]>) -> ControlFlow<()>,
+    ) {
+        let below: Vec<&[u8]> = keys.iter().copied().filter(|key| self.entry(key).is_none()).collect();
+        let mut left = keys.iter();
+        // Those that are written here, up to the next one that is not.
+        let mut written = |visit: &mut dyn FnMut(Option<&[u8]>) -> ControlFlow<()>| {
+            left.by_ref().map_while(|key| self.entry(key)).try_for_each(|entry| visit(entry.value.as_deref()))
+        };
+        let mut ended = false;
+        view.read_each(&below, back, &mut |value| {
+            let flow = match written(visit) {
+                ControlFlow::Continue(()) => visit(value),
+                flow => flow,
+            };
+            ended |= flow.is_break();
+            flow
+        });
+        if !ended {
+            let _ = written(visit);
+        }
+    }
+
     fn entry(&self, key: &[u8]) -> Option<&Entry> {
         let frozen = || self.frozen.as_ref().and_then(|layer| layer.rows.get(key));
         self.active.rows.get(key).or_else(frozen)
@@ -504,6 +532,17 @@ mod tests {
                 }
                 for key in 0..12u8 {
                     prop_assert_eq!(overlay.read(&view, &[key]), model.get(&vec![key]).cloned());
+                }
+                let keys: Vec<[u8; 1]> = (0..12).map(|key| [key]).collect();
+                let keys: Vec<&[u8]> = keys.iter().map(<[u8; 1]>::as_slice).collect();
+                for limit in [1, 5, 12] {
+                    let mut found = Vec::new();
+                    overlay.read_each(&view, &keys, false, &mut |value| {
+                        found.push(value.map(<[u8]>::to_vec));
+                        if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    });
+                    let want: Vec<_> = keys.iter().take(limit).map(|key| model.get(*key).cloned()).collect();
+                    prop_assert_eq!(found, want);
                 }
             }
         }

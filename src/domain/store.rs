@@ -40,6 +40,13 @@ pub trait View {
     /// The value under `key`.
     fn read(&self, key: &[u8]) -> Option<Vec<u8>>;
 
+    /// Visits what stands under each of these keys, in their order, until the visitor breaks. They may come in any order,
+    /// and cost least where they ascend, or descend if `back`.
+    fn read_each(&self, keys: &[&[u8]], back: bool, visit: &mut dyn FnMut(Option<&[u8]>) -> ControlFlow<()>) {
+        let _ = back;
+        let _ = keys.iter().try_for_each(|key| visit(self.read(key).as_deref()));
+    }
+
     /// Visits the rows with `from <= key < to` in ascending order (descending if `back`) until the visitor breaks.
     fn scan(&self, from: &[u8], to: &[u8], back: bool, visit: Visitor<'_>);
 }
@@ -56,6 +63,11 @@ impl Store<'_> {
     /// The value under `key`, with all writes of earlier turns and of this one.
     pub fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.overlay.read(self.view, key)
+    }
+
+    /// Visits what stands under each of these keys as [`View::read_each`] does, with all writes.
+    pub fn read_each(&self, keys: &[&[u8]], back: bool, visit: &mut dyn FnMut(Option<&[u8]>) -> ControlFlow<()>) {
+        self.overlay.read_each(self.view, keys, back, visit);
     }
 
     /// Whether there is a row under `key`.

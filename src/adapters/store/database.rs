@@ -241,6 +241,12 @@ impl View for DatabaseView {
         self.with(|rows| pack::read(rows, key))
     }
 
+    fn read_each(&self, keys: &[&[u8]], back: bool, visit: &mut dyn FnMut(Option<&[u8]>) -> ControlFlow<()>) {
+        // After a failure it goes on with the first key that was not read.
+        let mut done = 0;
+        self.with(|rows| pack::read_each(rows, keys, back, &mut done, visit));
+    }
+
     fn scan(&self, from: &[u8], to: &[u8], back: bool, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) {
         // Where to go on after a failure: behind the last row visited.
         let mut last: Option<Vec<u8>> = None;

@@ -8,6 +8,8 @@
 //! Invariants: nobody outside sees a block; the blocks of a group do not overlap; a block is never empty, and larger than
 //! [`BLOCK_BYTES`] only if it holds a single row.
 
+mod each;
+
 use std::ops::{Bound, ControlFlow};
 
 use redb::{ReadableTable, StorageError, Table};
@@ -16,6 +18,8 @@ use crate::domain::{
     keys,
     store::{Visitor, after_prefix},
 };
+
+pub(super) use each::read_each;
 
 /// Bytes of a block: some pages of the database, so that a page that is written carries many rows.
 const BLOCK_BYTES: usize = 3 * 1024;

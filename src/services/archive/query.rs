@@ -7,7 +7,7 @@
 //! at once, unless the count alone is asked for (`<max>0</max>`) and it is below [`limits::ARCHIVE_COUNT_MAX`]: nothing
 //! is walked through for a number that clients do not use (§4.3.2 leaves it to the server).
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::{filter::Filter, retention};
 use crate::{
@@ -170,19 +170,21 @@ impl Search {
             return Err(StanzaError::new(Condition::PolicyViolation).text(text));
         }
         let mut found = Found { more: ids.is_cut || ids.found.len() > self.size, ..Found::default() };
-        let mut bytes = 0;
-        for id in ids.found.into_iter().take(self.size) {
-            let Some(text) = archive::text(&store, id) else { continue };
+        let (mut bytes, mut is_full) = (0, false);
+        let wanted = ids.found.get(..self.size).unwrap_or(&ids.found);
+        archive::texts(&store, wanted, self.backward, &mut |id, text| {
             if !self.with.as_ref().is_none_or(|with| concerns(&text, with)) {
-                continue;
+                return ControlFlow::Continue(());
             }
-            if bytes >= room {
-                found.more = true;
-                break;
+            is_full = bytes >= room;
+            if is_full {
+                return ControlFlow::Break(());
             }
             bytes += text.rest.len();
             found.messages.push((id, text));
-        }
+            ControlFlow::Continue(())
+        });
+        found.more |= is_full;
         if self.backward {
             found.messages.reverse();
         }

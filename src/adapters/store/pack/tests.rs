@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use redb::{Database, ReadableDatabase, ReadableTable, backends::InMemoryBackend};
 
-use super::{super::schema::ROWS, BLOCK_BYTES, read, scan, write};
+use super::{super::schema::ROWS, BLOCK_BYTES, read, read_each, scan, write};
 use crate::{
     adapters::store::tests::Dice,
     domain::store::{MemoryView, View, Visitor},
@@ -79,6 +79,23 @@ fn packed_rows_are_read_and_scanned_like_others() {
                     }
                 });
                 assert_eq!(ours, theirs, "seed {seed}: {from:?} to {to:?}");
+            }
+            for order in 0..3 {
+                let mut keys: Vec<Vec<u8>> = (0..dice.below(80)).map(|_| key(&mut dice)).collect();
+                match order {
+                    0 => keys.sort(),
+                    1 => keys.sort_by(|a, b| b.cmp(a)),
+                    _ => {}
+                }
+                let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+                let (limit, mut done, mut found) = (1 + dice.below(90) as usize, 0, Vec::new());
+                read_each(&rows, &keys, dice.one_in(2), &mut done, &mut |value| {
+                    found.push(value.map(<[u8]>::to_vec));
+                    if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })
+                .unwrap();
+                let theirs: Vec<_> = keys.iter().take(limit).map(|key| model.read(key)).collect();
+                assert_eq!((found, done), (theirs, keys.len().min(limit)), "seed {seed}: {keys:?}");
             }
         }
     }
