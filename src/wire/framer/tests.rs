@@ -619,6 +619,9 @@ proptest! {
 
     #[test]
     fn s5_what_is_taken_another_strict_parser_takes(body in mutated()) {
+        // It takes no name with a character of these, which XML 1.0 §2.3 allows.
+        let is_unknown = |c| ('\u{FDF0}'..='\u{FFFD}').contains(&c);
+        prop_assume!(!std::str::from_utf8(&body).is_ok_and(|body| body.chars().any(is_unknown)));
         let text = [HEADER.as_bytes(), &body, b"</stream:stream>"].concat();
         let seen = whole(&text);
         if seen.last() == Some(&Seen::End) {
