@@ -346,3 +346,7 @@ pub const PEER_CLAIMS_MAX: usize = 8;
 pub const PEER_QUESTIONS_MAX: usize = 16;
 /// Milliseconds after which a link that broke is made again.
 pub const PEER_REDIAL_MS: u64 = 500;
+/// Clients elsewhere of which is known what they want to hear of; some 200 bytes each.
+pub const AWAY_MAX: usize = 4_096;
+/// Accounts here to which one of them shows itself.
+pub const AWAY_ACCOUNTS_MAX: usize = 64;

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod away;
 pub mod blocks;
 pub mod devices;
 pub mod files;

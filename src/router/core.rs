@@ -15,6 +15,7 @@ use super::{
 use crate::{
     config::Config,
     domain::{
+        away::Away,
         ids::{AccountId, MessageId, QueryId, Seal, SessionId, StreamId, Time},
         overlay::Overlay,
         peers::Peers,
@@ -84,6 +85,8 @@ pub struct Core {
     pub handed_over: VecDeque<(u64, AccountId, MessageId)>,
     /// What waits for accounts that are absent.
     pub tallies: Tallies,
+    /// What clients elsewhere want to hear of.
+    pub away: Away,
     /// Links to other domains.
     pub peers: Peers,
     /// Answers to requests from elsewhere that wait for the disk, each with its batch and what was asked.
@@ -181,6 +184,7 @@ impl Core {
             current: None,
             handed_over: VecDeque::new(),
             tallies: Tallies::default(),
+            away: Away::default(),
             peers: Peers::default(),
             answers_out: VecDeque::new(),
             counters: Counters::default(),

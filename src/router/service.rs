@@ -235,6 +235,16 @@ pub enum Notice {
         /// Names of the nodes, in order.
         nodes: Rc<[Box<str>]>,
     },
+    /// A client elsewhere, to which an account shows its presence, wants to hear of nodes of which it did not want to hear
+    /// before.
+    InterestedAway {
+        /// Which, by its full address.
+        client: Jid,
+        /// Whose nodes.
+        account: AccountId,
+        /// Names of the nodes, in order.
+        nodes: Rc<[Box<str>]>,
+    },
     /// Something changed in a node of an account.
     NodeChanged {
         /// Whose.

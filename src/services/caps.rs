@@ -20,6 +20,7 @@ use crate::{
     wire::{
         caps::{Hash, is_sound, verification},
         element::Element,
+        jid::Jid,
         ns,
         stanza::{Kind, Stanza, Type},
     },
@@ -30,15 +31,19 @@ use crate::{
 pub struct Caps {
     /// What each known hash stands for: nodes in order. A copy of rows in the store.
     known: BTreeMap<Box<str>, Rc<[Box<str>]>>,
-    /// The question that each session was asked and has not answered.
-    asked: BTreeMap<SessionId, Question>,
-    /// The capabilities that each session sent last, as one text.
-    said: BTreeMap<SessionId, Said>,
+    /// The question that each client, here or elsewhere, was asked and has not answered, by full address.
+    asked: BTreeMap<Jid, Question>,
+    /// The capabilities that each sent last, as one text.
+    said: BTreeMap<Jid, Said>,
 }
 
 #[derive(Clone, Debug)]
 struct Said {
     text: Box<str>,
+    /// In whose name it is asked.
+    server: Box<str>,
+    /// The node that it is asked for, XEP-0115 §6.2.
+    node: Option<Box<str>>,
     /// Its own answer did not fit: there is no use in asking it again.
     is_refuted: bool,
 }
@@ -59,8 +64,12 @@ static CARD: Card = Card {
     features: &[],
     stream_features: &[],
     iq: &[],
-    // Looked at before presence is taken by whoever broadcasts it.
-    passes: &[(Kind::Presence, Leg::Outbound, Phase::Archive), (Kind::Iq, Leg::Inbound, Phase::Deliver)],
+    // Looked at before presence is taken by whoever broadcasts or delivers it.
+    passes: &[
+        (Kind::Presence, Leg::Outbound, Phase::Archive),
+        (Kind::Presence, Leg::Inbound, Phase::Archive),
+        (Kind::Iq, Leg::Inbound, Phase::Deliver),
+    ],
 };
 
 impl Service for Caps {
@@ -70,11 +79,14 @@ impl Service for Caps {
 
     fn pass(&mut self, (leg, _): (Leg, Phase), stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
         match (leg, stanza.ty, &stanza.to) {
-            (Leg::Outbound, Type::Available, None) => self.presence(stanza, ctx),
+            (Leg::Outbound, Type::Available, None) => self.of_session(stanza, ctx),
             (Leg::Outbound, Type::Unavailable, None) => {
                 if let Some((id, _)) = ctx.sessions().full(&stanza.from) {
                     self.forget(id, ctx);
                 }
+            }
+            (Leg::Inbound, Type::Available | Type::Unavailable, Some(to)) if ctx.core.is_elsewhere(&stanza.from) => {
+                self.of_client_elsewhere(stanza, &to.clone(), ctx);
             }
             (Leg::Inbound, Type::Result | Type::Error, _) => return self.answered(stanza, ctx),
             _ => {}
@@ -84,7 +96,8 @@ impl Service for Caps {
 
     fn notice(&mut self, notice: &Notice, ctx: &mut Ctx<'_>) {
         if let Notice::SessionEnding(id) = notice {
-            let question = self.asked.get(id).cloned();
+            let jid = ctx.sessions().session(*id).map(|session| session.jid.clone());
+            let question = jid.and_then(|jid| self.asked.get(&jid).cloned());
             self.forget(*id, ctx);
             if let Some(question) = question {
                 self.ask_another(&question, ctx);
@@ -94,36 +107,70 @@ impl Service for Caps {
 }
 
 impl Caps {
-    fn says(&self, id: SessionId, text: &str) -> bool {
-        self.said.get(&id).is_some_and(|said| &*said.text == text)
+    fn says(&self, who: &Jid, text: &str) -> bool {
+        self.said.get(who).is_some_and(|said| &*said.text == text)
     }
 
     /// A session is gone or goes offline.
     fn forget(&mut self, id: SessionId, ctx: &mut Ctx<'_>) {
-        self.asked.remove(&id);
-        self.said.remove(&id);
         if let Some(session) = ctx.core.sessions.session_mut(id) {
+            self.asked.remove(&session.jid);
+            self.said.remove(&session.jid);
             session.wants_nodes = Rc::default();
         }
     }
 
     /// A session says that it is available, and what it is.
-    fn presence(&mut self, stanza: &Stanza, ctx: &mut Ctx<'_>) {
-        let Some((id, session)) = ctx.sessions().full(&stanza.from) else { return };
+    fn of_session(&mut self, stanza: &Stanza, ctx: &mut Ctx<'_>) {
+        let Some((_, session)) = ctx.sessions().full(&stanza.from) else { return };
         let is_initial = session.presence.is_none();
+        let server = session.jid.domain().to_owned();
+        self.presence(stanza, is_initial, &server, ctx);
+    }
+
+    /// A client elsewhere shows itself to one of our own. What it can do matters if that one shows itself to it.
+    fn of_client_elsewhere(&mut self, stanza: &Stanza, to: &Jid, ctx: &mut Ctx<'_>) {
+        let who = &stanza.from;
+        if stanza.ty == Type::Unavailable {
+            for client in if who.is_bare() { ctx.core.away.clients(who) } else { vec![who.clone()] } {
+                self.asked.remove(&client);
+                self.said.remove(&client);
+                ctx.core.away.gone(&client);
+            }
+            return;
+        }
+        let Some(account) = ctx.account(to).filter(|_| !who.is_bare()) else { return };
+        if !ctx.shows_presence(account, who) {
+            return;
+        }
+        let is_new = ctx.core.away.shown(who, account);
+        let nodes = ctx.core.away.nodes(who);
+        if is_new && !nodes.is_empty() {
+            ctx.notice(Notice::InterestedAway { client: who.clone(), account, nodes });
+        }
+        if !ctx.core.away.accounts(who).is_empty() {
+            self.presence(stanza, false, to.domain(), ctx);
+        }
+    }
+
+    /// A client says what it is; `server`: in whose name it is asked what that means.
+    fn presence(&mut self, stanza: &Stanza, is_initial: bool, server: &str, ctx: &mut Ctx<'_>) {
+        let who = &stanza.from;
         let caps = stanza.find("c", ns::CAPS);
         let text = caps.as_ref().map(text_of).unwrap_or_default();
-        if !is_initial && self.says(id, &text) {
+        if !is_initial && self.says(who, &text) {
             return;
         }
         let Some(caps) = caps else {
-            self.said.remove(&id);
-            return wants(id, Rc::default(), is_initial, ctx);
+            self.said.remove(who);
+            return wants(who, Rc::default(), is_initial, ctx);
         };
-        self.said.insert(id, Said { text: text.clone(), is_refuted: false });
+        let node = caps.get("node").zip(caps.get("ver")).map(|(node, ver)| format!("{node}#{ver}").into());
+        let said = Said { text: text.clone(), is_refuted: false, server: server.into(), node };
+        self.said.insert(who.clone(), said);
         let verifiable = caps.get("hash").and_then(Hash::parse).zip(caps.get("ver"));
         match verifiable.and_then(|(hash, ver)| self.known(hash, ver, ctx)) {
-            Some(nodes) => wants(id, nodes, is_initial, ctx),
+            Some(nodes) => wants(who, nodes, is_initial, ctx),
             None => {
                 let question = Question {
                     id: Box::default(),
@@ -138,8 +185,7 @@ impl Caps {
                         && ctx.now.0 < other.at.0.saturating_add(limits::CAPS_ANSWER_MS)
                 });
                 if !pending {
-                    let node = caps.get("node").zip(caps.get("ver")).map(|(node, ver)| format!("{node}#{ver}"));
-                    self.ask(id, question, node, ctx);
+                    self.ask(who, question, ctx);
                 }
             }
         }
@@ -165,18 +211,21 @@ impl Caps {
         self.known.insert(key, nodes);
     }
 
-    /// XEP-0115 §6.2: asks a session what it can do, in the name of its server.
-    fn ask(&mut self, id: SessionId, question: Question, node: Option<String>, ctx: &mut Ctx<'_>) {
-        if self.asked.len() >= limits::CAPS_ASKED_MAX && !self.asked.contains_key(&id) {
+    /// XEP-0115 §6.2: asks a client what it can do, in the name of a server.
+    fn ask(&mut self, who: &Jid, question: Question, ctx: &mut Ctx<'_>) {
+        if self.asked.len() >= limits::CAPS_ASKED_MAX && !self.asked.contains_key(who) {
             return;
         }
-        let Some(domain) = ctx.sessions().session(id).map(|session| session.jid.domain().to_owned()) else { return };
-        let Ok(server) = crate::wire::jid::Jid::from_parts(None, &domain, None) else { return };
+        let Some(said) = self.said.get(who) else { return };
+        let Ok(server) = Jid::from_parts(None, &said.server, None) else { return };
         let token = ctx.token();
-        let query = Element::new("query", ns::DISCO_INFO).attr_if("node", node);
+        let query = Element::new("query", ns::DISCO_INFO).attr_if("node", said.node.as_deref());
         let iq = Element::new("iq", ns::CLIENT).attr("type", "get").attr("id", token.clone()).child(query);
-        self.asked.insert(id, Question { id: token.into(), ..question });
-        ctx.push(id, server, &iq);
+        self.asked.insert(who.clone(), Question { id: token.into(), ..question });
+        match ctx.sessions().full(who).map(|(id, _)| id) {
+            Some(id) => ctx.push(id, server, &iq),
+            None => ctx.send(Leg::Inbound, Stanza::build(&iq, server, Some(who.clone()))),
+        }
     }
 
     /// Who was asked is gone: somebody else who says the same is asked.
@@ -184,18 +233,15 @@ impl Caps {
         let other = self
             .said
             .iter()
-            .find(|(id, said)| said.text == question.said && !said.is_refuted && !self.asked.contains_key(id));
+            .find(|(who, said)| said.text == question.said && !said.is_refuted && !self.asked.contains_key(who));
         let Some((other, _)) = other.filter(|_| question.hash.is_some()) else { return };
-        let other = *other;
-        let presence = ctx.sessions().session(other).and_then(|session| session.presence.as_ref());
-        let caps = presence.and_then(|presence| presence.stanza.find("c", ns::CAPS));
-        let node = caps.and_then(|caps| Some(format!("{}#{}", caps.get("node")?, caps.get("ver")?)));
-        self.ask(other, Question { at: ctx.now, ..question.clone() }, node, ctx);
+        let other = other.clone();
+        self.ask(&other, Question { at: ctx.now, ..question.clone() }, ctx);
     }
 
-    /// A session did not prove what it said; perhaps another one can.
-    fn refuted(&mut self, id: SessionId, question: &Question, ctx: &mut Ctx<'_>) {
-        if let Some(said) = self.said.get_mut(&id).filter(|said| said.text == question.said) {
+    /// A client did not prove what it said; perhaps another one can.
+    fn refuted(&mut self, who: &Jid, question: &Question, ctx: &mut Ctx<'_>) {
+        if let Some(said) = self.said.get_mut(who).filter(|said| said.text == question.said) {
             said.is_refuted = true;
         }
         self.ask_another(question, ctx);
@@ -203,13 +249,13 @@ impl Caps {
 
     /// The answer of a session, if it is one to our question.
     fn answered(&mut self, stanza: &Stanza, ctx: &mut Ctx<'_>) -> Flow {
-        let Some((id, _)) = ctx.sessions().full(&stanza.from) else { return Flow::Continue };
+        let who = stanza.from.clone();
         // Our ids hold nothing that would be escaped.
-        let is_ours = self.asked.get(&id).is_some_and(|question| stanza.id_raw() == Some(&question.id));
-        let Some(question) = self.asked.remove(&id).filter(|_| is_ours) else { return Flow::Continue };
+        let is_ours = self.asked.get(&who).is_some_and(|question| stanza.id_raw() == Some(&question.id));
+        let Some(question) = self.asked.remove(&who).filter(|_| is_ours) else { return Flow::Continue };
         let query = stanza.find("query", ns::DISCO_INFO);
         let (Type::Result, Some(query)) = (stanza.ty, query) else {
-            self.refuted(id, &question, ctx);
+            self.refuted(&who, &question, ctx);
             return Flow::Taken("no capabilities");
         };
         let children: Vec<Element> = query.children().cloned().collect();
@@ -221,18 +267,22 @@ impl Caps {
                 let key = name_of(*hash, ver);
                 keep(&key, &nodes, ctx);
                 self.remember(key, nodes.clone());
-                let same: Vec<_> =
-                    self.said.iter().filter(|(_, said)| said.text == question.said).map(|(id, _)| *id).collect();
-                for id in same {
-                    self.asked.remove(&id);
-                    wants(id, nodes.clone(), false, ctx);
+                let same: Vec<_> = self
+                    .said
+                    .iter()
+                    .filter(|(_, said)| said.text == question.said)
+                    .map(|(who, _)| who.clone())
+                    .collect();
+                for who in same {
+                    self.asked.remove(&who);
+                    wants(&who, nodes.clone(), false, ctx);
                 }
             }
             None => {
-                if self.says(id, &question.said) {
-                    wants(id, nodes, false, ctx);
+                if self.says(&who, &question.said) {
+                    wants(&who, nodes, false, ctx);
                 }
-                self.refuted(id, &question, ctx);
+                self.refuted(&who, &question, ctx);
             }
         }
         Flow::Taken("capabilities")
@@ -274,16 +324,28 @@ fn keep(name: &str, nodes: &[Box<str>], ctx: &mut Ctx<'_>) {
     store.put(&row_key(name), nodes.join("\n").as_bytes());
 }
 
-/// From now on a session hears of these nodes; whoever has something for it is told of those that are new.
-fn wants(id: SessionId, nodes: Rc<[Box<str>]>, is_initial: bool, ctx: &mut Ctx<'_>) {
-    let Some(session) = ctx.core.sessions.session_mut(id) else { return };
-    let before = std::mem::replace(&mut session.wants_nodes, nodes.clone());
+/// From now on a client hears of these nodes; whoever has something for it is told of those that are new.
+fn wants(who: &Jid, nodes: Rc<[Box<str>]>, is_initial: bool, ctx: &mut Ctx<'_>) {
+    let id = ctx.sessions().full(who).map(|(id, _)| id);
+    let before = match id.and_then(|id| ctx.core.sessions.session_mut(id)) {
+        Some(session) => std::mem::replace(&mut session.wants_nodes, nodes.clone()),
+        None => ctx.core.away.wants(who, nodes.clone()),
+    };
     let new: Rc<[Box<str>]> = match is_initial || before.is_empty() {
         true => nodes,
         false => nodes.iter().filter(|node| !before.contains(node)).cloned().collect(),
     };
-    if !new.is_empty() {
-        ctx.notice(Notice::Interested { session: id, nodes: new });
+    if new.is_empty() {
+        return;
+    }
+    match id {
+        Some(session) => ctx.notice(Notice::Interested { session, nodes: new }),
+        None => {
+            for account in ctx.core.away.accounts(who) {
+                let (client, nodes) = (who.clone(), new.clone());
+                ctx.notice(Notice::InterestedAway { client, account, nodes });
+            }
+        }
     }
 }
 

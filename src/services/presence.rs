@@ -121,7 +121,6 @@ fn broadcast(account: AccountId, from: &Jid, stanza: &Stanza, ctx: &mut Ctx<'_>)
     for (contact, item) in roster::items(&ctx.store(), account) {
         if item.state.from
             && let Ok(contact) = Jid::parse(&contact)
-            && ctx.is_local(&contact)
             && !ctx.blocks(from, &contact)
         {
             ctx.send(Leg::Inbound, stanza.readdressed(Some(contact)));
@@ -141,7 +140,7 @@ fn to_own(from: &Jid, stanza: &Stanza, ctx: &mut Ctx<'_>) {
 }
 
 /// What a newly available session is told: who else is there, who asked for a subscription (RFC 6121 §4.2.2, §4.3.1,
-/// §3.1.3). Contacts here need no probe: their presence is a fact.
+/// §3.1.3). Contacts here need no probe: their presence is a fact; those elsewhere are asked.
 fn greet(id: SessionId, account: AccountId, jid: &Jid, ctx: &mut Ctx<'_>) {
     let bare = jid.bare();
     let mut present: Vec<Chunk> = Vec::new();
@@ -154,6 +153,7 @@ fn greet(id: SessionId, account: AccountId, jid: &Jid, ctx: &mut Ctx<'_>) {
         if item.state.to {
             present.extend(presence_for(&contact, jid, ctx));
         }
+        ask_elsewhere(&contact, item.state, &bare, ctx);
     }
     for (contact, request) in roster::requests(&ctx.store(), account) {
         // Who was blocked since is not heard of (XEP-0191 §3.3); the request waits on, as RFC 6121 §3.1.3 wants it.
@@ -163,6 +163,21 @@ fn greet(id: SessionId, account: AccountId, jid: &Jid, ctx: &mut Ctx<'_>) {
     }
     for chunk in present {
         ctx.core.deliver(id, chunk, Keep::Nothing);
+    }
+}
+
+/// RFC 6121 §4.3.1: whoever is elsewhere is asked for presence. §3.1.2: a request that was not answered is sent again;
+/// the other side may have lost it.
+fn ask_elsewhere(contact: &str, state: roster::State, owner: &Jid, ctx: &mut Ctx<'_>) {
+    let asks = match state {
+        roster::State { to: true, .. } => "probe",
+        roster::State { pending_out: true, .. } => "subscribe",
+        _ => return,
+    };
+    let Some(contact) = Jid::parse(contact).ok().filter(|contact| ctx.core.is_elsewhere(contact)) else { return };
+    if !ctx.blocks(owner, &contact) {
+        let presence = Element::new("presence", ns::CLIENT).attr("type", asks);
+        ctx.send(Leg::Inbound, Stanza::build(&presence, owner.clone(), Some(contact)));
     }
 }
 

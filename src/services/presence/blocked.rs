@@ -1,6 +1,6 @@
 //! What a change of the block list shows and hides, XEP-0191 §3.3 to §3.5.
 
-use super::{gone, hears_broadcasts, presence_for};
+use super::{ask_elsewhere, gone, hears_broadcasts, presence_for};
 use crate::{
     domain::{accounts, ids::AccountId, roster, sessions::Keep},
     router::{context::Ctx, service::Leg},
@@ -11,9 +11,6 @@ use crate::{
 /// again; as much of a contact as the entry of the list names (§5).
 pub fn block_changed(account: AccountId, entry: &Jid, blocked: bool, ctx: &mut Ctx<'_>) {
     let Some(owner) = accounts::address(&ctx.store(), account) else { return };
-    if !ctx.is_local(entry) {
-        return;
-    }
     if blocked {
         end_directed(&owner, entry, ctx);
     }
@@ -48,6 +45,10 @@ pub fn block_changed(account: AccountId, entry: &Jid, blocked: bool, ctx: &mut C
 fn hear_again(owner: &Jid, contact: &Jid, ctx: &mut Ctx<'_>) {
     let own = ctx.sessions().of(owner.bare_str()).filter(|(_, session)| session.presence.is_some());
     let own: Vec<_> = own.map(|(id, session)| (id, session.jid.clone())).collect();
+    if !own.is_empty() {
+        let state = roster::State { to: true, ..roster::State::default() };
+        ask_elsewhere(contact.as_str(), state, &owner.bare(), ctx);
+    }
     for (id, jid) in own {
         for presence in presence_for(contact.as_str(), &jid, ctx) {
             ctx.core.deliver(id, presence, Keep::Nothing);

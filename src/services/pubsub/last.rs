@@ -6,8 +6,8 @@
 use super::{Site, access, notify};
 use crate::{
     domain::{
-        ids::SessionId,
-        nodes::{self, settings::SendLast},
+        ids::{AccountId, SessionId},
+        nodes::{self, Item, Node, settings::SendLast},
         roster,
     },
     router::context::Ctx,
@@ -31,6 +31,17 @@ pub(super) fn to_session(id: SessionId, wanted: &[Box<str>], ctx: &mut Ctx<'_>) 
     }
 }
 
+/// A client elsewhere wants to hear of these nodes of an account whose presence it sees.
+pub(super) fn to_client(client: &Jid, account: AccountId, wanted: &[Box<str>], ctx: &mut Ctx<'_>) {
+    let Some(site) = Site::personal(account, ctx) else { return };
+    if !ctx.shows_presence(account, client) || notify::is_blocked(&site, client, ctx) {
+        return;
+    }
+    for (node, item) in readable(&site, client, wanted, ctx) {
+        notify::last_to_address(&site, &node, &item, client, ctx);
+    }
+}
+
 /// A contact sees the account's presence from now on, and so is subscribed (XEP-0060 §9.1.2).
 pub(super) fn to_contact(site: &Site, contact: &Jid, ctx: &mut Ctx<'_>) {
     if notify::is_blocked(site, contact, ctx) {
@@ -41,12 +52,24 @@ pub(super) fn to_contact(site: &Site, contact: &Jid, ctx: &mut Ctx<'_>) {
     for (id, wanted) in sessions {
         of_site(site, id, contact, &wanted, ctx);
     }
+    for client in ctx.core.away.clients(contact) {
+        let wanted = ctx.core.away.nodes(&client);
+        to_client(&client, site.owner, &wanted, ctx);
+    }
 }
 
 fn of_site(site: &Site, id: SessionId, jid: &Jid, wanted: &[Box<str>], ctx: &mut Ctx<'_>) {
-    if nodes::totals(&ctx.store(), site.owner).nodes == 0 {
-        return;
+    for (node, item) in readable(site, jid, wanted, ctx) {
+        notify::last_to_session(site, &node, &item, id, ctx);
     }
+}
+
+/// The last items of those nodes that are sent to whoever comes, as far as somebody may read them.
+fn readable(site: &Site, jid: &Jid, wanted: &[Box<str>], ctx: &mut Ctx<'_>) -> Vec<(Node, Item)> {
+    if nodes::totals(&ctx.store(), site.owner).nodes == 0 {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
     for name in wanted {
         let Some(node) = nodes::find(&ctx.store(), site.owner, name) else { continue };
         let settings = &node.settings;
@@ -55,7 +78,8 @@ fn of_site(site: &Site, id: SessionId, jid: &Jid, wanted: &[Box<str>], ctx: &mut
             && access::may_read(site, &node, jid, ctx).is_ok()
             && let Some(item) = nodes::last(&ctx.store(), site.owner, node.id)
         {
-            notify::last_to_session(site, &node, &item, id, ctx);
+            out.push((node, item));
         }
     }
+    out
 }

@@ -201,6 +201,7 @@ impl Service for PubSub {
             }
             Notice::AccountRemoved(_, jid) => owner::forget(jid, ctx),
             Notice::Interested { session, nodes } => last::to_session(*session, nodes, ctx),
+            Notice::InterestedAway { client, account, nodes } => last::to_client(client, *account, nodes, ctx),
             Notice::ChangeNode(account, node, change) => publish::by_service(*account, node, change, ctx),
             _ => {}
         }

@@ -183,7 +183,9 @@ fn contacts(site: &Site, node: &Node, audience: &mut Audience, ctx: &mut Ctx<'_>
             continue;
         }
         let sessions: Vec<SessionId> = interested(&contact, node, ctx).collect();
-        if sessions.is_empty() {
+        let elsewhere = Jid::parse(&contact).map(|contact| ctx.core.away.interested(&contact, &node.name));
+        let elsewhere = elsewhere.unwrap_or_default();
+        if sessions.is_empty() && elsewhere.is_empty() {
             continue;
         }
         let affiliation = members::member(&ctx.store(), site.owner, node.id, &contact).affiliation;
@@ -191,6 +193,7 @@ fn contacts(site: &Site, node: &Node, audience: &mut Audience, ctx: &mut Ctx<'_>
         let Some(jid) = Jid::parse(&contact).ok().filter(|_| !is_out) else { continue };
         if !is_blocked(site, &jid, ctx) {
             audience.sessions.extend(sessions);
+            audience.addresses.extend(elsewhere);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Two houses that talk to each other: `src/server/peers`.
 
+mod contacts;
+
 use lampone::router::event::DialError;
 
 use crate::stage::{
