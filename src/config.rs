@@ -115,6 +115,8 @@ pub struct Upload {
 pub struct Hosts {
     /// Publish-subscribe, XEP-0060.
     pub pubsub: Option<String>,
+    /// Rooms, XEP-0045.
+    pub rooms: Option<String>,
 }
 
 /// With which other servers, and on what terms.
@@ -214,7 +216,7 @@ impl Default for Config {
                 day_bytes: limits::UPLOAD_DAY_BYTES,
                 total_bytes: limits::UPLOAD_TOTAL_BYTES,
             },
-            hosts: Hosts { pubsub: Some("pubsub".into()) },
+            hosts: Hosts { pubsub: Some("pubsub".into()), rooms: Some("rooms".into()) },
             federation: Federation { enabled: true, allow: Vec::new(), block: Vec::new(), require_certificate: false },
             limits: Limits {
                 stanza_bytes: limits::STANZA_BYTES_MAX,

@@ -122,6 +122,50 @@ pub const COMMAND_MS_MAX: u64 = 15 * 60_000;
 pub const COMMAND_LIST_MAX: usize = 2_000;
 /// Addresses that one command deals with.
 pub const COMMAND_TARGETS_MAX: usize = 100;
+/// Rooms that one account has made.
+pub const ROOMS_PER_ACCOUNT_MAX: usize = 100;
+/// Rooms of a host with somebody in them.
+pub const ROOMS_OPEN_MAX: usize = 2_000;
+/// People in one room, whatever its owners say: each message goes to all of them.
+pub const ROOM_OCCUPANTS_MAX: usize = 1_000;
+/// People in one room unless its owners say otherwise.
+pub const ROOM_OCCUPANTS_DEFAULT: u16 = 200;
+/// Devices of one person in one room.
+pub const ROOM_VISITS_MAX: usize = 16;
+/// People and domains that are something to one room: 10,000 rows of some 60 bytes are in memory while it is open.
+pub const ROOM_AFFILIATIONS_MAX: usize = 10_000;
+/// Items in one change of lists or roles.
+pub const ROOM_CHANGES_MAX: usize = 500;
+/// Invitations in one message.
+pub const ROOM_INVITES_MAX: usize = 20;
+/// Bytes of a nickname.
+pub const ROOM_NICK_BYTES_MAX: usize = 128;
+/// Bytes of what a presence says beside the room's own: pictures' hashes, capabilities, a status.
+pub const ROOM_PRESENCE_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of all subject elements of a message.
+pub const ROOM_SUBJECT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of why somebody is what they are.
+pub const ROOM_REASON_BYTES_MAX: usize = 1_024;
+/// Bytes of a room's name.
+pub const ROOM_NAME_BYTES_MAX: usize = 256;
+/// Bytes of a room's description.
+pub const ROOM_DESCRIPTION_BYTES_MAX: usize = 2_048;
+/// Bytes of a room's language.
+pub const ROOM_LANGUAGE_BYTES_MAX: usize = 35;
+/// Bytes of a room's password.
+pub const ROOM_PASSWORD_BYTES_MAX: usize = 256;
+/// Messages that newcomers see unless they or the owners say otherwise.
+pub const ROOM_HISTORY: u8 = 20;
+/// Messages that a room remembers for newcomers.
+pub const ROOM_HISTORY_MAX: usize = 50;
+/// Bytes of them.
+pub const ROOM_HISTORY_BYTES_MAX: usize = 256 * 1024;
+/// Rooms in one answer to who asks for a list.
+pub const ROOM_LIST_MAX: usize = 200;
+/// Times a second that one person may enter, leave, or change a nickname, on the long run; each is shown to everybody.
+pub const ROOM_MOVES_PER_S: u64 = 5;
+/// The same at once.
+pub const ROOM_MOVES_BURST: u64 = 60;
 /// Addresses to which one session sent directed presence.
 pub const DIRECTED_MAX: usize = 500;
 /// How far work may be from the handler that caused it and still be done however much it is: the end of a session, what

@@ -39,16 +39,25 @@ fn domains(reading: &mut Reading) {
 
 /// No service's host name is a domain that is served.
 fn hosts(reading: &mut Reading) {
-    if !reading.sound(&["domain", "hosts.pubsub"]) {
+    if !reading.sound(&["domain", "hosts.pubsub", "hosts.rooms"]) {
         return;
     }
-    let Some(pubsub) = reading.draft.config.hosts.pubsub.clone() else { return };
-    for domain in reading.draft.config.domains.clone() {
-        let host = format!("{pubsub}.{domain}");
-        if served(reading, &host) {
-            let what = format!("found \"{pubsub}\", but {host} is a domain that is served; give another name");
-            return reading.refuse("hosts.pubsub", &what);
+    let hosts = reading.draft.config.hosts.clone();
+    for (key, name) in [("hosts.pubsub", &hosts.pubsub), ("hosts.rooms", &hosts.rooms)] {
+        let Some(name) = name else { continue };
+        for domain in reading.draft.config.domains.clone() {
+            let host = format!("{name}.{domain}");
+            if served(reading, &host) {
+                let what = format!("found \"{name}\", but {host} is a domain that is served; give another name");
+                return reading.refuse(key, &what);
+            }
         }
+    }
+    if let (Some(name), Some(other)) = (&hosts.rooms, &hosts.pubsub)
+        && name == other
+    {
+        let what = format!("found \"{name}\", which is the name of hosts.pubsub as well; give another name");
+        reading.refuse("hosts.rooms", &what);
     }
 }
 

@@ -221,6 +221,13 @@ pub(super) static KEYS: &[Key] = &[
         set: |draft, given| given.host().map(|host| draft.config.hosts.pubsub = host),
     },
     Key {
+        name: "hosts.rooms",
+        takes: HOST,
+        default: "\"rooms\"",
+        doc: "The host name of group chats (XEP-0045): what stands before each domain.",
+        set: |draft, given| given.host().map(|host| draft.config.hosts.rooms = host),
+    },
+    Key {
         name: "federation.enabled",
         takes: BOOLEAN,
         default: "true",

@@ -196,6 +196,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "upload.total_bytes=2 KiB",
         "retention.upload_days=0",
         "hosts.pubsub=knoten",
+        "hosts.rooms=stube",
         "federation.enabled=false",
         "federation.allow=a.example, b.example",
         "federation.block=",

@@ -53,6 +53,8 @@ pub type ArchiveId = heapless::String<28>;
 
 /// Bytes of the seal that are shown.
 const SEAL_BYTES: usize = 6;
+/// Bytes of what a room calls a person.
+const OCCUPANT_BYTES: usize = 16;
 
 impl Seal {
     /// From the server's secret.
@@ -86,6 +88,16 @@ impl Seal {
         let mut out = [0; 32];
         out.copy_from_slice(context.sign().as_ref());
         out
+    }
+
+    /// What a room calls a person, XEP-0421: nobody can tell the address from it, nor that two rooms mean the same.
+    pub fn occupant(&self, room: AccountId, bare: &str) -> String {
+        use std::fmt::Write;
+        let seal = self.of("occupant", &[&room.0.to_be_bytes(), bare.as_bytes()]);
+        seal.iter().take(OCCUPANT_BYTES).fold(String::new(), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
     }
 
     /// The message that an id names in the archive of this account; `None`: the id is not ours.

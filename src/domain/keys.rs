@@ -24,6 +24,9 @@
 //! | `n` account … | publish-subscribe nodes and what is in them ([`super::nodes`]) |
 //! | `F` file | an uploaded file ([`super::files`]) |
 //! | `u` account, file | its bytes |
+//! | `g` host 0 localpart | room ([`super::rooms`]) |
+//! | `h` room, JID | what somebody is to a room |
+//! | `k` account, room | a room that the account has made |
 //! | `C` hash | nodes that clients of this capability hash want to hear of (XEP-0115) |
 //! | `O` message id | stanza on its way to another server ([`super::peers`]) |
 //! | `t` token | invitation ([`super::invitations`]) |
@@ -113,7 +116,7 @@ pub const fn packed(tag: u8) -> Option<usize> {
 
 /// Tags of all rows that belong to one account and go with it. The archive and uploaded files are not among them: they
 /// may be many, and go in steps ([`super::archive::forget_oldest`], [`super::files`]).
-pub const OWNED: &[u8] = b"irRsqvpbldfonw";
+pub const OWNED: &[u8] = b"irRsqvpbldfonwk";
 
 /// Tags of those among them that stand for the password in a sign-in, as tokens do, or serve whoever signed in with it,
 /// and go when it changes (S15).
@@ -157,6 +160,12 @@ pub const FILE: u8 = b'F';
 pub const FILE_OF: u8 = b'u';
 /// Registrations with push services.
 pub const PUSH: u8 = b'w';
+/// Rooms, not owned by an account.
+pub const ROOM: u8 = b'g';
+/// What somebody is to a room; the owner is the room.
+pub const ROOM_STANDING: u8 = b'h';
+/// Rooms that an account has made.
+pub const ROOM_MADE: u8 = b'k';
 /// Invitations, not owned by an account.
 pub const INVITATION: u8 = b't';
 /// Stanzas on their way to other servers, not owned by an account.

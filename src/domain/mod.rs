@@ -15,6 +15,7 @@ pub mod overlay;
 pub mod peers;
 pub mod private;
 pub mod push;
+pub mod rooms;
 pub mod roster;
 pub mod sessions;
 pub mod store;

@@ -22,7 +22,7 @@ impl Core {
     /// Sends the one answer to an IQ. `waits`: it tells of writes that are not durable yet.
     pub fn answer(&mut self, origin: &Origin, outcome: Result<Reply, StanzaError>, waits: bool) {
         let (ty, payload) = match outcome {
-            Ok(Reply::Later) => return,
+            Ok(Reply::Later | Reply::For(_)) => return,
             Ok(Reply::Empty) => ("result", None),
             Ok(Reply::Result(element)) => ("result", Some(element.to_vec())),
             Ok(Reply::Serialised(bytes)) => ("result", Some(bytes)),
@@ -84,13 +84,12 @@ impl Core {
         }
     }
 
-    /// The answer of one service to another one that asked in the name of an account: it goes to whoever of them looks at
-    /// answers (`Kind::Iq`, `Leg::Inbound`, `Phase::Deliver`), as if it had come from elsewhere.
+    /// The answer of one service to another one that asked in the name of an account or of a host: it goes to whoever of them
+    /// looks at answers (`Kind::Iq`, `Leg::Inbound`, `Phase::Deliver`), as if it had come from elsewhere.
     fn answer_house(&mut self, origin: &Origin, ty: &'static str, payload: Option<Vec<u8>>) {
-        let Some(to) = origin.to.clone().filter(|_| origin.from.is_bare() && self.config.serves(origin.from.domain()))
-        else {
-            return;
-        };
+        let is_ours = origin.from.is_bare() && self.config.serves(origin.from.domain());
+        let is_hosted = self.hosts.contains_key(origin.from.domain());
+        let Some(to) = origin.to.clone().filter(|_| is_ours || is_hosted) else { return };
         let payload = payload.and_then(|payload| Element::parse(&payload, ns::CLIENT).ok());
         let id = framer::unescape(&origin.id).into_owned();
         let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(payload);
@@ -105,7 +104,8 @@ impl Core {
         if stanza.kind == Kind::Iq {
             log::debug!("{}", Refusal(stanza, error));
         }
-        if self.is_elsewhere(&stanza.from) {
+        // A host's own: what a room passed on, and nobody took.
+        if self.is_elsewhere(&stanza.from) || self.hosts.contains_key(stanza.from.domain()) {
             return self.work.push(Work::Route(Leg::Inbound, stanza.returned(error)));
         }
         // What its sender's other devices and archive know of it, they shall know whole.

@@ -11,7 +11,7 @@ use super::{
     core::Work,
     peers,
     refusal::Refusal,
-    service::{Card, Flow, Handles, Iq, Leg, Notice, PHASES, Phase, Scope, Service},
+    service::{Card, Flow, Handles, Iq, Leg, Notice, PHASES, Phase, Reply, Scope, Service},
 };
 use crate::{
     domain::{
@@ -335,6 +335,14 @@ impl Router {
         };
         let before = ctx.core.overlay.puts();
         let mut outcome = self.services[service].iq(&iq, ctx);
+        if let Ok(Reply::For(owner)) = outcome {
+            let key: (Scope, &str, &str) = (Scope::Own, &payload.ns, &payload.name);
+            let iqs: &BTreeMap<(Scope, &str, &str), usize> = &self.iq;
+            outcome = match iqs.get(&key) {
+                Some(other) => self.services[*other].iq(&Iq { account: Some(owner), ..iq }, ctx),
+                None => Err(UNHANDLED),
+            };
+        }
         if let (Scope::Other, Err(error), Some(account)) = (scope, &outcome, account)
             && !ctx.shows_presence(account, iq.from)
         {
@@ -375,6 +383,8 @@ fn shares_presence(ctx: &mut Ctx<'_>, account: AccountId, target: SessionId, fro
     session.jid.bare_str() == from.bare_str()
         || session.directed.iter().any(|to| to == from || (to.is_bare() && to.as_str() == from.bare_str()))
         || from.local().is_none()
+        // What a room passes on, it has looked at.
+        || ctx.core.hosts.contains_key(from.domain())
         || roster::state(&ctx.store(), account, from.bare_str()).from
 }
 

@@ -171,6 +171,9 @@ pub enum Reply {
     Result(Element),
     /// `result` with this payload, serialised: validated or written by us, and with its namespace.
     Serialised(Vec<u8>),
+    /// Whoever answers this payload for accounts shall answer it as if it were asked by the owner of these rows: the
+    /// archive of a room, for one.
+    For(AccountId),
     /// The service keeps [`Iq::origin`] and calls [`Ctx::answer`] once, in a later turn.
     Later,
 }
@@ -281,6 +284,14 @@ pub enum Notice {
     Reloaded,
     /// A message of one of our own came back to it with this error.
     Bounced(Box<Stanza>, StanzaError),
+    /// An archive that is no account's has grown by [`limits::ARCHIVE_TRIM_EVERY`](crate::limits::ARCHIVE_TRIM_EVERY)
+    /// messages, or nobody owns it any more.
+    Archive {
+        /// Whose.
+        owner: AccountId,
+        /// It is to go.
+        is_gone: bool,
+    },
     /// There is time for a step of what was put off (`core.chores`).
     Chores,
 }

@@ -46,6 +46,7 @@ pub mod devices;
 pub mod disco;
 pub mod displayed;
 pub mod last;
+pub mod muc;
 pub mod ping;
 pub mod presence;
 pub mod private;
@@ -83,6 +84,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(private::PrivateXml),
         Box::new(pubsub::PubSub),
         Box::new(bookmarks::Bookmarks),
+        Box::new(muc::Muc::default()),
         Box::new(vcard::VCard),
         Box::new(session::LegacySession),
         Box::new(csi::ClientState),

@@ -59,6 +59,12 @@ pub const LAST: &str = "jabber:iq:last";
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// XEP-0030.
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// XEP-0045, entering.
+pub const MUC: &str = "http://jabber.org/protocol/muc";
+/// XEP-0045, moderators and admins.
+pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
+/// XEP-0045, owners.
+pub const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
 /// XEP-0045, towards users.
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// XEP-0033.

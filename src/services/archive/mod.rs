@@ -110,6 +110,8 @@ impl Service for Archive {
         match notice {
             Notice::AccountRemoved(account, _) => self.chores.purge(*account, ctx),
             Notice::ArchiveForgotten(account) => self.chores.empty(*account, ctx),
+            Notice::Archive { owner, is_gone: true } => self.chores.purge(*owner, ctx),
+            Notice::Archive { owner, is_gone: false } => self.chores.look(*owner, ctx),
             Notice::Chores => self.chores.step(ctx),
             Notice::Bounced(stanza, error) => self.bounced(stanza, error, ctx),
             _ => {}

@@ -20,7 +20,7 @@ use crate::{
     router::{
         context::Ctx,
         event::Effect,
-        service::{Iq, Reply},
+        service::{Iq, Reply, Scope},
     },
     wire::{
         build,
@@ -69,7 +69,11 @@ pub fn answer(owner: AccountId, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply,
     };
     let complete = !found.more;
     let flip = iq.payload.find("flip-page", ns::MAM).is_some();
-    send(owner, session, iq.payload.get("queryid"), &found, flip, ctx);
+    let from = match (&iq.stanza.to, iq.scope) {
+        (Some(room), Scope::Hosted) => room.bare(),
+        _ => iq.from.bare(),
+    };
+    send(owner, session, &from, iq.payload.get("queryid"), &found, flip, ctx);
     let fin = Element::new("fin", ns::MAM).attr_if("complete", complete.then_some("true")).child(page.element());
     Ok(fin.into())
 }
@@ -282,12 +286,20 @@ fn ends(owner: AccountId, found: &Found, ctx: &Ctx<'_>) -> Option<(String, Strin
 }
 
 /// Sends the messages of a page, §4.2 and §4.3.4.
-fn send(owner: AccountId, session: SessionId, query: Option<&str>, found: &Found, flip: bool, ctx: &mut Ctx<'_>) {
+fn send(
+    owner: AccountId,
+    session: SessionId,
+    from: &Jid,
+    query: Option<&str>,
+    found: &Found,
+    flip: bool,
+    ctx: &mut Ctx<'_>,
+) {
     let Some(to) = ctx.sessions().session(session).map(|session| session.jid.clone()) else { return };
     let mut one = |(id, text): &(MessageId, Stored)| {
         let mut out = Vec::with_capacity(512 + text.rest.len());
         out.extend_from_slice(b"<message");
-        build::attr("from", to.bare_str(), &mut out);
+        build::attr("from", from.as_str(), &mut out);
         build::attr("to", to.as_str(), &mut out);
         out.extend_from_slice(b"><result xmlns='urn:xmpp:mam:2'");
         if let Some(query) = query {

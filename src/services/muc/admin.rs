@@ -1,0 +1,309 @@
+//! Who is what: lists, kicks, bans, voices.
+//!
+//! Source: XEP-0045 §5.1.1, §5.2.1, §8.2 to §8.5, §9, §10.3 to §10.8. Invariants: nobody changes one who stands as high as
+//! they do or higher, but owners; a room keeps an owner; a request changes all that it names, or nothing.
+
+use super::{
+    leaving,
+    messages::is_staff,
+    outgoing::{Showing, Word, item},
+    room::Room,
+};
+use crate::{
+    domain::rooms::{self, Affiliation, Role, Standing},
+    limits,
+    router::{
+        context::Ctx,
+        service::{Iq, Reply},
+    },
+    wire::{
+        element::Element,
+        error::{Condition, ErrorKind, StanzaError},
+        jid::Jid,
+        ns,
+        stanza::Stanza,
+    },
+};
+
+/// One thing to be changed.
+enum Change {
+    Affiliation { who: Jid, to: Affiliation, nick: Option<String>, reason: Option<String> },
+    Role { nick: String, to: Role, reason: Option<String> },
+}
+
+/// A request in `muc#admin`.
+pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+    if iq.is_set() {
+        return change(room, iq, ctx);
+    }
+    let asked = iq.payload.find("item", ns::MUC_ADMIN).ok_or(StanzaError::new(Condition::BadRequest))?;
+    let own = room.affiliation(iq.from);
+    let at = room.place(iq.from).map(|(at, _)| at);
+    let mut query = Element::new("query", ns::MUC_ADMIN);
+    if let Some(affiliation) = asked.get("affiliation") {
+        let wanted = Affiliation::parse(affiliation).ok_or(StanzaError::new(Condition::BadRequest))?;
+        // XEP-0045 §9.2 and §9.5: members may see each other where all see real addresses.
+        let open = room.settings.shows_addresses && own >= Affiliation::Member && wanted != Affiliation::Outcast;
+        if !is_staff(own) && !open {
+            return Err(Condition::Forbidden.into());
+        }
+        for (who, standing) in room.standings.iter().filter(|(_, standing)| standing.affiliation() == wanted) {
+            let mut one = item(ns::MUC_ADMIN, wanted, None, Some(who), standing.nick.as_deref());
+            one =
+                one.with(standing.reason.as_ref().map(|why| Element::new("reason", ns::MUC_ADMIN).text(why.as_str())));
+            query = query.child(one);
+        }
+        return Ok(query.into());
+    }
+    let wanted = asked.get("role").and_then(Role::parse).ok_or(StanzaError::new(Condition::BadRequest))?;
+    if at.is_none_or(|at| room.occupants[at].role != Role::Moderator) && !is_staff(own) {
+        return Err(Condition::Forbidden.into());
+    }
+    for occupant in room.occupants.iter().filter(|occupant| occupant.role == wanted) {
+        let jid = occupant.visits.last().map(|visit| visit.jid.clone());
+        let affiliation = jid.as_ref().map_or(Affiliation::None, |jid| room.affiliation(jid));
+        let jid = jid.as_ref().map(Jid::as_str);
+        query = query.child(item(ns::MUC_ADMIN, affiliation, Some(wanted), jid, Some(occupant.nick())));
+    }
+    Ok(query.into())
+}
+
+/// What is asked for, one item after the other.
+fn changes(room: &Room, payload: &Element) -> Result<Vec<Change>, StanzaError> {
+    let bad = || StanzaError::new(Condition::BadRequest);
+    let items: Vec<&Element> = payload.children().filter(|child| child.is("item", ns::MUC_ADMIN)).collect();
+    if items.is_empty() {
+        return Err(bad());
+    }
+    if items.len() > limits::ROOM_CHANGES_MAX {
+        return Err(Condition::PolicyViolation.into());
+    }
+    let mut changes = Vec::with_capacity(items.len());
+    for one in items {
+        let reason = one.leaf_text("reason").filter(|reason| !reason.is_empty());
+        if reason.as_ref().is_some_and(|reason| reason.len() > limits::ROOM_REASON_BYTES_MAX) {
+            return Err(Condition::PolicyViolation.into());
+        }
+        let nick = one.get("nick").map(str::to_owned);
+        if let Some(to) = one.get("affiliation") {
+            let to = Affiliation::parse(to).ok_or_else(bad)?;
+            let who = match (one.get("jid"), &nick) {
+                (Some(jid), _) => Jid::parse(jid).map_err(|_| StanzaError::new(Condition::JidMalformed))?.bare(),
+                (None, Some(nick)) => {
+                    let at = room.named(nick).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+                    Jid::parse(&room.occupants[at].bare).map_err(|_| bad())?
+                }
+                (None, None) => return Err(bad()),
+            };
+            let nick = nick.filter(|_| one.get("jid").is_some());
+            changes.push(Change::Affiliation { who, to, nick, reason });
+        } else {
+            let to = one.get("role").and_then(Role::parse).ok_or_else(bad)?;
+            let nick = match (nick, one.get("jid")) {
+                (Some(nick), _) => nick,
+                (None, Some(jid)) => {
+                    let jid = Jid::parse(jid).map_err(|_| StanzaError::new(Condition::JidMalformed))?;
+                    let at = room.of(jid.bare_str()).first().copied();
+                    room.occupants[at.ok_or(StanzaError::new(Condition::ItemNotFound))?].nick().to_owned()
+                }
+                (None, None) => return Err(bad()),
+            };
+            changes.push(Change::Role { nick, to, reason });
+        }
+    }
+    Ok(changes)
+}
+
+fn change(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+    let changes = changes(room, iq.payload)?;
+    // The last owner: a request that would leave none is refused as a whole.
+    let mut owners = room.owners();
+    for change in &changes {
+        match change {
+            Change::Affiliation { who, to, .. } => {
+                may_affiliate(room, iq.from, who, *to)?;
+                let was = room.affiliation(who) == Affiliation::Owner;
+                owners = owners + usize::from(*to == Affiliation::Owner && !was)
+                    - usize::from(was && *to != Affiliation::Owner);
+            }
+            Change::Role { nick, to, .. } => may_give_role(room, iq.from, nick, *to)?,
+        }
+    }
+    if owners == 0 {
+        return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
+    }
+    let actor = room.place(iq.from).map(|(at, _)| room.occupants[at].nick().to_owned());
+    for change in changes {
+        match change {
+            Change::Affiliation { who, to, nick, reason } => {
+                affiliate(room, &who, to, nick, reason, actor.clone(), ctx)?;
+            }
+            Change::Role { nick, to, reason } => {
+                // One of the changes before may have removed them.
+                if let Some(at) = room.named(&nick) {
+                    give_role(room, at, to, reason, actor.clone(), ctx);
+                }
+            }
+        }
+    }
+    Ok(Reply::Empty)
+}
+
+/// XEP-0045 §5.2.1, table 8.
+fn may_affiliate(room: &Room, by: &Jid, who: &Jid, to: Affiliation) -> Result<(), StanzaError> {
+    let own = room.affiliation(by);
+    let before = room.standings.get(who.bare_str()).map_or(Affiliation::None, Standing::affiliation);
+    if !is_staff(own) {
+        return Err(Condition::Forbidden.into());
+    }
+    if who.local().is_none() && !matches!(to, Affiliation::Outcast | Affiliation::None) {
+        // A whole domain can be banned, and nothing else.
+        return Err(Condition::NotAllowed.into());
+    }
+    if own == Affiliation::Owner {
+        if to == Affiliation::Outcast && who.bare_str() == by.bare_str() {
+            return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
+        }
+        return Ok(());
+    }
+    // Admins: what is an admin or more, or would become it, is the owners' business.
+    if before >= Affiliation::Admin || to >= Affiliation::Admin {
+        return Err(StanzaError::new(Condition::NotAllowed).kind(ErrorKind::Cancel));
+    }
+    Ok(())
+}
+
+/// XEP-0045 §5.1.1 and §8.2 to §8.5, §9.6, §9.7.
+fn may_give_role(room: &Room, by: &Jid, nick: &str, to: Role) -> Result<(), StanzaError> {
+    let target = room.named(nick).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let target = &room.occupants[target];
+    let theirs = target.visits.last().map_or(Affiliation::None, |visit| room.affiliation(&visit.jid));
+    let own = room.affiliation(by);
+    let is_moderator = room.place(by).is_some_and(|(at, _)| room.occupants[at].role == Role::Moderator);
+    let refused = || Err(StanzaError::new(Condition::NotAllowed).kind(ErrorKind::Cancel));
+    if !is_moderator && !is_staff(own) {
+        return Err(Condition::Forbidden.into());
+    }
+    let takes_moderation = target.role == Role::Moderator && to != Role::Moderator;
+    if to == Role::Moderator && !is_staff(own) {
+        return Err(Condition::Forbidden.into());
+    }
+    // Those above are not touched; admins and owners keep the role that comes with what they are.
+    if theirs > own || (is_staff(theirs) && takes_moderation && !(own == Affiliation::Owner && to == Role::None)) {
+        return refused();
+    }
+    if takes_moderation && !is_staff(own) {
+        return refused();
+    }
+    Ok(())
+}
+
+/// Changes what somebody is, and tells everybody whom it concerns. XEP-0045 §9 and §10.
+///
+/// # Errors
+/// If the list is full, or the nickname is another's.
+pub(super) fn affiliate(
+    room: &mut Room,
+    who: &Jid,
+    to: Affiliation,
+    nick: Option<String>,
+    reason: Option<String>,
+    actor: Option<String>,
+    ctx: &mut Ctx<'_>,
+) -> Result<(), StanzaError> {
+    let who = who.bare();
+    let before = room.affiliation(&who);
+    let known = room.standings.get(who.as_str()).cloned();
+    if known.is_none() && to != Affiliation::None && room.standings.len() >= limits::ROOM_AFFILIATIONS_MAX {
+        return Err(StanzaError::new(Condition::ResourceConstraint).kind(ErrorKind::Wait).text("The list is full."));
+    }
+    if let Some(nick) = &nick
+        && (nick.len() > limits::ROOM_NICK_BYTES_MAX || room.is_reserved(nick, who.as_str()))
+    {
+        return Err(Condition::Conflict.into());
+    }
+    let keeps = known.and_then(|standing| standing.nick).filter(|_| to >= Affiliation::Member);
+    let standing = Standing { affiliation: Some(to), nick: nick.or(keeps), reason: reason.clone() };
+    rooms::put_standing(&mut ctx.store(), room.id, who.as_str(), &standing);
+    match to == Affiliation::None && standing.nick.is_none() {
+        true => room.standings.remove(who.as_str()),
+        false => room.standings.insert(who.as_str().into(), standing),
+    };
+    if to == before && who.local().is_some() {
+        return Ok(());
+    }
+    let word = Word { actor, reason, ..Word::default() };
+    show_change(room, &who, to, word, ctx);
+    Ok(())
+}
+
+/// Occupants whom a change of affiliation concerns are shown anew, or go.
+fn show_change(room: &mut Room, who: &Jid, to: Affiliation, word: Word, ctx: &mut Ctx<'_>) {
+    let is_domain = who.local().is_none();
+    let hit = |bare: &str| {
+        if is_domain { Jid::parse(bare).is_ok_and(|jid| jid.domain() == who.domain()) } else { *bare == *who.as_str() }
+    };
+    let concerned: Vec<Jid> =
+        room.occupants.iter().filter(|one| hit(&one.bare)).map(|one| one.address.clone()).collect();
+    for address in &concerned {
+        let Some(at) = address.resource().and_then(|nick| room.named(nick)) else { continue };
+        let Some(jid) = room.occupants[at].visits.last().map(|visit| visit.jid.clone()) else { continue };
+        let now = room.affiliation(&jid);
+        if now == Affiliation::Outcast {
+            leaving::remove(room, at, now, Word { statuses: vec![301], ..word.clone() }, ctx);
+        } else if room.settings.is_members_only && now < Affiliation::Member {
+            leaving::remove(room, at, now, Word { statuses: vec![321], ..word.clone() }, ctx);
+        } else {
+            room.occupants[at].role = room.default_role(now).max(match now {
+                // Whoever has a voice keeps it.
+                Affiliation::None => room.occupants[at].role.min(Role::Participant),
+                _ => Role::None,
+            });
+            show_again(room, at, word.clone(), ctx);
+        }
+    }
+    // XEP-0045 §9.3: those who are not there are told, too, that they are members now.
+    if concerned.is_empty() && !is_domain && to >= Affiliation::Member && !room.is_locked {
+        let about = item(ns::MUC_USER, to, Some(Role::None), Some(who.as_str()), None);
+        let x = Element::new("x", ns::MUC_USER).child(about);
+        let message = Element::new("message", ns::CLIENT).attr("id", ctx.token()).child(x);
+        let message = Stanza::build(&message, room.jid.clone(), None);
+        if room.settings.shows_addresses {
+            super::outgoing::broadcast(room, &message, ctx);
+        } else {
+            for visit in room.occupants.iter().filter(|one| one.role == Role::Moderator).flat_map(|one| &one.visits) {
+                super::outgoing::give(visit, &room.jid, message.chunk_to(Some(&visit.jid)), ctx);
+            }
+        }
+    }
+}
+
+/// Everybody sees an occupant as they are now.
+pub(super) fn show_again(room: &Room, at: usize, word: Word, ctx: &mut Ctx<'_>) {
+    let occupant = &room.occupants[at];
+    let Some(latest) = occupant.visits.last() else { return };
+    let shown = (room.affiliation(&latest.jid), occupant.role);
+    Showing::new(room, occupant, shown, &latest.jid, &latest.presence, word, ctx).everybody(room, ctx);
+}
+
+/// Changes what an occupant may do, or kicks them. XEP-0045 §8.2 to §8.5.
+pub(super) fn give_role(
+    room: &mut Room,
+    at: usize,
+    to: Role,
+    reason: Option<String>,
+    actor: Option<String>,
+    ctx: &mut Ctx<'_>,
+) {
+    let word = Word { actor, reason, ..Word::default() };
+    if to == Role::None {
+        let affiliation =
+            room.occupants[at].visits.last().map_or(Affiliation::None, |visit| room.affiliation(&visit.jid));
+        return leaving::remove(room, at, affiliation, Word { statuses: vec![307], ..word }, ctx);
+    }
+    if room.occupants[at].role == to {
+        return;
+    }
+    room.occupants[at].role = to;
+    show_again(room, at, word, ctx);
+}

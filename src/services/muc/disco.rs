@@ -1,0 +1,87 @@
+//! What the host, its rooms and the people in them tell of themselves.
+//!
+//! Source: XEP-0045 §6. Invariant: a room that is not public is found only by those who know its address, and lists its
+//! occupants only to them that are in it.
+
+use super::{
+    form,
+    room::{Occupant, Room},
+};
+use crate::{
+    router::service::{Iq, Reply},
+    wire::{
+        element::Element,
+        error::{Condition, StanzaError},
+        ns,
+    },
+};
+
+/// A client asks whether its nickname is kept for it, XEP-0045 §7.12.
+const OWN_NICK: &str = "x-roomuser-item";
+
+/// disco#info of the host.
+pub(super) fn host() -> Vec<Element> {
+    let features = [ns::MUC, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::OCCUPANT_ID];
+    let identity = Element::new("identity", ns::DISCO_INFO).attr("category", "conference").attr("type", "text");
+    std::iter::once(identity.attr("name", "Rooms")).chain(features.into_iter().map(feature)).collect()
+}
+
+fn feature(var: &'static str) -> Element {
+    Element::new("feature", ns::DISCO_INFO).attr("var", var)
+}
+
+/// A request to the room itself.
+pub(super) fn of_room(room: &Room, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+    iq.only_get()?;
+    let node = iq.payload.get("node").filter(|node| !node.is_empty());
+    let query = Element::new("query", iq.payload.ns.clone()).attr_if("node", node);
+    if iq.payload.ns == ns::DISCO_ITEMS {
+        let sees = room.settings.is_public || room.place(iq.from).is_some();
+        let listed = room.occupants.iter().filter(|_| sees && node.is_none());
+        let item = |one: &Occupant| Element::new("item", ns::DISCO_ITEMS).attr("jid", one.address.as_str());
+        return Ok(query.with(listed.map(item)).into());
+    }
+    match node {
+        Some(OWN_NICK) => {
+            let nick = room.standings.get(iq.from.bare_str()).and_then(|standing| standing.nick.clone());
+            Ok(query.with(nick.map(|nick| identity("text", nick))).into())
+        }
+        Some(_) => Err(Condition::ItemNotFound.into()),
+        None => Ok(query.with(info(room)).into()),
+    }
+}
+
+fn identity(ty: &str, name: String) -> Element {
+    Element::new("identity", ns::DISCO_INFO).attr("category", "conference").attr("type", ty).attr("name", name)
+}
+
+/// XEP-0045 §6.4.
+fn info(room: &Room) -> Vec<Element> {
+    let settings = &room.settings;
+    let name = if settings.name.is_empty() { room.jid.local().unwrap_or_default() } else { &settings.name };
+    let either = |is, yes, no| if is { yes } else { no };
+    let mut features = vec![
+        ns::MUC,
+        ns::DISCO_INFO,
+        ns::DISCO_ITEMS,
+        ns::OCCUPANT_ID,
+        ns::SID,
+        ns::REGISTER,
+        "http://jabber.org/protocol/muc#stable_id",
+        "http://jabber.org/protocol/muc#self-ping-optimization",
+        "http://jabber.org/protocol/muc#request",
+        either(settings.is_public, "muc_public", "muc_hidden"),
+        either(settings.is_persistent, "muc_persistent", "muc_temporary"),
+        either(settings.is_members_only, "muc_membersonly", "muc_open"),
+        either(settings.is_moderated, "muc_moderated", "muc_unmoderated"),
+        either(settings.shows_addresses, "muc_nonanonymous", "muc_semianonymous"),
+        either(settings.password.is_some(), "muc_passwordprotected", "muc_unsecured"),
+    ];
+    if settings.keeps_archive {
+        features.extend([ns::MAM, ns::MAM_EXTENDED]);
+    }
+    std::iter::once(identity("text", name.to_owned()))
+        .chain(features.into_iter().map(feature))
+        .chain([form::info(room).element()])
+        .collect()
+}

@@ -1,0 +1,233 @@
+//! Entering a room, being there under another name, and all that newcomers are shown.
+//!
+//! Source: XEP-0045 §7.1, §7.2, §7.6, §7.7, §10.1. Walk of a join: may they come in (in the order of [`admit`]); those who
+//! are there are shown to them; they are shown to everybody, themselves last; what was said before; the subject.
+
+use std::rc::Rc;
+
+use super::{
+    history,
+    outgoing::{Showing, Word},
+    room::{Occupant, Room, Visit},
+};
+use crate::{
+    domain::rooms::{Affiliation, Role},
+    limits,
+    router::context::Ctx,
+    wire::{
+        element::Element,
+        error::{Condition, ErrorKind, StanzaError},
+        jid::Jid,
+        ns,
+        stanza::Stanza,
+    },
+};
+
+/// Whether somebody may come in under this nickname; XEP-0045 §7.2.5 to §7.2.9.
+fn admit(room: &Room, who: &Jid, nick: &str, asked: &Element) -> Result<(), StanzaError> {
+    let affiliation = room.affiliation(who);
+    if room.is_locked && affiliation != Affiliation::Owner {
+        // XEP-0045 §10.1.3.
+        return Err(Condition::ItemNotFound.into());
+    }
+    if affiliation == Affiliation::Outcast {
+        return Err(Condition::Forbidden.into());
+    }
+    if room.settings.is_members_only && affiliation < Affiliation::Member {
+        return Err(Condition::RegistrationRequired.into());
+    }
+    if room.settings.password.is_some() && affiliation < Affiliation::Owner {
+        let given = asked.leaf_text("password");
+        if given.as_deref() != room.settings.password.as_deref() {
+            return Err(Condition::NotAuthorized.into());
+        }
+    }
+    let is_new = room.of(who.bare_str()).is_empty();
+    if is_new && room.occupants.len() >= usize::from(room.settings.occupants_max) && affiliation < Affiliation::Admin {
+        return Err(StanzaError::new(Condition::ServiceUnavailable).kind(ErrorKind::Wait));
+    }
+    let visits = room.of(who.bare_str()).iter().map(|at| room.occupants[*at].visits.len()).sum::<usize>();
+    if visits >= limits::ROOM_VISITS_MAX || room.occupants.len() >= limits::ROOM_OCCUPANTS_MAX {
+        return Err(StanzaError::new(Condition::ResourceConstraint).kind(ErrorKind::Wait));
+    }
+    name(room, who, nick)
+}
+
+/// Whether a nickname is free for somebody, XEP-0045 §7.2.8.
+fn name(room: &Room, who: &Jid, nick: &str) -> Result<(), StanzaError> {
+    if nick.len() > limits::ROOM_NICK_BYTES_MAX || nick.trim().is_empty() {
+        return Err(StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel));
+    }
+    let taken = room.named(nick).is_some_and(|at| *room.occupants[at].bare != *who.bare_str());
+    if taken || room.is_reserved(nick, who.bare_str()) {
+        return Err(Condition::Conflict.into());
+    }
+    Ok(())
+}
+
+/// The content of a presence that the room passes on: without what only a room may say.
+pub(super) fn content(stanza: &Stanza) -> Rc<[u8]> {
+    let mut out = Vec::new();
+    for child in stanza.element().iter().flat_map(Element::children) {
+        let is_rooms = matches!(child.ns.as_ref(), ns::MUC | ns::MUC_USER | ns::OCCUPANT_ID);
+        if !is_rooms {
+            child.write(ns::CLIENT, &mut out);
+        }
+    }
+    out.into()
+}
+
+/// Somebody comes in; `created`: they have just made the room.
+///
+/// # Errors
+/// What they get instead.
+pub(super) fn enter(
+    room: &mut Room,
+    stanza: &Stanza,
+    nick: &str,
+    asked: &Element,
+    created: bool,
+    ctx: &mut Ctx<'_>,
+) -> Result<(), StanzaError> {
+    let who = &stanza.from;
+    admit(room, who, nick, asked)?;
+    let presence = content(stanza);
+    if presence.len() > limits::ROOM_PRESENCE_BYTES_MAX {
+        return Err(Condition::PolicyViolation.into());
+    }
+    let session = ctx.sessions().full(who).map(|(id, _)| id);
+    let number = room.next_visit;
+    room.next_visit = room.next_visit.wrapping_add(1);
+    let visit = Visit { jid: who.clone(), session, number, presence: presence.clone() };
+    for other in room.occupants.iter().filter(|other| other.nick() != nick) {
+        show_one(room, other, &visit, who, ctx);
+    }
+    let affiliation = room.affiliation(who);
+    let at = match room.named(nick) {
+        Some(at) => {
+            room.occupants[at].visits.push(visit);
+            at
+        }
+        None => {
+            let address = room.jid.with_resource(nick).map_err(|_| StanzaError::new(Condition::JidMalformed))?;
+            let role = room.default_role(affiliation);
+            room.occupants.push(Occupant { address, bare: who.bare_str().into(), role, visits: vec![visit] });
+            room.occupants.len() - 1
+        }
+    };
+    let occupant = &room.occupants[at];
+    let mut own = Vec::new();
+    if room.settings.shows_addresses {
+        own.push(100);
+    }
+    if room.settings.keeps_archive {
+        own.push(170);
+    }
+    if created {
+        own.push(201);
+    }
+    let shown = (affiliation, occupant.role);
+    let plain = Word::default();
+    let mut showing = Showing::new(room, occupant, shown, who, &presence, plain, ctx);
+    for viewer in room.occupants.iter().filter(|viewer| viewer.address != occupant.address) {
+        for visit in &viewer.visits {
+            showing.to(room, viewer, visit, ctx);
+        }
+    }
+    for visit in occupant.visits.iter().filter(|visit| visit.jid != *who) {
+        showing.to(room, occupant, visit, ctx);
+    }
+    // Themselves last: then they know that they have seen everybody.
+    if let Some(visit) = occupant.visits.iter().find(|visit| visit.jid == *who) {
+        let word = Word { own, ..Word::default() };
+        Showing::new(room, occupant, shown, who, &presence, word, ctx).to(room, occupant, visit, ctx);
+        history::show(room, visit, asked, ctx);
+        history::show_subject(room, visit, ctx);
+    }
+    log::debug!("{who} enters {}", occupant.address);
+    Ok(())
+}
+
+/// Shows one who is there to a newcomer, who is no occupant yet.
+fn show_one(room: &Room, other: &Occupant, visit: &Visit, who: &Jid, ctx: &mut Ctx<'_>) {
+    let Some(latest) = other.visits.last() else { return };
+    let affiliation = room.affiliation(&latest.jid);
+    let role = room.default_role(room.affiliation(who));
+    let viewer = room.of(who.bare_str()).first().map_or(role, |at| room.occupants[*at].role);
+    // Only what the newcomer may see matters here.
+    let viewer = Occupant { address: room.jid.clone(), bare: who.bare_str().into(), role: viewer, visits: Vec::new() };
+    let shown = (affiliation, other.role);
+    let mut showing = Showing::new(room, other, shown, &latest.jid, &latest.presence, Word::default(), ctx);
+    showing.to(room, &viewer, visit, ctx);
+}
+
+/// Somebody who is in changes what is seen of them, or, having lost track, enters again.
+pub(super) fn update(
+    room: &mut Room,
+    stanza: &Stanza,
+    (at, visit): (usize, usize),
+    asked: Option<&Element>,
+    ctx: &mut Ctx<'_>,
+) -> Result<(), StanzaError> {
+    let presence = content(stanza);
+    if presence.len() > limits::ROOM_PRESENCE_BYTES_MAX {
+        return Err(Condition::PolicyViolation.into());
+    }
+    room.occupants[at].visits[visit].presence = presence.clone();
+    let affiliation = room.affiliation(&stanza.from);
+    let occupant = &room.occupants[at];
+    let shown = (affiliation, occupant.role);
+    let Some(asked) = asked else {
+        let mut showing = Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx);
+        showing.everybody(room, ctx);
+        return Ok(());
+    };
+    let visit = &occupant.visits[visit];
+    for other in room.occupants.iter().filter(|other| other.address != occupant.address) {
+        show_one(room, other, visit, &stanza.from, ctx);
+    }
+    let mut own = Vec::new();
+    if room.settings.shows_addresses {
+        own.push(100);
+    }
+    let word = Word { own, ..Word::default() };
+    Showing::new(room, occupant, shown, &stanza.from, &presence, word, ctx).to(room, occupant, visit, ctx);
+    history::show(room, visit, asked, ctx);
+    history::show_subject(room, visit, ctx);
+    Ok(())
+}
+
+/// Somebody who is in takes another nickname, with all devices; XEP-0045 §7.6.
+pub(super) fn rename(
+    room: &mut Room,
+    stanza: &Stanza,
+    at: usize,
+    nick: &str,
+    ctx: &mut Ctx<'_>,
+) -> Result<(), StanzaError> {
+    name(room, &stanza.from, nick)?;
+    if room.named(nick).is_some() {
+        // Another one of the same person.
+        return Err(Condition::Conflict.into());
+    }
+    if room.occupants[at].role == Role::Visitor {
+        // XEP-0045 §7.6: a room may forbid it to those who have no voice, who could speak that way.
+        return Err(Condition::NotAllowed.into());
+    }
+    let address = room.jid.with_resource(nick).map_err(|_| StanzaError::new(Condition::JidMalformed))?;
+    let affiliation = room.affiliation(&stanza.from);
+    let occupant = &room.occupants[at];
+    let word = Word { nick: Some(nick.to_owned()), statuses: vec![303], ..Word::default() };
+    let nothing: Rc<[u8]> = Rc::from([]);
+    let shown = (affiliation, occupant.role);
+    Showing::new(room, occupant, shown, &stanza.from, &nothing, word, ctx).everybody(room, ctx);
+    let presence = content(stanza);
+    let occupant = &mut room.occupants[at];
+    occupant.address = address;
+    if let Some(visit) = occupant.visits.iter_mut().find(|visit| visit.jid == stanza.from) {
+        visit.presence = presence.clone();
+    }
+    let occupant = &room.occupants[at];
+    Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx).everybody(room, ctx);
+    Ok(())
+}

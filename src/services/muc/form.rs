@@ -1,0 +1,242 @@
+//! The forms of a room: how it is set up, what it tells.
+//!
+//! Source: XEP-0045 §10.1.3, §10.2, §15.5.3, §15.5.4; XEP-0313 for the archive's field as clients know it. Invariant: a
+//! field that is not known is passed over, and one that is not sent leaves things as they are.
+
+use super::{admin, room::Room};
+use crate::{
+    domain::rooms::{Affiliation, Settings, Whisper},
+    limits,
+    router::context::Ctx,
+    wire::{
+        error::{Condition, ErrorKind, StanzaError},
+        form::{Field, FieldType, Form, FormType},
+        jid::Jid,
+    },
+};
+
+/// What owners fill in.
+pub(super) const CONFIG: &str = "http://jabber.org/protocol/muc#roomconfig";
+/// What a room tells.
+const INFO: &str = "http://jabber.org/protocol/muc#roominfo";
+
+macro_rules! name {
+    ($rest:literal) => {
+        concat!("muc#roomconfig_", $rest)
+    };
+}
+
+const NAME: &str = name!("roomname");
+const DESCRIPTION: &str = name!("roomdesc");
+const LANGUAGE: &str = name!("lang");
+const PERSISTENT: &str = name!("persistentroom");
+const PUBLIC: &str = name!("publicroom");
+const PROTECTED: &str = name!("passwordprotectedroom");
+const SECRET: &str = name!("roomsecret");
+const MEMBERS_ONLY: &str = name!("membersonly");
+const MODERATED: &str = name!("moderatedroom");
+const WHO_IS: &str = name!("whois");
+const INVITES: &str = name!("allowinvites");
+const SUBJECT: &str = name!("changesubject");
+const WHISPER: &str = name!("allowpm");
+const MANY: &str = name!("maxusers");
+const LOGGING: &str = name!("enablelogging");
+const ARCHIVE: &str = name!("enablearchiving");
+const MAM: &str = "mam";
+const VOICE: &str = "muc#roomconfig_allow_voice_requests";
+const HISTORY: &str = "muc#maxhistoryfetch";
+const OWNERS: &str = name!("roomowners");
+const ADMINS: &str = name!("roomadmins");
+
+/// What an owner is asked.
+pub(super) fn owners(settings: &Settings, room: &Room) -> Form {
+    let who = |affiliation| {
+        let listed = room.standings.iter().filter(move |(_, standing)| standing.affiliation() == affiliation);
+        listed.map(|(who, _)| who.to_string()).collect::<Vec<_>>()
+    };
+    let flag = |name, label: &'static str, value| Field::boolean(name, value).label(label);
+    let text = |name, label: &'static str, value: &str| {
+        Field::new(name, FieldType::TextSingle).label(label).value(value.to_owned())
+    };
+    let whisper = Field::new(WHISPER, FieldType::ListSingle).label("Who may write privately to others");
+    let whisper = Whisper::ALL.iter().fold(whisper, |field, one| field.option(one.as_str(), one.as_str()));
+    let many = Field::new(MANY, FieldType::ListSingle).label("Most people at once");
+    let many = [10u16, 20, 30, 50, 100, 200, 500, 1000]
+        .iter()
+        .fold(many, |field, n| field.option(n.to_string(), n.to_string()));
+    Form::typed(FormType::Form, CONFIG)
+        .title("Room configuration")
+        .field(text(NAME, "Name", &settings.name))
+        .field(text(DESCRIPTION, "Description", &settings.description))
+        .field(text(LANGUAGE, "Language", &settings.language))
+        .field(flag(PERSISTENT, "Stays when everybody has left", settings.is_persistent))
+        .field(flag(PUBLIC, "Shown in lists of rooms", settings.is_public))
+        .field(flag(MEMBERS_ONLY, "Only members may enter", settings.is_members_only))
+        .field(flag(INVITES, "Members may invite others", settings.members_invite))
+        .field(flag(PROTECTED, "A password is needed to enter", settings.password.is_some()))
+        .field(
+            Field::new(SECRET, FieldType::TextPrivate)
+                .label("Password")
+                .value(settings.password.clone().unwrap_or_default()),
+        )
+        .field(
+            Field::new(WHO_IS, FieldType::ListSingle)
+                .label("Who sees real addresses")
+                .value(if settings.shows_addresses { "anyone" } else { "moderators" })
+                .option("Moderators only", "moderators")
+                .option("Anyone", "anyone"),
+        )
+        .field(flag(MODERATED, "Newcomers have no voice", settings.is_moderated))
+        .field(flag(VOICE, "Visitors may ask for a voice", settings.visitors_ask))
+        .field(flag(SUBJECT, "Everybody with a voice may change the subject", settings.participants_set_subject))
+        .field(whisper.value(settings.whisper.as_str()))
+        .field(many.value(settings.occupants_max.to_string()))
+        .field(flag(ARCHIVE, "What is said is archived", settings.keeps_archive))
+        .field(text(HISTORY, "Messages shown to newcomers", &settings.history.to_string()))
+        .field(Field::new(ADMINS, FieldType::JidMulti).label("Administrators").values(who(Affiliation::Admin)))
+        .field(Field::new(OWNERS, FieldType::JidMulti).label("Owners").values(who(Affiliation::Owner)))
+}
+
+/// How the room is to be set up after this form.
+///
+/// # Errors
+/// `not-acceptable` where a field says what cannot be.
+pub(super) fn read(form: &Form, before: &Settings) -> Result<Settings, StanzaError> {
+    let refused = || StanzaError::new(Condition::NotAcceptable);
+    if form.form_type().is_some_and(|of| of != CONFIG) {
+        return Err(Condition::BadRequest.into());
+    }
+    let mut settings = before.clone();
+    let flag = |name: &str, place: &mut bool| {
+        if let Some(value) = form.bool(name) {
+            *place = value;
+        }
+    };
+    flag(PERSISTENT, &mut settings.is_persistent);
+    flag(PUBLIC, &mut settings.is_public);
+    flag(MEMBERS_ONLY, &mut settings.is_members_only);
+    flag(INVITES, &mut settings.members_invite);
+    flag(MODERATED, &mut settings.is_moderated);
+    flag(VOICE, &mut settings.visitors_ask);
+    flag(SUBJECT, &mut settings.participants_set_subject);
+    // Clients know one field or another (Conversations `enablearchiving`, older ones the two others).
+    for name in [LOGGING, MAM, ARCHIVE] {
+        flag(name, &mut settings.keeps_archive);
+    }
+    for (name, place, most) in [
+        (NAME, &mut settings.name, limits::ROOM_NAME_BYTES_MAX),
+        (DESCRIPTION, &mut settings.description, limits::ROOM_DESCRIPTION_BYTES_MAX),
+        (LANGUAGE, &mut settings.language, limits::ROOM_LANGUAGE_BYTES_MAX),
+    ] {
+        if let Some(text) = form.text(name) {
+            if text.len() > most {
+                return Err(refused());
+            }
+            *place = text;
+        }
+    }
+    match form.value(WHO_IS) {
+        Some("anyone") => settings.shows_addresses = true,
+        Some("moderators") => settings.shows_addresses = false,
+        Some(_) => return Err(refused()),
+        None => {}
+    }
+    if let Some(whisper) = form.value(WHISPER) {
+        settings.whisper = Whisper::ALL.into_iter().find(|one| one.as_str() == whisper).ok_or_else(refused)?;
+    }
+    if let Some(many) = form.value(MANY).filter(|many| !many.is_empty() && *many != "none") {
+        let many = many.parse::<u16>().map_err(|_| refused())?;
+        settings.occupants_max = many.clamp(1, limits::ROOM_OCCUPANTS_MAX as u16);
+    }
+    if let Some(history) = form.value(HISTORY) {
+        let history = history.parse::<usize>().map_err(|_| refused())?;
+        settings.history = history.min(limits::ROOM_HISTORY_MAX) as u8;
+    }
+    password(form, &mut settings)?;
+    Ok(settings)
+}
+
+fn password(form: &Form, settings: &mut Settings) -> Result<(), StanzaError> {
+    let given = form.value(SECRET).filter(|word| !word.is_empty());
+    if given.is_some_and(|word| word.len() > limits::ROOM_PASSWORD_BYTES_MAX) {
+        return Err(Condition::NotAcceptable.into());
+    }
+    match (form.bool(PROTECTED), given) {
+        (Some(false), _) => settings.password = None,
+        // XEP-0045 §10.1.3: a password is wanted and none is there.
+        (Some(true), None) if settings.password.is_none() => return Err(Condition::NotAcceptable.into()),
+        (Some(true) | None, Some(word)) => settings.password = Some(word.to_owned()),
+        (None, None) if form.get(SECRET).is_some() => settings.password = None,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The lists in a form: who is an admin, who an owner, if it says so.
+pub(super) fn lists(form: &Form) -> Result<Vec<(Affiliation, Vec<Jid>)>, StanzaError> {
+    let mut lists = Vec::new();
+    for (name, affiliation) in [(OWNERS, Affiliation::Owner), (ADMINS, Affiliation::Admin)] {
+        if form.get(name).is_none() {
+            continue;
+        }
+        let mut jids = Vec::new();
+        for text in form.values(name).filter(|text| !text.is_empty()) {
+            let jid = Jid::parse(text).map_err(|_| StanzaError::new(Condition::JidMalformed))?.bare();
+            jids.push(jid);
+        }
+        lists.push((affiliation, jids));
+    }
+    Ok(lists)
+}
+
+/// Makes the lists true. A room keeps an owner.
+pub(super) fn apply_lists(
+    room: &mut Room,
+    by: &Jid,
+    lists: &[(Affiliation, Vec<Jid>)],
+    ctx: &mut Ctx<'_>,
+) -> Result<(), StanzaError> {
+    for (affiliation, jids) in lists {
+        if *affiliation == Affiliation::Owner && jids.is_empty() {
+            return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
+        }
+        let listed = |who: &str| jids.iter().any(|jid| jid.as_str() == who);
+        let gone: Vec<Jid> = room
+            .standings
+            .iter()
+            .filter(|(who, standing)| standing.affiliation() == *affiliation && !listed(who))
+            .filter_map(|(who, _)| Jid::parse(who).ok())
+            .collect();
+        let new: Vec<&Jid> = jids.iter().filter(|jid| room.affiliation(jid) != *affiliation).collect();
+        for jid in new {
+            admin::affiliate(room, jid, *affiliation, None, None, None, ctx)?;
+        }
+        for jid in gone.iter().filter(|jid| jid.as_str() != by.bare_str() || *affiliation != Affiliation::Owner) {
+            admin::affiliate(room, jid, Affiliation::None, None, None, None, ctx)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a room tells of itself, XEP-0045 §6.4 and §15.5.4.
+pub(super) fn info(room: &Room) -> Form {
+    let settings = &room.settings;
+    let text = |name: &'static str, value: String| Field::new(name, FieldType::TextSingle).value(value);
+    let subject = crate::wire::element::Element::parse(&room.subject.elements, crate::wire::ns::CLIENT);
+    let subject = subject.map(|subject| subject.content()).unwrap_or_default();
+    Form::typed(FormType::Result, INFO)
+        .field(text("muc#roominfo_description", settings.description.clone()).label("Description"))
+        .field(text("muc#roominfo_subject", subject).label("Subject"))
+        .field(
+            Field::boolean("muc#roominfo_subjectmod", settings.participants_set_subject)
+                .label("Occupants may change the subject"),
+        )
+        .field(text("muc#roominfo_occupants", room.occupants.len().to_string()).label("People in the room"))
+        .field(text("muc#roominfo_lang", settings.language.clone()).label("Language"))
+        .field(text("muc#maxhistoryfetch", settings.history.to_string()).label("Messages shown to newcomers"))
+        .field(text(NAME, settings.name.clone()).label("Name"))
+        .field(Field::boolean(SUBJECT, settings.participants_set_subject))
+        .field(Field::boolean(INVITES, settings.members_invite))
+        .field(text(WHISPER, settings.whisper.as_str().to_owned()))
+        .field(Field::boolean("muc#roominfo_logs", settings.keeps_archive).label("What is said is archived"))
+}

@@ -1,0 +1,195 @@
+//! What occupants say: to everybody, to one of them, and about the room.
+//!
+//! Source: XEP-0045 §7.4, §7.5, §8.1, §7.8, §7.13; XEP-0359 §5; XEP-0421. Walk of a message to everybody: may they speak;
+//! what only the room may say is taken out; the room's ids are put in; the archive keeps it; everybody gets the same bytes.
+
+use super::{
+    history, invitations,
+    outgoing::{broadcast, give, stamp},
+    room::{Line, Room},
+};
+use crate::{
+    domain::rooms::{Affiliation, Role, Subject},
+    limits,
+    router::{
+        context::Ctx,
+        service::{Flow, Leg},
+    },
+    wire::{
+        element::Element,
+        error::{Condition, ErrorKind, StanzaError},
+        ns,
+        stanza::{Stanza, Type},
+    },
+};
+
+/// A message to the room itself.
+pub(super) fn to_room(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
+    match stanza.ty {
+        Type::Groupchat => match speak(room, stanza, ctx) {
+            Ok(()) => Flow::Taken("said in a room"),
+            Err(error) => Flow::Bounce(error),
+        },
+        Type::Error => Flow::Taken("an error to a room"),
+        _ => match invitations::mediate(room, stanza, ctx) {
+            Ok(()) => Flow::Taken("carried by a room"),
+            Err(error) => Flow::Bounce(error),
+        },
+    }
+}
+
+/// XEP-0045 §7.4.
+fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {
+    let (at, _) = room.place(&stanza.from).ok_or(StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel))?;
+    let occupant = &room.occupants[at];
+    let has = |name| stanza.has(name, ns::CLIENT);
+    let is_subject = has("subject") && !has("body") && !has("thread");
+    if is_subject {
+        may_set_subject(room, occupant.role)?;
+    } else if occupant.role < Role::Participant {
+        return Err(Condition::Forbidden.into());
+    }
+    let (from, bare, real) = (occupant.address.clone(), occupant.bare.clone(), stanza.from.clone());
+    clean(room, stanza);
+    stanza.from = from;
+    stanza.to = None;
+    let mut stamps = Vec::with_capacity(192);
+    stamp(room, &bare, ctx, &mut stamps);
+    if is_subject {
+        set_subject(room, stanza, ctx)?;
+    }
+    let traits = stanza.traits();
+    let is_kept = !traits.no_store && !traits.no_permanent_store && (traits.content || traits.store) && !is_subject;
+    if room.settings.keeps_archive && is_kept {
+        stanza.add(&stamps);
+        let mut kept = stanza.clone();
+        if room.settings.shows_addresses {
+            // XEP-0313 §5.2: what occupants saw of the sender at that time.
+            kept.add(&real_address(room, &real));
+        }
+        let id = history::keep(room, &kept, ctx);
+        let known = ctx.stanza_id(room.id, room.jid.as_str(), id);
+        history::remember(room, Line { at_us: id.0, message: stanza.to_stored(), stamps: known.clone() });
+        stanza.add(&known);
+    } else {
+        stanza.add(&stamps);
+        if is_kept {
+            let at_us = ctx.wall_us;
+            history::remember(room, Line { at_us, message: stanza.to_stored(), stamps: Vec::new() });
+        }
+    }
+    broadcast(room, stanza, ctx);
+    Ok(())
+}
+
+/// `<x><item/></x>` with the real address of who speaks.
+fn real_address(room: &Room, real: &crate::wire::jid::Jid) -> Vec<u8> {
+    let affiliation = room.affiliation(real);
+    let item = super::outgoing::item(ns::MUC_USER, affiliation, None, Some(real.bare_str()), None);
+    let mut out = Vec::new();
+    Element::new("x", ns::MUC_USER).child(item).write(ns::CLIENT, &mut out);
+    out
+}
+
+/// Takes out what only the room may say (S27, S28).
+pub(super) fn clean(room: &Room, stanza: &mut Stanza) {
+    let own = room.jid.as_str();
+    stanza.cut(|name, namespace, bytes| match namespace {
+        ns::MUC_USER | ns::OCCUPANT_ID | ns::MUC => true,
+        ns::SID => name == "stanza-id" && attribute_is(bytes, "by", own),
+        ns::DELAY => attribute_is(bytes, "from", own),
+        ns::MAM => name == "result",
+        _ => false,
+    });
+}
+
+/// Whether an attribute of the element in these bytes has this value.
+fn attribute_is(bytes: &[u8], name: &str, value: &str) -> bool {
+    // What cannot be read on its own, because its prefix is bound outside, is not taken for harmless.
+    let Ok(element) = Element::parse(bytes, ns::CLIENT) else { return true };
+    element
+        .get(name)
+        .is_some_and(|found| crate::wire::jid::Jid::parse(found).map_or(found == value, |jid| jid.bare_str() == value))
+}
+
+fn may_set_subject(room: &Room, role: Role) -> Result<(), StanzaError> {
+    let needed = if room.settings.participants_set_subject { Role::Participant } else { Role::Moderator };
+    if role >= needed { Ok(()) } else { Err(Condition::Forbidden.into()) }
+}
+
+/// XEP-0045 §8.1.
+fn set_subject(room: &mut Room, stanza: &Stanza, ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {
+    let mut elements = Vec::new();
+    for child in stanza.element().iter().flat_map(Element::children) {
+        if child.is("subject", ns::CLIENT) {
+            child.write(ns::CLIENT, &mut elements);
+        }
+    }
+    if elements.len() > limits::ROOM_SUBJECT_BYTES_MAX {
+        return Err(Condition::PolicyViolation.into());
+    }
+    let nick = stanza.from.resource().unwrap_or_default().to_owned();
+    room.subject = Subject { nick, at_us: ctx.wall_us, elements };
+    if room.settings.is_persistent {
+        room.save(&mut ctx.store());
+    }
+    Ok(())
+}
+
+/// A message to one occupant, XEP-0045 §7.5.
+pub(super) fn whisper(room: &Room, stanza: &mut Stanza, nick: &str, ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {
+    if stanza.ty == Type::Groupchat {
+        return Err(Condition::BadRequest.into());
+    }
+    let (at, _) = room.place(&stanza.from).ok_or(StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel))?;
+    let sender = &room.occupants[at];
+    let to = room.named(nick).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let to = &room.occupants[to];
+    // To a moderator one may always write: how else would a visitor get a voice?
+    if stanza.ty != Type::Error && to.role != Role::Moderator && !room.settings.whisper.allows(sender.role) {
+        return Err(Condition::Forbidden.into());
+    }
+    clean(room, stanza);
+    let mut out = stanza.clone();
+    out.from = sender.address.clone();
+    let mut stamps = Vec::with_capacity(192);
+    stamp(room, &sender.bare, ctx, &mut stamps);
+    // XEP-0045 §7.5: so that those who see it know that it came by way of a room (XEP-0280 §6.1).
+    Element::new("x", ns::MUC_USER).write(ns::CLIENT, &mut stamps);
+    out.add(&stamps);
+    for visit in &to.visits {
+        let one = out.readdressed(Some(visit.jid.clone()));
+        match visit.session {
+            Some(_) if ctx.blocks(&visit.jid, &out.from) => {}
+            // By way of the recipient's account: its archive keeps private messages.
+            _ => ctx.send(Leg::Inbound, one),
+        }
+    }
+    Ok(())
+}
+
+/// Carries an answer or a request between two occupants.
+pub(super) fn forward(
+    stanza: &Stanza,
+    from: crate::wire::jid::Jid,
+    to: crate::wire::jid::Jid,
+    id: &str,
+    ctx: &mut Ctx<'_>,
+) {
+    let Some(mut element) = stanza.element() else { return };
+    element.attrs.retain(|(name, _)| name != "id");
+    ctx.send(Leg::Inbound, Stanza::build(&element.attr("id", id), from, Some(to)));
+}
+
+/// Tells an occupant something in the room's name.
+pub(super) fn tell(room: &Room, at: usize, message: &Element, ctx: &mut Ctx<'_>) {
+    let stanza = Stanza::build(message, room.jid.clone(), None);
+    for visit in &room.occupants[at].visits {
+        give(visit, &room.jid, stanza.chunk_to(Some(&visit.jid)), ctx);
+    }
+}
+
+/// Whether an affiliation may do what only owners and admins may.
+pub(super) fn is_staff(affiliation: Affiliation) -> bool {
+    affiliation >= Affiliation::Admin
+}

@@ -1,0 +1,75 @@
+//! Registering with a room: a nickname that is one's own.
+//!
+//! Source: XEP-0045 §7.10, XEP-0077. DEVIATION: where a room wants to choose its members, registering is forbidden instead
+//! of being put before its owners; they are asked in person.
+
+use super::room::Room;
+use crate::{
+    domain::rooms::{self, Affiliation},
+    limits,
+    router::{
+        context::Ctx,
+        service::{Iq, Reply},
+    },
+    wire::{
+        element::Element,
+        error::{Condition, ErrorKind, StanzaError},
+        form::{Field, FieldType, Form, FormType},
+        ns,
+    },
+};
+
+/// The form, XEP-0045 §15.5.1.
+const FORM: &str = "http://jabber.org/protocol/muc#register";
+const NICK: &str = "muc#register_roomnick";
+
+/// A request in `jabber:iq:register` to a room.
+pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+    let own = room.affiliation(iq.from);
+    let known = room.standings.get(iq.from.bare_str()).cloned().unwrap_or_default();
+    if own == Affiliation::Outcast || (own == Affiliation::None && room.settings.is_members_only) {
+        return Err(Condition::NotAllowed.into());
+    }
+    if !iq.is_set() {
+        let query = Element::new("query", ns::REGISTER);
+        if let Some(nick) = known.nick {
+            return Ok(query.child(Element::new("registered", ns::REGISTER)).leaf("username", nick).into());
+        }
+        let form = Form::typed(FormType::Form, FORM)
+            .title("Registration")
+            .instructions("Choose the nickname that shall be yours in this room.")
+            .field(Field::new(NICK, FieldType::TextSingle).label("Nickname").required());
+        let query = query.leaf("instructions", "Choose the nickname that shall be yours in this room.");
+        return Ok(query.child(form.element()).into());
+    }
+    let bare = iq.from.bare();
+    if iq.payload.find("remove", ns::REGISTER).is_some() {
+        let standing = rooms::Standing { nick: None, ..known };
+        rooms::put_standing(&mut ctx.store(), room.id, bare.as_str(), &standing);
+        match standing.affiliation() == Affiliation::None {
+            true => room.standings.remove(bare.as_str()),
+            false => room.standings.insert(bare.as_str().into(), standing),
+        };
+        return Ok(Reply::Empty);
+    }
+    let form = Form::find_in(iq.payload)?.ok_or(StanzaError::new(Condition::BadRequest))?;
+    if form.form_type().is_some_and(|of| of != FORM) {
+        return Err(Condition::BadRequest.into());
+    }
+    let nick = form.value(NICK).unwrap_or_default();
+    let fits = !nick.trim().is_empty() && nick.len() <= limits::ROOM_NICK_BYTES_MAX;
+    let address =
+        room.jid.with_resource(nick).ok().filter(|_| fits).ok_or(StanzaError::new(Condition::NotAcceptable))?;
+    let nick = address.resource().unwrap_or_default();
+    let used = room.named(nick).is_some_and(|at| *room.occupants[at].bare != *bare.as_str());
+    if used || room.is_reserved(nick, bare.as_str()) {
+        return Err(Condition::Conflict.into());
+    }
+    if known.affiliation.is_none() && room.standings.len() >= limits::ROOM_AFFILIATIONS_MAX {
+        return Err(StanzaError::new(Condition::ResourceConstraint).kind(ErrorKind::Wait));
+    }
+    let standing = rooms::Standing { nick: Some(nick.to_owned()), ..known };
+    rooms::put_standing(&mut ctx.store(), room.id, bare.as_str(), &standing);
+    room.standings.insert(bare.as_str().into(), standing);
+    Ok(Reply::Empty)
+}

@@ -1,0 +1,59 @@
+//! Requests between occupants, and their answers.
+//!
+//! Source: XEP-0045 §6.6, §17.4; XEP-0410 §3. What passes carries, in its id, which device of the occupant asked: so the
+//! room remembers nothing of it. Invariant: only occupants ask, and only who was asked answers.
+
+use super::{messages::forward, room::Room};
+use crate::{
+    router::{
+        context::Ctx,
+        service::{Iq, Reply},
+    },
+    wire::{
+        error::{Condition, ErrorKind, StanzaError},
+        framer,
+        jid::Jid,
+        ns,
+        stanza::Stanza,
+    },
+};
+
+/// A request of one occupant to another, by nickname.
+pub(super) fn ask(room: &Room, iq: &Iq<'_>, nick: &str, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+    // XEP-0410 §3.1: who is not in learns it so.
+    let outside = StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel);
+    let (at, visit) = room.place(iq.from).ok_or(outside)?;
+    let asker = &room.occupants[at];
+    if asker.nick() == nick && iq.payload.is("ping", ns::PING) {
+        // XEP-0410 §3.2: the room answers in the client's place.
+        return Ok(Reply::Empty);
+    }
+    let to = room.named(nick).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let Some(latest) = room.occupants[to].visits.last() else { return Err(Condition::ItemNotFound.into()) };
+    // A vCard is the account's, not the device's (XEP-0054 §3.3).
+    let to = if iq.payload.ns == ns::VCARD { latest.jid.bare() } else { latest.jid.clone() };
+    let id = framer::unescape(iq.stanza.id_raw().unwrap_or_default()).into_owned();
+    let id = format!("{:x}.{id}", asker.visits[visit].number);
+    forward(iq.stanza, asker.address.clone(), to, &id, ctx);
+    Ok(Reply::Later)
+}
+
+/// The answer to it, to the nickname of who asked.
+pub(super) fn answered(room: &Room, stanza: &Stanza, nick: &str, ctx: &mut Ctx<'_>) {
+    let Some(from) = answerer(room, &stanza.from) else { return };
+    let Some(at) = room.named(nick) else { return };
+    let id = framer::unescape(stanza.id_raw().unwrap_or_default()).into_owned();
+    let Some((number, id)) = id.split_once('.') else { return };
+    let number = u32::from_str_radix(number, 16).ok();
+    let Some(visit) = room.occupants[at].visits.iter().find(|visit| Some(visit.number) == number) else { return };
+    forward(stanza, from, visit.jid.clone(), id, ctx);
+}
+
+/// The occupant who answers: by a full address, or, for the account, by the bare one.
+fn answerer(room: &Room, from: &Jid) -> Option<Jid> {
+    let at = match room.place(from) {
+        Some((at, _)) => at,
+        None => *room.of(from.bare_str()).first().filter(|_| from.is_bare())?,
+    };
+    Some(room.occupants[at].address.clone())
+}

@@ -1,0 +1,166 @@
+//! A room while somebody is in it, or looks at it.
+//!
+//! Invariants: every occupant has a visit; a nickname belongs to one bare address; one full address is in a room once.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
+
+use crate::{
+    domain::{
+        ids::{AccountId, SessionId},
+        rooms::{self, Affiliation, Record, Role, Settings, Standing, Subject},
+        store::Store,
+    },
+    wire::{jid::Jid, stanza::Stored},
+};
+
+/// One device of an occupant.
+#[derive(Debug)]
+pub(super) struct Visit {
+    /// Its full address.
+    pub jid: Jid,
+    /// Its session, if it is one of ours.
+    pub session: Option<SessionId>,
+    /// Names it within the occupant, in what passes through the room.
+    pub number: u32,
+    /// The content of its presence, serialised.
+    pub presence: Rc<[u8]>,
+}
+
+/// Somebody in a room, with all devices.
+#[derive(Debug)]
+pub(super) struct Occupant {
+    /// Room and nickname.
+    pub address: Jid,
+    /// The real bare address.
+    pub bare: Box<str>,
+    /// What they may do.
+    pub role: Role,
+    /// Never empty.
+    pub visits: Vec<Visit>,
+}
+
+impl Occupant {
+    /// The nickname.
+    pub fn nick(&self) -> &str {
+        self.address.resource().unwrap_or_default()
+    }
+}
+
+/// A message that newcomers are shown.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// When, microseconds since 1970; also its number in the archive.
+    pub at_us: u64,
+    /// What was said, from the occupant's address.
+    pub message: Stored,
+    /// Bytes of what the room put in: its ids.
+    pub stamps: Vec<u8>,
+}
+
+/// A room.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub jid: Jid,
+    pub id: AccountId,
+    pub creator: String,
+    pub settings: Settings,
+    pub subject: Subject,
+    /// By bare address or domain.
+    pub standings: BTreeMap<Box<str>, Standing>,
+    /// In the order in which they came.
+    pub occupants: Vec<Occupant>,
+    pub history: VecDeque<Line>,
+    /// Its creator has not said yet what it is to be: nobody else may enter (XEP-0045 §10.1.3).
+    pub is_locked: bool,
+    /// Number of the next visit.
+    pub next_visit: u32,
+}
+
+impl Room {
+    pub fn loaded(jid: Jid, record: Record, store: &Store<'_>) -> Room {
+        let standings = rooms::standings(store, record.id).into_iter().map(|(who, what)| (who.into(), what)).collect();
+        Room {
+            jid,
+            id: record.id,
+            creator: record.creator,
+            settings: record.settings,
+            subject: record.subject,
+            standings,
+            occupants: Vec::new(),
+            history: VecDeque::new(),
+            is_locked: false,
+            next_visit: 0,
+        }
+    }
+
+    /// Writes down everything but who is what.
+    pub fn save(&self, store: &mut Store<'_>) {
+        let record = Record {
+            id: self.id,
+            creator: self.creator.clone(),
+            settings: self.settings.clone(),
+            subject: self.subject.clone(),
+        };
+        rooms::put(store, &self.jid, &record);
+    }
+
+    /// What an address is to the room: itself, or its domain if that is banned (XEP-0045 §9.1).
+    pub fn affiliation(&self, jid: &Jid) -> Affiliation {
+        let own = self.standings.get(jid.bare_str()).map_or(Affiliation::None, Standing::affiliation);
+        if own != Affiliation::None {
+            return own;
+        }
+        let of_domain = self.standings.get(jid.domain()).map_or(Affiliation::None, Standing::affiliation);
+        if of_domain == Affiliation::Outcast { of_domain } else { own }
+    }
+
+    /// The role that comes with an affiliation, XEP-0045 §5.1.2.
+    pub fn default_role(&self, affiliation: Affiliation) -> Role {
+        match affiliation {
+            Affiliation::Owner | Affiliation::Admin => Role::Moderator,
+            Affiliation::Member => Role::Participant,
+            Affiliation::None if self.settings.is_moderated => Role::Visitor,
+            Affiliation::None => Role::Participant,
+            Affiliation::Outcast => Role::None,
+        }
+    }
+
+    /// Where the occupant stands who has a visit from this full address, and where the visit stands.
+    pub fn place(&self, jid: &Jid) -> Option<(usize, usize)> {
+        let bare = jid.bare_str();
+        self.occupants
+            .iter()
+            .enumerate()
+            .filter(|(_, occupant)| *occupant.bare == *bare)
+            .find_map(|(at, occupant)| Some((at, occupant.visits.iter().position(|visit| visit.jid == *jid)?)))
+    }
+
+    /// Where the occupant of this nickname stands.
+    pub fn named(&self, nick: &str) -> Option<usize> {
+        self.occupants.iter().position(|occupant| occupant.nick() == nick)
+    }
+
+    /// Occupants of this bare address.
+    pub fn of(&self, bare: &str) -> Vec<usize> {
+        let own = self.occupants.iter().enumerate().filter(|(_, occupant)| *occupant.bare == *bare);
+        own.map(|(at, _)| at).collect()
+    }
+
+    /// Whether the nickname is kept for somebody else (XEP-0045 §7.10).
+    pub fn is_reserved(&self, nick: &str, bare: &str) -> bool {
+        self.standings.iter().any(|(who, standing)| **who != *bare && standing.nick.as_deref() == Some(nick))
+    }
+
+    /// How many owners there are.
+    pub fn owners(&self) -> usize {
+        self.standings.values().filter(|standing| standing.affiliation() == Affiliation::Owner).count()
+    }
+
+    /// Whether this occupant sees real addresses, XEP-0045 §5.1.
+    pub fn sees_addresses(&self, viewer: &Occupant) -> bool {
+        self.settings.shows_addresses || viewer.role == Role::Moderator
+    }
+}

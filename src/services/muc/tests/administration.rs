@@ -1,0 +1,115 @@
+//! XEP-0045 §5, §8.2 to §8.5, §9, §10.3 to §10.8.
+
+use super::*;
+
+const HAG: &str = "hag66@capulet.lit";
+
+#[test]
+fn a_kick_is_seen_by_all_with_its_reason() {
+    // Examples 89 to 91.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let hag = play.person("hag66");
+    play.enter(hag, "pistol");
+    let out = play.admin(crone, "set", "<item nick='pistol' role='none'><reason>Avaunt</reason></item>");
+    for who in [crone, hag] {
+        let shown = heard(&out, who).into_iter().find(|xml| xml.contains("unavailable")).unwrap();
+        assert!(shown.contains("role='none'") && shown.contains("<status code='307'/>"), "{shown}");
+        assert!(shown.contains("<actor nick='firstwitch'/><reason>Avaunt</reason>"), "{shown}");
+        assert_eq!(shown.contains("<status code='110'/>"), who == hag, "{shown}");
+    }
+    assert_eq!(heard(&play.enter(hag, "pistol"), hag).len(), 3, "a kick is not for ever");
+}
+
+#[test]
+fn a_ban_is_for_ever_and_can_be_for_a_domain() {
+    // Examples 108 to 114, §9.1.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let hag = play.person("hag66");
+    play.enter(hag, "pistol");
+    let out =
+        play.admin(crone, "set", &format!("<item affiliation='outcast' jid='{HAG}'><reason>Treason</reason></item>"));
+    let own = heard(&out, hag);
+    assert!(own[0].contains("<status code='301'/>") && own[0].contains("affiliation='outcast'"), "{own:?}");
+    let list = answered(&play.admin(crone, "get", "<item affiliation='outcast'/>"), crone);
+    assert!(list.contains(&format!("jid='{HAG}'")) && list.contains("<reason>Treason</reason>"), "{list}");
+    play.admin(crone, "set", &format!("<item affiliation='none' jid='{HAG}'/>"));
+    assert_eq!(heard(&play.enter(hag, "pistol"), hag).len(), 3);
+    play.admin(crone, "set", "<item affiliation='outcast' jid='evil.example'/>");
+    let list = answered(&play.admin(crone, "get", "<item affiliation='outcast'/>"), crone);
+    assert!(list.contains("jid='evil.example'"), "{list}");
+}
+
+#[test]
+fn the_privileges_are_those_of_the_tables() {
+    // Tables 3, 5 and 8; examples 94, 105, 128.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let (admin, hag) = (play.person("wiccarocks"), play.person("hag66"));
+    play.enter(admin, "second");
+    play.enter(hag, "third");
+    let set = |play: &mut Play, who, items: &str| {
+        let out = play.admin(who, "set", items);
+        let iq: Out = to_session(&out, who).into_iter().filter(|(_, xml)| xml.starts_with("<iq")).collect();
+        if iq[0].1.contains("type='result'") { "done".to_owned() } else { condition_of(&iq) }
+    };
+    assert_eq!(set(&mut play, hag, "<item nick='second' role='none'/>"), "forbidden");
+    assert_eq!(set(&mut play, hag, &format!("<item affiliation='member' jid='{HAG}'/>")), "forbidden");
+    assert_eq!(set(&mut play, crone, "<item affiliation='admin' jid='wiccarocks@capulet.lit'/>"), "done");
+    assert_eq!(set(&mut play, admin, "<item nick='firstwitch' role='none'/>"), "not-allowed");
+    assert_eq!(set(&mut play, admin, "<item affiliation='none' jid='crone1@capulet.lit'/>"), "not-allowed");
+    assert_eq!(set(&mut play, admin, &format!("<item affiliation='admin' jid='{HAG}'/>")), "not-allowed");
+    assert_eq!(set(&mut play, admin, "<item nick='third' role='moderator'/>"), "done");
+    assert_eq!(set(&mut play, hag, "<item nick='second' role='participant'/>"), "not-allowed");
+    assert_eq!(set(&mut play, admin, "<item nick='third' role='visitor'/>"), "done");
+    assert_eq!(set(&mut play, crone, "<item affiliation='none' jid='crone1@capulet.lit'/>"), "conflict");
+    assert_eq!(set(&mut play, crone, "<item affiliation='outcast' jid='crone1@capulet.lit'/>"), "conflict");
+    assert_eq!(set(&mut play, crone, "<item nick='nobody' role='none'/>"), "item-not-found");
+    // All or nothing.
+    let both = "<item affiliation='owner' jid='x@capulet.lit'/><item affiliation='wizard' jid='y@capulet.lit'/>";
+    assert_eq!(set(&mut play, crone, both), "bad-request");
+    let list = answered(&play.admin(crone, "get", "<item affiliation='owner'/>"), crone);
+    assert!(!list.contains("x@capulet.lit"), "{list}");
+}
+
+#[test]
+fn who_loses_membership_of_a_closed_room_is_out() {
+    // Examples 117 to 124, §9.4.
+    let mut play = Play::new();
+    let crone = play.room(&[("membersonly", "1")]);
+    let hag = play.person("hag66");
+    play.admin(crone, "set", &format!("<item affiliation='member' jid='{HAG}' nick='third'/>"));
+    let out = play.enter(hag, "third");
+    assert!(heard(&out, crone)[0].contains("affiliation='member'"), "{out:?}");
+    let list = answered(&play.admin(crone, "get", "<item affiliation='member'/>"), crone);
+    assert!(list.contains(&format!("<item jid='{HAG}' nick='third' affiliation='member'/>")), "{list}");
+    let out = play.admin(crone, "set", &format!("<item affiliation='none' jid='{HAG}'/>"));
+    assert!(heard(&out, hag)[0].contains("<status code='321'/>"), "{out:?}");
+}
+
+#[test]
+fn a_room_that_becomes_closed_sends_strangers_away() {
+    // §10.2.1 and status 322.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let hag = play.person("hag66");
+    play.enter(hag, "third");
+    let out = play.configure(crone, &[("membersonly", "1")]);
+    let to_hag = heard(&out, hag);
+    assert!(to_hag[0].contains("<status code='104'/>"), "{to_hag:?}");
+    assert!(to_hag[1].contains("<status code='322'/>"), "{to_hag:?}");
+}
+
+#[test]
+fn a_moderator_list_is_the_roles_of_now() {
+    // Examples 96 to 98, 101 to 103.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let hag = play.person("hag66");
+    play.enter(hag, "third");
+    let list = answered(&play.admin(crone, "get", "<item role='participant'/>"), crone);
+    assert!(list.contains("jid='hag66@capulet.lit/desktop' nick='third'"), "{list}");
+    assert_eq!(refused(&play.admin(hag, "get", "<item role='moderator'/>"), hag), "forbidden");
+    assert_eq!(refused(&play.admin(hag, "get", "<item affiliation='outcast'/>"), hag), "forbidden");
+}
