@@ -95,6 +95,8 @@ pub struct Web {
     /// Where it is reached from outside, `https://chat.example.org`; `None`: at each domain and the first port of
     /// [`Listen::https`].
     pub url: Option<String>,
+    /// Folder of a browser client that is served at `/chat/`.
+    pub client: Option<PathBuf>,
     /// Reverse proxies whose word about the client's address counts.
     pub proxies: Vec<Network>,
 }

@@ -186,6 +186,13 @@ pub(super) static KEYS: &[Key] = &[
         set: |draft, given| given.web_url().map(|url| draft.config.web.url = url),
     },
     Key {
+        name: "web.client",
+        takes: PATH,
+        default: "",
+        doc: "A folder with a browser client such as Converse.js, to be served at `/chat/`.",
+        set: |draft, given| given.path().map(|path| draft.config.web.client = Some(path)),
+    },
+    Key {
         name: "web.proxies",
         takes: "an address or a network such as \"127.0.0.1\" or \"10.0.0.0/8\", or a list of them",
         default: "[]",

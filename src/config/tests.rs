@@ -48,6 +48,7 @@ fn all_different() -> Config {
         admin = "/run/lampone.sock"
         [web]
         url = "https://Chat.München.example:8443/"
+        client = "/srv/converse"
         proxies = ["127.0.0.1", "fd00::/8"]
         [upload]
         file_bytes = 1
@@ -104,6 +105,7 @@ fn every_key_reaches_its_place() {
     assert_eq!(config.web.url.as_deref(), Some("https://chat.xn--mnchen-3ya.example:8443"));
     let networks = ["127.0.0.1", "fd00::/8"].map(|text| super::Network::parse(text).unwrap());
     assert_eq!(config.web.proxies, networks);
+    assert_eq!(config.web.client, Some("/srv/converse".into()));
     let upload = &config.upload;
     assert_eq!((upload.file_bytes, upload.day_bytes, upload.total_bytes), (1, 2 << 30, 1 << 40));
     assert_eq!(config.listen.location.as_deref(), Some("chat.capulet.lit:5"));
@@ -142,6 +144,7 @@ fn the_defaults_in_the_table_are_the_defaults() {
     let kept = Config {
         listen: super::Listen { admin: changed.listen.admin.clone(), ..Config::default().listen },
         tls: changed.tls.clone(),
+        web: super::Web { client: changed.web.client.clone(), ..Config::default().web },
         ..Config::default()
     };
     let base = Config { certificates: Default::default(), ..changed };
@@ -190,6 +193,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "log=debug",
         "registration.policy=closed",
         "web.url=https://capulet.lit",
+        "web.client=/srv/converse",
         "web.proxies=127.0.0.1,10.0.0.0/8",
         "upload.file_bytes=0",
         "upload.day_bytes=1 KiB",

@@ -65,6 +65,8 @@ pub enum Answer {
     Page(Page),
     /// Send a stored file, or what of it was asked for.
     Send(StoredFile),
+    /// Send a file of the folder that `web.client` names, by the segments of its path below it; `index.html` of a folder.
+    Share(Vec<String>, Vec<(&'static str, String)>),
     /// Take the body, which has exactly so many bytes, into this file; [`super::event::Event::Taken`] tells what became
     /// of it, and another answer follows.
     Take(FileId, u64),

@@ -37,6 +37,7 @@ pub mod alternatives;
 pub mod archive;
 pub mod blocking;
 pub mod bookmarks;
+pub mod browser;
 pub mod caps;
 pub mod carbons;
 pub mod commands;
@@ -91,6 +92,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(registration::Registration::default()),
         Box::new(upload::Upload::default()),
         Box::new(alternatives::Alternatives),
+        Box::new(browser::BrowserClient),
         Box::new(devices::Devices),
         Box::new(commands::Commands::default()),
     ]

@@ -40,6 +40,7 @@ pub struct Process {
     /// Connections by direct TLS go to the web door, RFC 7395.
     pub by_websocket: bool,
     admins: String,
+    sets: Vec<String>,
     lines: Vec<Line>,
     tls: Arc<ClientConfig>,
 }
@@ -60,6 +61,11 @@ fn free_port() -> SocketAddr {
 impl Process {
     /// Starts the server and makes the accounts.
     pub fn start(name: &str, accounts: &[String]) -> Process {
+        Process::start_with(name, accounts, &[])
+    }
+
+    /// The same with settings of its own.
+    pub fn start_with(name: &str, accounts: &[String], sets: &[String]) -> Process {
         let data = std::env::temp_dir().join(format!("lampone-e2e-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&data);
         fs::create_dir_all(&data).expect("a directory");
@@ -72,7 +78,7 @@ impl Process {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Trusting(ring::default_provider())))
             .with_no_client_auth();
-        let child = spawn(&data, [plain, direct, web], &admins);
+        let child = spawn(&data, [plain, direct, web], &admins, sets);
         let process = Process {
             child,
             data,
@@ -80,6 +86,7 @@ impl Process {
             direct,
             web,
             by_websocket: false,
+            sets: sets.to_vec(),
             admins,
             lines: Vec::new(),
             tls: Arc::new(tls),
@@ -132,7 +139,7 @@ fn lampone() -> Command {
 }
 
 /// Starts the binary and waits until it says that it is ready, as systemd does.
-fn spawn(data: &Path, [plain, direct, web]: [SocketAddr; 3], admins: &str) -> Child {
+fn spawn(data: &Path, [plain, direct, web]: [SocketAddr; 3], admins: &str, sets: &[String]) -> Child {
     let notices = data.join("notify");
     let _ = fs::remove_file(&notices);
     let ready = UnixDatagram::bind(&notices).expect("a socket");
@@ -152,6 +159,9 @@ fn spawn(data: &Path, [plain, direct, web]: [SocketAddr; 3], admins: &str) -> Ch
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
+    for set in sets {
+        command.args(["--set", set]);
+    }
     if !admins.is_empty() {
         command.arg("--set").arg(format!("admins={admins}"));
     }
@@ -338,7 +348,7 @@ impl Stage for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.lines.iter_mut().for_each(|line| line.socket = None);
-        self.child = spawn(&self.data, [self.plain, self.direct, self.web], &self.admins);
+        self.child = spawn(&self.data, [self.plain, self.direct, self.web], &self.admins, &self.sets);
     }
 
     fn house(&mut self) -> Option<&mut World> {

@@ -315,3 +315,63 @@ fn browsers_find_their_way_in() {
     let again = process.request("GET", "/.well-known/host-meta", &format!("If-None-Match: {etag}\r\n"));
     assert_eq!((again.status, again.body.len()), (304, 0));
 }
+
+#[test]
+fn a_browser_client_is_served_and_nothing_beside_it() {
+    let folder = std::env::temp_dir().join(format!("lampone-e2e-client-{}", std::process::id()));
+    fs::create_dir_all(folder.join("client/js")).unwrap();
+    fs::write(folder.join("client/index.html"), "<!doctype html>").unwrap();
+    fs::write(folder.join("client/js/start.js"), "start()").unwrap();
+    fs::write(folder.join("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink(folder.join("secret"), folder.join("client/link")).unwrap();
+    let process = Process::start_with("web-client", &[], &[format!("web.client={}", folder.join("client").display())]);
+    let redirect = process.request("GET", "/chat", "");
+    assert_eq!((redirect.status, redirect.header("location")), (308, Some("/chat/")));
+    let page = process.request("GET", "/chat/", "");
+    assert_eq!((page.status, page.body.as_slice()), (200, b"<!doctype html>".as_slice()));
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let script = process.request("GET", "/chat/js/start.js", "Range: bytes=0-4\r\n");
+    assert_eq!((script.status, script.body.as_slice()), (206, b"start".as_slice()));
+    assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    let etag = page.header("etag").unwrap().to_owned();
+    assert_eq!(process.request("GET", "/chat/", &format!("If-None-Match: {etag}\r\n")).status, 304);
+    for (path, expected) in [
+        ("/chat/link", 404),
+        ("/chat/js/", 404),
+        ("/chat/js", 404),
+        ("/chat/nothing", 404),
+        ("/chat/../secret", 400),
+        ("/chat/%2e%2e/secret", 400),
+        ("/chat/..%2fsecret", 400),
+    ] {
+        assert_eq!(process.request("GET", path, "").status, expected, "{path}");
+    }
+    assert_eq!(process.send("POST", "/chat/", "", b"x").status, 405);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn only_a_trusted_proxy_is_believed() {
+    // S44.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ask = |process: &Process, request: &str| {
+        let mut line = std::net::TcpStream::connect(port).unwrap();
+        line.write_all(request.as_bytes()).unwrap();
+        let mut out = String::new();
+        line.read_to_string(&mut out).unwrap();
+        let _ = process;
+        out.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let plain = "GET /.well-known/host-meta HTTP/1.1\r\nHost: backend:5280\r\nConnection: close\r\n\r\n";
+    let upgrade =
+        crate::messages::handshake(DOMAIN).replacen("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 12", 1);
+    let upgrade = upgrade.replacen("Connection: Upgrade", "Connection: Upgrade, close", 1);
+    let http = format!("listen.http={port}");
+    let process = Process::start_with("web-plain", &[], std::slice::from_ref(&http));
+    assert_eq!(ask(&process, plain), "421", "strangers name us as we are called");
+    assert_eq!(ask(&process, &upgrade), "403", "no password in clear");
+    drop(process);
+    let process = Process::start_with("web-proxy", &[], &[http, "web.proxies=127.0.0.1".to_owned()]);
+    assert_eq!(ask(&process, plain), "200", "a proxy calls us as it likes");
+    assert_eq!(ask(&process, &upgrade), "426", "it has had TLS");
+}

@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 
+import converse_chat
 import dino_chat
 import gajim_chat
 import nbxmpp_chat
@@ -25,6 +26,7 @@ import slixmpp_resume
 import slixmpp_server
 import slixmpp_sign_in
 import slixmpp_systemd
+import slixmpp_upload
 import xmppjs_fast
 from servers import Authority, Lampone, Prosody
 from slixmpp_person import PASSWORD, House
@@ -33,8 +35,8 @@ DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
-             slixmpp_account, slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_systemd, profanity_chat, xmppjs_fast,
-             nbxmpp_chat, dino_chat, gajim_chat)
+             slixmpp_account, slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast,
+             nbxmpp_chat, converse_chat, dino_chat, gajim_chat)
 
 
 async def holds(house, fact):

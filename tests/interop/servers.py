@@ -62,7 +62,7 @@ class Server:
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.domain, self.authority = domain, authority
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port, self.web_port = free_port(), free_port(), free_port()
         self.admin = f"admin@{domain}"
         self.process = None
 
@@ -136,6 +136,7 @@ class Lampone(Server):
         settings = {
             "listen.c2s_tls": f"127.0.0.1:{self.tls_port}", "listen.c2s": f"127.0.0.1:{self.port}",
             "tls.certificate": self.authority.certificate, "tls.key": self.authority.key,
+            "listen.https": f"127.0.0.1:{self.web_port}", "web.client": os.environ.get("BROWSER", "browser"),
             "admins": self.admin, "log": self.LOG,
         }
         options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]

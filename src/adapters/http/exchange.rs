@@ -14,7 +14,7 @@ use hyper::{
 use ring::digest;
 use smol::{channel::Receiver, future::or};
 
-use super::body::Outgoing;
+use super::{body::Outgoing, files::Files};
 use crate::{
     adapters::driver::Driver,
     limits,
@@ -89,6 +89,7 @@ pub(super) async fn exchange(
     Ok(match answer {
         Answer::Page(page) => page_response(page, &conditions),
         Answer::Send(file) => file_response(&driver, file, &conditions).await,
+        Answer::Share(path, headers) => shared_response(&driver, &path, headers, &conditions).await,
         Answer::Take(..) => page_response(Page::status(500, "The server is at fault.\n"), &conditions),
     })
 }
@@ -305,17 +306,57 @@ fn page_response(page: Page, conditions: &Conditions) -> Response<Outgoing> {
 
 async fn file_response(driver: &Driver, stored: StoredFile, conditions: &Conditions) -> Response<Outgoing> {
     let StoredFile { file, bytes, kind, etag, mut headers } = stored;
-    headers.push(("etag", etag.clone()));
+    let files = driver.web.files.borrow().clone();
+    let Some(files) = files else { return response(404, &cors().collect::<Vec<_>>()) };
+    headers.push(("content-type", kind));
+    let open = files.clone();
+    let sent = part_response(&files, bytes, &etag, headers, conditions, async move |from| open.find(file, from).await);
+    sent.await.unwrap_or_else(|e| {
+        log::warn!("the uploaded file {} cannot be read: {e}", file.name());
+        response(404, &cors().collect::<Vec<_>>())
+    })
+}
+
+/// A file of a folder that is open to all.
+async fn shared_response(
+    driver: &Driver,
+    path: &[String],
+    mut headers: Vec<(&'static str, String)>,
+    conditions: &Conditions,
+) -> Response<Outgoing> {
+    let folder = driver.web.config.borrow().web.client.clone();
+    let files = driver.web.files.borrow().clone();
+    let not_found = || page_response(Page::not_found(), conditions);
+    let (Some(folder), Some(files)) = (folder, files) else { return not_found() };
+    let Some(shared) = files.share(folder, path.to_vec()).await else { return not_found() };
+    headers.push(("content-type", shared.kind.to_owned()));
+    let (bytes, etag) = (shared.bytes, shared.etag.clone());
+    let open = files.clone();
+    let sent =
+        part_response(&files, bytes, &etag, headers, conditions, async move |from| open.seek(shared, from).await);
+    sent.await.unwrap_or_else(|_| not_found())
+}
+
+/// The head of a file, and what of it was asked for.
+async fn part_response(
+    files: &Rc<Files>,
+    bytes: u64,
+    etag: &str,
+    mut headers: Vec<(&'static str, String)>,
+    conditions: &Conditions,
+    open: impl AsyncFnOnce(u64) -> std::io::Result<std::fs::File>,
+) -> std::io::Result<Response<Outgoing>> {
+    headers.push(("etag", etag.to_owned()));
     headers.push(("accept-ranges", "bytes".to_owned()));
     let if_none_match = conditions.if_none_match.as_deref();
     // RFC 9110 §14.2: ranges mean something to GET only.
     let range = conditions.range.as_deref().filter(|_| !conditions.is_head);
-    let (status, from, length) = match range::wanted(bytes, &etag, range, conditions.if_range.as_deref(), if_none_match)
+    let (status, from, length) = match range::wanted(bytes, etag, range, conditions.if_range.as_deref(), if_none_match)
     {
-        Part::Nothing => return response(304, &headers),
+        Part::Nothing => return Ok(response(304, &headers)),
         Part::Beyond => {
             headers.push(("content-range", format!("bytes */{bytes}")));
-            return response(416, &headers);
+            return Ok(response(416, &headers));
         }
         Part::Whole => (200, 0, bytes),
         Part::Some { from, bytes: length } => {
@@ -323,22 +364,12 @@ async fn file_response(driver: &Driver, stored: StoredFile, conditions: &Conditi
             (206, from, length)
         }
     };
-    headers.push(("content-type", kind));
-    let files = driver.web.files.borrow().clone();
-    let Some(files) = files else { return response(404, &cors().collect::<Vec<_>>()) };
-    match files.find(file, from).await {
-        Ok(_) if conditions.is_head => {
-            headers.push(("content-length", length.to_string()));
-            response(status, &headers)
-        }
-        Ok(open) => {
-            let mut response = response(status, &headers);
-            *response.body_mut() = Outgoing::file(files, open, length);
-            response
-        }
-        Err(e) => {
-            log::warn!("the uploaded file {} cannot be read: {e}", file.name());
-            response(404, &cors().collect::<Vec<_>>())
-        }
+    let file = open(from).await?;
+    if conditions.is_head {
+        headers.push(("content-length", length.to_string()));
+        return Ok(response(status, &headers));
     }
+    let mut response = response(status, &headers);
+    *response.body_mut() = Outgoing::file(files.clone(), file, length);
+    Ok(response)
 }

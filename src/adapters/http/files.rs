@@ -38,6 +38,41 @@ pub(super) struct Files {
 /// A block that is being read: the file, standing behind it, and its bytes.
 pub(super) type Reading = Pin<Box<dyn Future<Output = io::Result<(File, Vec<u8>)>>>>;
 
+/// A file of a folder that is open to all.
+pub(super) struct Shared {
+    file: File,
+    /// Its bytes.
+    pub bytes: u64,
+    /// `Content-Type`, by its ending.
+    pub kind: &'static str,
+    /// `ETag` with its quotes: changes with its time and size.
+    pub etag: String,
+}
+
+/// Types by ending; what is none of these is a download.
+const KINDS: &[(&str, &str)] = &[
+    ("html", "text/html; charset=utf-8"),
+    ("js", "text/javascript; charset=utf-8"),
+    ("mjs", "text/javascript; charset=utf-8"),
+    ("css", "text/css; charset=utf-8"),
+    ("json", "application/json"),
+    ("webmanifest", "application/manifest+json"),
+    ("map", "application/json"),
+    ("svg", "image/svg+xml"),
+    ("png", "image/png"),
+    ("jpg", "image/jpeg"),
+    ("gif", "image/gif"),
+    ("webp", "image/webp"),
+    ("ico", "image/x-icon"),
+    ("woff", "font/woff"),
+    ("woff2", "font/woff2"),
+    ("ttf", "font/ttf"),
+    ("wasm", "application/wasm"),
+    ("mp3", "audio/mpeg"),
+    ("ogg", "audio/ogg"),
+    ("txt", "text/plain; charset=utf-8"),
+];
+
 /// Where half files are.
 const HALF: &str = "half";
 
@@ -104,6 +139,36 @@ impl Files {
             Ok(open)
         })
         .await
+    }
+
+    /// Opens a file below a folder; no link leads out of it (S39). `None`: there is no such file.
+    pub async fn share(&self, folder: PathBuf, path: Vec<String>) -> Option<Shared> {
+        let open = move || {
+            let root = fs::canonicalize(folder).ok()?;
+            let wanted = path.iter().fold(root.clone(), |path, part| path.join(part));
+            let path = fs::canonicalize(wanted).ok().filter(|path| path.starts_with(&root))?;
+            let file = File::open(&path).ok()?;
+            let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+            let kind =
+                KINDS.iter().find(|(known, _)| *known == ending).map_or("application/octet-stream", |(_, kind)| kind);
+            let changed = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let etag = format!("\"{:x}-{:x}\"", changed.as_micros(), meta.len());
+            Some(Shared { file, bytes: meta.len(), kind, etag })
+        };
+        self.work(open).await
+    }
+
+    /// The file, to be read from this byte.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub async fn seek(&self, shared: Shared, from: u64) -> io::Result<File> {
+        let mut file = shared.file;
+        if from == 0 {
+            return Ok(file);
+        }
+        self.work(move || file.seek(SeekFrom::Start(from)).map(|_| file)).await
     }
 
     /// Reads the next block, `left` bytes at most.

@@ -66,7 +66,7 @@ fn answer(house: &mut House) -> Answer {
 fn status(answer: &Answer) -> u16 {
     match answer {
         Answer::Page(page) => page.status,
-        Answer::Send(_) => 200,
+        Answer::Send(_) | Answer::Share(..) => 200,
         Answer::Take(..) => 100,
     }
 }
