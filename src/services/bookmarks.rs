@@ -272,4 +272,6 @@ fn natives(account: AccountId, ctx: &mut Ctx<'_>) -> Vec<(String, Jid, Common)> 
 }
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod tests;

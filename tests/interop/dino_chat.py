@@ -9,7 +9,7 @@ import sqlite3
 import time
 
 from desktop import Desktop
-from refused import is_refused_only
+from refused import NO_BOOKMARKS, is_refused_only
 from servers import Authority
 from slixmpp.exceptions import IqError
 from slixmpp.xmlstream import ET
@@ -19,7 +19,8 @@ from slixmpp_person import PASSWORD, PATIENCE_S, are_contacts, facts
 FACTS, fact = facts()
 CHAT, ENCRYPTED = 0, 2
 # Dino asks for these before it has made them, or without having been told that they are there.
-REFUSED = ("Get services urn:xmpp:extdisco:2", "Get pubsub http://jabber.org/protocol/pubsub items eu.siacs.")
+REFUSED = ("Get services urn:xmpp:extdisco:2", "Get pubsub http://jabber.org/protocol/pubsub items eu.siacs.",
+           NO_BOOKMARKS)
 PUBSUB, EVENT = "http://jabber.org/protocol/pubsub", "{http://jabber.org/protocol/pubsub#event}"
 OMEMO = "{eu.siacs.conversations.axolotl}"
 

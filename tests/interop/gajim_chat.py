@@ -9,7 +9,7 @@ import sqlite3
 
 from desktop import Desktop
 from dino_chat import a_contact
-from refused import is_refused_only
+from refused import NO_BOOKMARKS, is_refused_only
 from slixmpp.xmlstream import ET
 from slixmpp_person import PASSWORD, facts
 
@@ -111,7 +111,7 @@ async def gajim_finds_the_house_signs_in_and_chats_both_ways(house):
             e.get("id") == "asks-for-a-receipt" for e in s.xml.iter("{urn:xmpp:receipts}received")), "a receipt")
         gajim.desktop.keeps_picture("gajim-chat")
         if house.kind == "lampone":
-            is_refused_only(house, name)
+            is_refused_only(house, name, NO_BOOKMARKS)
 
 
 @fact(prosody="no archive here")

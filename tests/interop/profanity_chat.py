@@ -13,7 +13,8 @@ import tempfile
 
 from refused import is_refused_only
 from servers import Authority
-from slixmpp_person import PASSWORD, PATIENCE_S, facts
+from slixmpp.xmlstream import ET
+from slixmpp_person import PASSWORD, PATIENCE_S, PLUGINS, facts
 
 FACTS, fact = facts()
 SCREEN_S = 20
@@ -96,6 +97,15 @@ class Terminal:
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"never on the screen: {pattern}\n{screen}")
             await asyncio.sleep(GLANCE_S)
+
+    async def shows_when_asked(self, line, pattern):
+        """Types a line again and again, once it was answered, until the screen matches."""
+        deadline = asyncio.get_running_loop().time() + SCREEN_S
+        while not re.search(pattern, screen := self.tmux("capture-pane", "-p")):
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError(f"never on the screen: {pattern}\n{screen}")
+            self.types(line)
+            await asyncio.sleep(4 * GLANCE_S)
 
     def types(self, line):
         """Types a line and Enter."""
@@ -200,3 +210,25 @@ async def profanity_shows_what_other_devices_sent(house):
         await terminal.shows("for the phone, but copied")
         if house.kind == "lampone":
             is_refused_only(house, phone.name)
+
+
+@fact(prosody="its PEP bookmarks have none of private XML without a module of its own")
+async def profanity_bookmarks_what_new_clients_bookmark(house):
+    anna = await house.arrives(plugins=(*PLUGINS, "xep_0060"))
+    native = "urn:xmpp:bookmarks:1"
+    room = ET.fromstring(f"<conference xmlns='{native}' name='Orchard'><nick>JC</nick></conference>")
+    await anna["xep_0060"].publish(anna.boundjid.bare, native, id=f"orchard@rooms.{house.domain}", payload=room)
+    async with Terminal(house, anna.name) as terminal:
+        await terminal.signs_in()
+        # It asks for them by itself, and tells what it has had an answer to.
+        await terminal.shows_when_asked("/bookmark list", rf"orchard@rooms\.{re.escape(house.domain)}")
+        terminal.types(f"/bookmark add ball@rooms.{house.domain} nick Masked autojoin off")
+        await terminal.shows(r"(?i)bookmark added")
+        await anna.fence()
+        for _ in range(100):
+            found = await anna["xep_0060"].get_items(anna.boundjid.bare, native)
+            ids = {item["id"] for item in found["pubsub"]["items"]}
+            if len(ids) == 2:
+                break
+            await asyncio.sleep(GLANCE_S)
+        assert ids == {f"orchard@rooms.{house.domain}", f"ball@rooms.{house.domain}"}, ids

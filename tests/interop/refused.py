@@ -5,6 +5,9 @@ import re
 LINE = re.compile(r"refused: (?P<what>.*?) from (?P<who>\S+)(?: to (?P<to>\S+))?: (?P<condition>[a-z-]+)$",
                   re.MULTILINE)
 
+# What clients do that find `urn:xmpp:bookmarks:1#compat`: nobody has bookmarked anything yet (XEP-0060 §6.5.9.11).
+NO_BOOKMARKS = "Get pubsub http://jabber.org/protocol/pubsub items urn:xmpp:bookmarks:1 to itself: item-not-found"
+
 
 def refused(house, name):
     """The refused requests of an account as texts, without what differs from run to run."""

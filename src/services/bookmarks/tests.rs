@@ -5,19 +5,19 @@ use crate::domain::nodes::settings::AccessModel;
 use crate::router::testing::{House, Out, condition_of, result_of, to_session};
 
 const PHONE: &str = "juliet@capulet.lit/phone";
-const OWNER: &str = "juliet@capulet.lit";
+pub(super) const OWNER: &str = "juliet@capulet.lit";
 const LINK: &str = "<url name='Complete Works' url='http://the-tech.mit.edu/Shakespeare/'/>";
 const NOTIFY: &str = "<extensions><notify xmlns='urn:xmpp:notification-settings:1'><never/></notify></extensions>";
 
 /// Juliet with an old desktop client and a new one in her telephone; both want to hear of all there is.
-struct Play {
-    house: House,
+pub(super) struct Play {
+    pub house: House,
     desk: SessionId,
-    phone: SessionId,
+    pub phone: SessionId,
 }
 
 impl Play {
-    fn new() -> Play {
+    pub fn new() -> Play {
         let mut house = House::new();
         let desk = house.available("juliet@capulet.lit/desk");
         let phone = house.available(PHONE);
@@ -44,7 +44,7 @@ impl Play {
     }
 
     /// Publishes a room; the events.
-    fn bookmarks(&mut self, room: &str, conference: &str) -> Vec<String> {
+    pub fn bookmarks(&mut self, room: &str, conference: &str) -> Vec<String> {
         self.pubsub(
             "set",
             &format!("<publish node='{}'><item id='{room}'>{conference}</item></publish>", ns::BOOKMARKS),
@@ -57,7 +57,7 @@ impl Play {
     }
 
     /// The rooms in their own node, those published last first.
-    fn rooms(&mut self) -> String {
+    pub fn rooms(&mut self) -> String {
         let (found, _) = self.pubsub("get", &format!("<items node='{}'/>", ns::BOOKMARKS));
         inner(&found, "items").replace(" xmlns='urn:xmpp:bookmarks:1'", "")
     }
@@ -67,14 +67,14 @@ impl Play {
         inner(&found, "storage")
     }
 
-    fn publishes(&mut self, content: &str) -> Vec<String> {
+    pub fn publishes(&mut self, content: &str) -> Vec<String> {
         let storage = format!("<storage xmlns='storage:bookmarks'>{content}</storage>");
         let item = format!("<publish node='storage:bookmarks'><item id='current'>{storage}</item></publish>");
         self.pubsub("set", &item).1
     }
 
     /// The desktop stores a list; what it is told.
-    fn stores(&mut self, content: &str) -> Vec<String> {
+    pub fn stores(&mut self, content: &str) -> Vec<String> {
         let storage = format!("<storage xmlns='storage:bookmarks'>{content}</storage>");
         let desk = self.desk;
         let xml = format!("<iq type='set' id='p'><query xmlns='jabber:iq:private'>{storage}</query></iq>");
