@@ -12,6 +12,7 @@ mod client;
 mod devices;
 mod ledger;
 mod play;
+mod rooms;
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -51,6 +52,20 @@ fn every_device_holds_the_whole_conversation_in_one_order() {
     };
     for seed in seeds {
         if let Err(cause) = panic::catch_unwind(|| devices::play(seed)) {
+            eprintln!("--- LAMPONE_SEED={seed}");
+            panic::resume_unwind(cause);
+        }
+    }
+}
+
+#[test]
+fn everybody_in_a_room_hears_the_same_in_the_order_of_its_archive() {
+    let seeds = match number("LAMPONE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LAMPONE_SEEDS").unwrap_or(SEEDS / 10),
+    };
+    for seed in seeds {
+        if let Err(cause) = panic::catch_unwind(|| rooms::play(seed)) {
             eprintln!("--- LAMPONE_SEED={seed}");
             panic::resume_unwind(cause);
         }
