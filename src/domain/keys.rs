@@ -15,6 +15,7 @@
 //! | `o` account | what is archived (XEP-0441) |
 //! | `o` account `f` | number of the first message that its owner has not wanted forgotten |
 //! | `v` account | vCard (XEP-0054) |
+//! | `v` account `photo` | SHA-1 of the picture in it |
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |
 //! | `l` account | last logout: seconds since 1970, status (XEP-0012) |
@@ -54,6 +55,11 @@ pub fn owned(tag: u8, account: AccountId) -> Vec<u8> {
     key.push(tag);
     key.extend_from_slice(&account.0.to_be_bytes());
     key
+}
+
+/// Key of the hash of the picture in an account's vCard.
+pub fn photo(account: AccountId) -> Vec<u8> {
+    row(VCARD, account, b"photo")
 }
 
 /// Key of one of many rows that belong to an account.

@@ -14,7 +14,7 @@ use super::{
     devices::DeviceId,
     held::Held,
     ids::{AccountId, MessageId, SessionId, StreamId, Time},
-    push,
+    keys, push,
     store::Store,
 };
 use crate::{
@@ -153,6 +153,8 @@ pub struct Lists {
     pub archive: bool,
     /// Which devices are woken by push; not set while all of them are connected.
     pub pushes: bool,
+    /// SHA-1 of the picture in its vCard, for its presence (XEP-0398 §4.4).
+    pub photo: Option<[u8; 20]>,
 }
 
 impl Lists {
@@ -162,7 +164,13 @@ impl Lists {
             blocks: blocks::any(store, account),
             archive: archive::has_prefs(store, account),
             pushes: push::any(store, account),
+            photo: Lists::photo_of(store, account),
         }
+    }
+
+    /// SHA-1 of the picture in the vCard.
+    pub fn photo_of(store: &Store<'_>, account: AccountId) -> Option<[u8; 20]> {
+        store.read(&keys::photo(account))?.try_into().ok()
     }
 }
 

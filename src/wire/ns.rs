@@ -77,6 +77,14 @@ pub const PRIVATE: &str = "jabber:iq:private";
 pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// XEP-0054.
 pub const VCARD: &str = "vcard-temp";
+/// XEP-0084, the name of the node as well.
+pub const AVATAR_DATA: &str = "urn:xmpp:avatar:data";
+/// XEP-0084, the name of the node as well.
+pub const AVATAR_METADATA: &str = "urn:xmpp:avatar:metadata";
+/// XEP-0153.
+pub const VCARD_UPDATE: &str = "vcard-temp:x:update";
+/// XEP-0398.
+pub const VCARD_CONVERSION: &str = "urn:xmpp:pep-vcard-conversion:0";
 /// XEP-0059.
 pub const RSM: &str = "http://jabber.org/protocol/rsm";
 /// XEP-0060.
