@@ -3,7 +3,7 @@
 //! Source: XEP-0492 v0.2.0: `<notify/>` among the `<extensions/>` of the bookmark (XEP-0402 v1.2.0) whose item is named
 //! after the chat, be it a room or a person. Invariant: who said nothing is told, except of what strangers say in public.
 
-use super::{ids::AccountId, nodes, store::Store};
+use super::{ids::AccountId, nodes, rooms, store::Store};
 pub use crate::wire::bookmarks::Telling;
 use crate::wire::{bookmarks, jid::Jid, ns};
 
@@ -30,6 +30,13 @@ impl Chat {
             None => !is_public || is_mentioned(),
         }
     }
+}
+
+/// Whether a chat is with a room here that everybody finds and may enter, so that what is said there is only worth it on
+/// mention (§3). Of rooms elsewhere nothing is known.
+pub fn is_public(store: &Store<'_>, chat: &Jid) -> bool {
+    let room = rooms::find(store, &chat.bare());
+    room.is_some_and(|room| room.settings.is_public && !room.settings.is_members_only)
 }
 
 /// What an account has settled for a chat with `with`: a room or a person, whatever the resource.

@@ -24,8 +24,8 @@ pub fn wants(account: AccountId, own: &Jid, from: &Jid, message: &Element, ctx: 
         let nick = chat.nick.as_deref().or(own.local()).unwrap_or_default();
         is_named(message, own, from, nick) || mentions(&message.leaf_text("body").unwrap_or_default(), nick)
     };
-    // Whether a room is a public one, only worth it on mention (§3), is not known of rooms elsewhere.
-    chat.wants(false, is_mentioned)
+    let is_public = chat.telling.is_none() && telling::is_public(&ctx.store(), from);
+    chat.wants(is_public, is_mentioned)
 }
 
 /// XEP-0492 §3: a reply to what the owner said (XEP-0461), or a mention (XEP-0372), by their address or by that of the

@@ -1,7 +1,11 @@
 //! Who is woken, for what, and how often; in the house without streams.
 
 use crate::{
-    domain::{ids::SessionId, push},
+    domain::{
+        ids::{AccountId, SessionId},
+        push,
+        rooms::{self, Record, Settings, Subject},
+    },
     limits,
     proto::sm::Sm,
     router::{
@@ -412,6 +416,20 @@ impl Verona {
     }
 }
 
+impl Verona {
+    /// A room's message as it comes to the session that joined, on Juliet's telephone, which is out of reach; whether that
+    /// is woken. Romeo's address stands for the room's.
+    fn says_in_room(&mut self, said: &str) -> bool {
+        let phone = self.house.available("juliet@capulet.lit/phone");
+        self.house.notice(Notice::SessionBound(phone));
+        self.house.core.sessions.session_mut(phone).unwrap().stream = None;
+        self.house.notice(Notice::SessionWaits(phone));
+        let message = format!("<message to='juliet@capulet.lit/phone' type='groupchat'>{said}</message>");
+        let out = self.house.send(self.romeo, &message);
+        self.told(&out).len() == 1
+    }
+}
+
 #[test]
 fn conversations_that_are_bookmarked_as_silent_do_not_wake() {
     // XEP-0492 §3.
@@ -447,14 +465,29 @@ fn a_room_that_is_only_worth_it_on_mention_wakes_who_is_mentioned() {
     ] {
         let mut verona = Verona::new("");
         verona.bookmarks("romeo@capulet.lit", nick, "<on-mention/>");
-        let phone = verona.house.available("juliet@capulet.lit/phone");
-        verona.house.notice(Notice::SessionBound(phone));
-        verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
-        verona.house.notice(Notice::SessionWaits(phone));
-        let message = format!("<message to='juliet@capulet.lit/phone' type='groupchat'>{said}</message>");
-        let romeo = verona.romeo;
-        let out = verona.house.send(romeo, &message);
-        assert_eq!(verona.told(&out).len() == 1, wakes, "{nick} {said}");
+        assert_eq!(verona.says_in_room(&said), wakes, "{nick} {said}");
+    }
+}
+
+#[test]
+fn of_public_rooms_only_mentions_wake_unless_it_is_settled() {
+    // XEP-0492 §3.
+    for (is_public, notify, said, wakes) in [
+        (false, None, "ay", true),
+        (true, None, "ay", false),
+        (true, None, "ay, juliet", true),
+        (true, Some("<always/>"), "ay", true),
+        (true, Some("<never/>"), "ay, juliet", false),
+        (true, Some("<always identity-category='client' identity-type='pc'/>"), "ay", false),
+    ] {
+        let mut verona = Verona::new("");
+        let settings = Settings { is_public, ..Settings::default() };
+        let room = Record { id: AccountId(99), creator: String::new(), settings, subject: Subject::default() };
+        rooms::put(&mut verona.house.ctx().store(), &Jid::parse("romeo@capulet.lit").unwrap(), &room);
+        if let Some(notify) = notify {
+            verona.bookmarks("romeo@capulet.lit", "", notify);
+        }
+        assert_eq!(verona.says_in_room(&format!("<body>{said}</body>")), wakes, "{is_public} {notify:?} {said}");
     }
 }
 
