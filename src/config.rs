@@ -247,7 +247,8 @@ impl Config {
         if let Some(url) = &self.web.url {
             return Some(url.clone());
         }
-        let port = self.listen.https.first()?.port();
+        // Port 0 is whichever is free, which nobody outside can know.
+        let port = self.listen.https.first().map(SocketAddr::port).filter(|port| *port > 0)?;
         let host = ascii_domain(domain);
         Some(if port == 443 { format!("https://{host}") } else { format!("https://{host}:{port}") })
     }

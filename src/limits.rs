@@ -394,3 +394,5 @@ pub const PEER_REDIAL_MS: u64 = 500;
 pub const AWAY_MAX: usize = 4_096;
 /// Accounts here to which one of them shows itself.
 pub const AWAY_ACCOUNTS_MAX: usize = 64;
+/// Characters of a password that is chosen on the page of an invitation.
+pub const PASSWORD_CHARS_MIN: usize = 8;

@@ -84,7 +84,7 @@ fn env<'e>(view: &'e MemoryView, entropy: &'e mut Counting) -> Env<'e> {
 fn the_first_invitation_makes_an_admin_who_is_told_when_the_disk_has_the_account() {
     let mut house = House::new();
     let mut env = env(&house.view, &mut house.entropy);
-    let link = house.server.first_invitation(&mut env).unwrap();
+    let link = house.server.first_invitation(&mut env).unwrap().uri;
     let token = link.strip_prefix("xmpp:capulet.lit?register;preauth=").unwrap().to_owned();
     let address = Ipv4Addr::LOCALHOST.into();
     house.turn(Event::Opened(STREAM, Door::DirectTls(address)));
@@ -118,7 +118,7 @@ fn nobody_is_told_of_an_account_that_the_disk_refused() {
     use lampone::router::event::StoreError;
     let mut house = House::new();
     let mut env = env(&house.view, &mut house.entropy);
-    let link = house.server.first_invitation(&mut env).unwrap();
+    let link = house.server.first_invitation(&mut env).unwrap().uri;
     let token = link.rsplit_once('=').unwrap().1.to_owned();
     house.turn(Event::Opened(STREAM, Door::DirectTls(Ipv4Addr::LOCALHOST.into())));
     house.turn(Event::Secured(STREAM, Secured::default()));

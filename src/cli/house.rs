@@ -77,14 +77,18 @@ pub fn invite(command: &args::Invite) -> Result<(), Mistakes> {
     let mut client = Client::connect(&command.sources())?;
     let done = client.command("urn:lampone:admin#invite", vec![Field::boolean("admin", command.admin)]);
     let form = done.map_err(|line| vec![line])?.form;
-    let told = form.as_ref().and_then(|form| Some((form.value("uri")?, form.value("expire")?)));
+    // A page works on every device, also where no app is yet.
+    let link = form.as_ref().and_then(|form| form.value("landing-url").or(form.value("uri")));
+    let told = form.as_ref().and_then(|form| Some((link?, form.value("expire")?)));
     let (link, until) = told.ok_or_else(|| vec!["the server told no link".to_owned()])?;
     if !std::io::stdout().is_terminal() {
         return print::out(&format!("{}\n", print::shown(link)));
     }
     let code = print::qr_code(link).unwrap_or_default();
+    let uri = form.as_ref().and_then(|form| form.value("uri")).filter(|uri| *uri != link);
+    let in_app = uri.map_or(String::new(), |uri| format!("In an app that is there already: {}\n", print::shown(uri)));
     print::out(&format!(
-        "{}\n\n{code}\nIt makes one account and is good until {}.\n",
+        "{}\n\n{code}\n{in_app}It makes one account and is good until {}.\n",
         print::shown(link),
         print::shown(until)
     ))

@@ -23,8 +23,8 @@ pub fn serve(sources: Sources) -> Result<(), Mistakes> {
 pub fn run(config: Config, sources: ReloadFn) -> Result<(), String> {
     let house: system::HouseFn = Box::new(|config, env| {
         let mut server = Server::new(config.clone(), env);
-        if let Some(link) = server.first_invitation(env) {
-            welcome(&config, &link);
+        if let Some(invited) = server.first_invitation(env) {
+            welcome(&config, &invited.uri, invited.page.as_deref());
         }
         Box::new(server)
     });
@@ -32,10 +32,13 @@ pub fn run(config: Config, sources: ReloadFn) -> Result<(), String> {
 }
 
 /// What the first admin has to know. Nobody may be listening on standard output, which is no reason not to serve.
-fn welcome(config: &Config, link: &str) {
+fn welcome(config: &Config, link: &str, page: Option<&str>) {
     let mut out = std::io::stdout().lock();
     let data = config.data.display();
     let _ = writeln!(out, "\nNobody has an account yet. This link makes an administrator's:\n\n  {link}\n");
+    if let Some(page) = page {
+        let _ = writeln!(out, "It can be opened in a browser as well:\n\n  {page}\n");
+    }
     if let (true, Some(code)) = (out.is_terminal(), print::qr_code(link)) {
         let _ = writeln!(out, "{code}");
     }

@@ -10,7 +10,7 @@ use super::{
     service::{Leg, Notice},
 };
 use crate::{
-    config::Registration,
+    config::{Config, Registration},
     domain::{
         accounts::{self, Account},
         archive, devices,
@@ -150,6 +150,8 @@ pub fn finish_removal(ctx: &mut Ctx<'_>, id: AccountId, jid: &Jid) {
 pub struct Invited {
     /// `xmpp:DOMAIN?register;preauth=TOKEN`, XEP-0445 §2.2.
     pub uri: String,
+    /// The page of the invitation, XEP-0379 §3.3; `None`: there is no web door.
+    pub page: Option<String>,
     /// Seconds since 1970.
     pub expires_s: u64,
 }
@@ -168,7 +170,29 @@ pub fn invite(ctx: &mut Ctx<'_>, domain: &str, is_admin: bool) -> Result<Invited
     if !invitations::create(&mut ctx.store(), &token, &invitation) {
         return Err(StanzaError::new(Condition::ResourceConstraint).text("Too many invitations are open."));
     }
-    Ok(Invited { uri: invitation_uri(domain, &token), expires_s })
+    let page = invitation_page(ctx.config(), domain, &token);
+    Ok(Invited { uri: invitation_uri(domain, &token), page, expires_s })
+}
+
+/// The first segment of the pages of invitations.
+pub const INVITATION_PATH: &str = "i";
+
+/// The page of an invitation, where there is a web door.
+pub fn invitation_page(config: &Config, domain: &str, token: &str) -> Option<String> {
+    config.web_url(domain).map(|url| format!("{url}/{INVITATION_PATH}/{token}"))
+}
+
+/// Makes an account with an invitation: the token goes in the same turn as the account comes.
+///
+/// # Errors
+/// `conflict` if the address is taken; then the token is whole. `not-allowed` if it was used already.
+pub fn redeem(ctx: &mut Ctx<'_>, token: &str, jid: &Jid, credentials: Credentials) -> Result<Account, StanzaError> {
+    if accounts::exists(&ctx.store(), jid) || ctx.sessions().online(jid.bare_str()).is_some() {
+        return Err(Condition::Conflict.into());
+    }
+    let used = StanzaError::new(Condition::NotAllowed).text("The invitation was used already.");
+    let invitation = invitations::consume(&mut ctx.store(), token).ok_or(used)?;
+    create(ctx, jid, credentials, invitation.is_admin)
 }
 
 /// The link of an invitation. RFC 5122 §2.7: what stands outside ASCII is percent-encoded.

@@ -54,6 +54,8 @@ pub struct Request {
     pub kind: Option<String>,
     /// `Accept-Language`.
     pub languages: Option<String>,
+    /// `User-Agent`: a hint at the device, no more.
+    pub agent: Option<String>,
     /// The body of a POST, `limits::FORM_BYTES_MAX` at most; empty for others.
     pub body: Vec<u8>,
 }

@@ -44,6 +44,7 @@ use crate::{
         context::Ctx,
         core::{Core, Work},
         event::{Effect, Env, Event, Time},
+        lifecycle::Invited,
         route::Router,
         service::Notice,
     },
@@ -162,9 +163,8 @@ impl Server {
     }
 
     /// An invitation for the first administrator, if nobody has an account yet.
-    pub fn first_invitation(&mut self, env: &mut Env<'_>) -> Option<String> {
-        let invited = services::registration::first_invitation(&mut context(&mut self.core, env))?;
-        Some(invited.uri)
+    pub fn first_invitation(&mut self, env: &mut Env<'_>) -> Option<Invited> {
+        services::registration::first_invitation(&mut context(&mut self.core, env))
     }
 
     /// Asserts every invariant that spans tables.

@@ -93,6 +93,7 @@ mod tests {
             length: None,
             kind: None,
             languages: None,
+            agent: None,
             body: Vec::new(),
         };
         house.with(|router, ctx| router.web(RequestId(1), &request, ctx));

@@ -61,6 +61,7 @@ pub mod time;
 pub mod upload;
 pub mod vcard;
 pub mod version;
+pub mod welcome;
 
 use crate::router::service::Service;
 
@@ -93,6 +94,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(upload::Upload::default()),
         Box::new(alternatives::Alternatives),
         Box::new(browser::BrowserClient),
+        Box::new(welcome::WelcomePage::default()),
         Box::new(devices::Devices),
         Box::new(commands::Commands::default()),
     ]

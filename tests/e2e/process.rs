@@ -105,6 +105,13 @@ impl Process {
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
+    /// Runs a command of the server's command line; what it printed.
+    pub fn command(&self, words: &[&str]) -> String {
+        let done = lampone().args(words).arg("--data").arg(&self.data).output().expect("the command runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
     /// Reads until something came, the other side closed, or patience ended.
     fn read(&mut self, conn: Conn) -> Vec<u8> {
         let line = &mut self.lines[conn];

@@ -375,3 +375,29 @@ fn only_a_trusted_proxy_is_believed() {
     assert_eq!(ask(&process, plain), "200", "a proxy calls us as it likes");
     assert_eq!(ask(&process, &upgrade), "426", "it has had TLS");
 }
+
+#[test]
+fn an_invitation_becomes_an_account_in_the_browser() {
+    let mut process = Process::start("web-invitation", &[]);
+    let link = process.command(&["invite"]);
+    let path = link
+        .trim()
+        .strip_prefix(&format!("https://{DOMAIN}:{}", process.web.port()))
+        .unwrap_or_else(|| panic!("{link}"));
+    let path = path.to_owned();
+    let page = process.request("GET", &path, "Accept-Language: it\r\n");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(String::from_utf8_lossy(&page.body).contains("<html lang=\"it\">"));
+    assert!(page.head.len() + page.body.len() <= 30 * 1024, "{}", page.body.len());
+    assert_eq!(page.header("set-cookie"), None);
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let form = format!("name=Juliet&password={PASSWORD}");
+    assert_eq!(process.send("POST", &path, kind, b"name=juliet&password=short").status, 422);
+    assert_eq!(process.send("POST", &path, kind, &[b'a'; 20_000]).status, 413);
+    let done = process.send("POST", &path, kind, form.as_bytes());
+    assert_eq!(done.status, 201, "{done:?}");
+    // It was told, so it is durable.
+    process.power_cut();
+    sign_in(&mut process, "juliet");
+    assert_eq!(process.request("GET", &path, "").status, 404, "one invitation, one account");
+}

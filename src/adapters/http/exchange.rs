@@ -132,6 +132,7 @@ fn read_head(
         length: text(headers, header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         kind: text(headers, header::CONTENT_TYPE),
         languages: text(headers, header::ACCEPT_LANGUAGE),
+        agent: text(headers, header::USER_AGENT),
         body: Vec::new(),
     })
 }

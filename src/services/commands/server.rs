@@ -160,12 +160,15 @@ fn backup(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
 /// Makes an invitation to register here; the result is that of XEP-0401 §5.4.
 fn invite(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     let invited = lifecycle::invite(ctx, call.iq.domain, call.form.bool("admin").unwrap_or(false))?;
-    let form = Form::typed(FormType::Result, INVITATION)
-        .field(Field::new("uri", FieldType::TextSingle).label("Link").value(invited.uri))
-        .field(
-            Field::new("expire", FieldType::TextSingle)
-                .label("Good until")
-                .value(time::stamp(invited.expires_s * 1_000).as_str().to_owned()),
-        );
+    let mut form = Form::typed(FormType::Result, INVITATION)
+        .field(Field::new("uri", FieldType::TextSingle).label("Link").value(invited.uri));
+    if let Some(page) = invited.page {
+        form = form.field(Field::new("landing-url", FieldType::TextSingle).label("Page").value(page));
+    }
+    let form = form.field(
+        Field::new("expire", FieldType::TextSingle)
+            .label("Good until")
+            .value(time::stamp(invited.expires_s * 1_000).as_str().to_owned()),
+    );
     Ok(Done::With(form))
 }

@@ -171,14 +171,11 @@ pub fn preauth_derived(
 fn create(ctx: &mut Ctx<'_>, state: &mut Registering, jid: &Jid, credentials: Credentials) -> Result<(), StanzaError> {
     let used = || StanzaError::new(Condition::NotAllowed).text("The invitation was used already.");
     let token = state.token.clone().ok_or_else(used)?;
-    if accounts::exists(&ctx.store(), jid) {
-        return Err(Condition::Conflict.into());
-    }
-    let Some(invitation) = invitations::consume(&mut ctx.store(), &token) else {
+    let outcome = lifecycle::redeem(ctx, &token, jid, credentials).map(drop);
+    if outcome.as_ref().is_err_and(|error| error.condition == Condition::NotAllowed) {
         state.token = None;
-        return Err(used());
-    };
-    lifecycle::create(ctx, jid, credentials, invitation.is_admin).map(drop)
+    }
+    outcome
 }
 
 impl Registering {
@@ -212,7 +209,8 @@ pub fn first_invitation(ctx: &mut Ctx<'_>) -> Option<lifecycle::Invited> {
     match open {
         Some((token, invitation)) => {
             let uri = lifecycle::invitation_uri(&domain, &token);
-            Some(lifecycle::Invited { uri, expires_s: invitation.expires_s })
+            let page = lifecycle::invitation_page(ctx.config(), &domain, &token);
+            Some(lifecycle::Invited { uri, page, expires_s: invitation.expires_s })
         }
         None => lifecycle::invite(ctx, &domain, true).ok(),
     }

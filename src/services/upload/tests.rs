@@ -50,6 +50,7 @@ fn web(house: &mut House, id: u64, method: Method, target: &str, length: Option<
         length,
         kind: None,
         languages: None,
+        agent: None,
         body: Vec::new(),
     };
     house.with(|router, ctx| router.web(RequestId(id), &request, ctx));

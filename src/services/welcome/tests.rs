@@ -1,0 +1,185 @@
+//! The page from an invitation to an account.
+
+use super::*;
+use crate::{
+    proto::http::target::Target,
+    router::{event::Effect, testing::House},
+};
+
+fn request(method: Method, path: &str, languages: &str, body: &str) -> Request {
+    Request {
+        method,
+        target: Target::parse(path).unwrap(),
+        host: Some("capulet.lit".into()),
+        peer: [192, 0, 2, 1].into(),
+        length: None,
+        kind: Some("application/x-www-form-urlencoded".into()),
+        languages: Some(languages.into()),
+        agent: Some("Mozilla/5.0 (Linux; Android 16)".into()),
+        body: body.into(),
+    }
+}
+
+/// The page that comes out; credentials are derived on the way.
+fn ask(house: &mut House, request: &Request) -> (u16, String, Page) {
+    house.with(|router, ctx| router.web(RequestId(1), request, ctx));
+    if house.effects.iter().any(|effect| matches!(effect, Effect::Derive(..))) {
+        house.derived();
+    }
+    match house.effects.pop() {
+        Some(Effect::Respond(_, answer)) => match *answer {
+            Answer::Page(page) => (page.status, String::from_utf8(page.body.to_vec()).unwrap(), page),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+fn get(house: &mut House, path: &str) -> (u16, String, Page) {
+    ask(house, &request(Method::Get, path, "en", ""))
+}
+
+fn post(house: &mut House, path: &str, body: &str) -> (u16, String, Page) {
+    ask(house, &request(Method::Post, path, "en", body))
+}
+
+/// A house and the path of an open invitation.
+fn invited() -> (House, String) {
+    let mut house = House::new();
+    let page = lifecycle::invite(&mut house.ctx(), "capulet.lit", false).unwrap().page.unwrap();
+    let path = page.strip_prefix("https://capulet.lit:5443").unwrap().to_owned();
+    (house, path)
+}
+
+#[test]
+fn a_form_makes_an_account_and_uses_up_the_invitation() {
+    let (mut house, path) = invited();
+    let (status, html, page) = get(&mut house, &path);
+    assert_eq!(status, 200);
+    assert!(html.contains("xmpp:capulet.lit?register;preauth=") && html.contains("<svg"), "{html}");
+    assert!(html.len() <= 30 * 1024, "{}", html.len());
+    assert!(page.headers.iter().any(|(name, value)| *name == "content-security-policy" && value.contains("'none'")));
+    let (status, html, _) = post(&mut house, &path, "name=Juliet&password=correct+horse");
+    assert_eq!(status, 201, "{html}");
+    assert!(html.contains("<strong>juliet@capulet.lit</strong>"), "{html}");
+    let jid = Jid::parse("juliet@capulet.lit").unwrap();
+    assert!(accounts::exists(&house.ctx().store(), &jid));
+    for (status, ..) in [get(&mut house, &path), post(&mut house, &path, "name=nurse&password=correct+horse")] {
+        assert_eq!(status, 404, "one invitation, one account");
+    }
+}
+
+#[test]
+fn nobody_gets_in_without_an_invitation() {
+    // S12, S47.
+    let (mut house, path) = invited();
+    house.account("romeo@capulet.lit");
+    let body = "name=romeo&password=correct+horse";
+    let mut told = Vec::new();
+    for path in ["/i", "/i/", "/i/0123456789abcdef", "/i/x/free?name=romeo", "/i/x/free?name=nobody"] {
+        told.push(get(&mut house, path));
+        told.push(post(&mut house, path, body));
+    }
+    assert!(told.iter().all(|(status, html, _)| *status == 404 && *html == told[0].1), "{told:?}");
+    house.wall_us += (limits::INVITATION_S + 1) * 1_000_000;
+    assert_eq!(get(&mut house, &path).0, 404);
+    assert_eq!(post(&mut house, &path, "name=nurse&password=correct+horse").0, 404);
+    let (mut house, path) = invited();
+    let mut config = (*house.core.config).clone();
+    config.registration = Registration::Closed;
+    house.configure(std::rc::Rc::new(config));
+    assert_eq!(get(&mut house, &path).0, 404);
+}
+
+#[test]
+fn what_is_wrong_is_told_and_the_invitation_stays_good() {
+    let (mut house, path) = invited();
+    house.account("romeo@capulet.lit");
+    for (body, status, told) in [
+        ("name=romeo&password=correct+horse", 409, words::ENGLISH.taken),
+        ("name=ROMEO%40capulet.lit&password=correct+horse", 409, words::ENGLISH.taken),
+        ("name=a+b&password=correct+horse", 422, words::ENGLISH.bad_name),
+        ("name=a%40elsewhere.lit&password=correct+horse", 422, words::ENGLISH.bad_name),
+        ("name=&password=correct+horse", 422, words::ENGLISH.bad_name),
+        ("password=correct+horse", 422, words::ENGLISH.bad_name),
+        ("name=nurse&password=short", 422, words::ENGLISH.short_password),
+        ("name=nurse", 422, words::ENGLISH.short_password),
+    ] {
+        let (code, html, _) = post(&mut house, &path, body);
+        assert_eq!(code, status, "{body}");
+        assert!(html.contains(told), "{body}: {html}");
+    }
+    let mut other = request(Method::Post, &path, "en", "name=nurse&password=correct+horse");
+    other.kind = Some("text/plain".into());
+    assert_eq!(ask(&mut house, &other).0, 415);
+    assert_eq!(post(&mut house, &path, "name=+nurse%40capulet.lit+&password=correct+horse").0, 201);
+}
+
+#[test]
+fn what_was_typed_cannot_leave_its_place() {
+    // S42.
+    let (mut house, path) = invited();
+    let (_, html, _) = post(&mut house, &path, "name=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E&password=x");
+    assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"), "{html}");
+}
+
+#[test]
+fn the_page_speaks_the_language_of_the_browser() {
+    for (accept, language) in [
+        ("it-IT,it;q=0.9,en;q=0.5", "it"),
+        ("en-GB,it;q=0.8", "en"),
+        ("de, fr;q=0.9, it;q=0.3", "it"),
+        ("de", "en"),
+        ("", "en"),
+        ("it;q=0", "en"),
+        (";;;,,,q=,it;q=x", "it"),
+    ] {
+        let (mut house, path) = invited();
+        let (_, html, _) = ask(&mut house, &request(Method::Get, &path, accept, ""));
+        assert!(html.contains(&format!("<html lang=\"{language}\">")), "{accept}");
+    }
+}
+
+#[test]
+fn names_are_looked_up_for_those_who_are_invited() {
+    let (mut house, path) = invited();
+    house.account("romeo@capulet.lit");
+    for (name, verdict) in [("romeo", "taken"), ("nurse", "ok"), ("a%20b", "bad"), ("", "bad")] {
+        assert_eq!(get(&mut house, &format!("{path}/free?name={name}")).1, verdict, "{name}");
+    }
+    let script = get(&mut house, "/i/check.js");
+    assert_eq!((script.0, script.2.kind), (200, "text/javascript; charset=utf-8"));
+}
+
+#[test]
+fn the_right_app_comes_first() {
+    let (mut house, path) = invited();
+    for (agent, first) in [
+        ("Mozilla/5.0 (Linux; Android 16)", "Conversations"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 19_0)", "Monal"),
+        ("Mozilla/5.0 (X11; Linux x86_64)", "Dino"),
+    ] {
+        let mut request = request(Method::Get, &path, "en", "");
+        request.agent = Some(agent.into());
+        let (_, html, _) = ask(&mut house, &request);
+        let list = html.split("<ul>").nth(1).unwrap();
+        assert!(list.trim_start().split("</li>").next().unwrap().contains(first), "{agent}");
+    }
+}
+
+#[test]
+fn two_forms_at_once_make_one_account() {
+    let (mut house, path) = invited();
+    let first = request(Method::Post, &path, "en", "name=nurse&password=correct+horse");
+    house.with(|router, ctx| router.web(RequestId(1), &first, ctx));
+    let second = request(Method::Post, &path, "en", "name=peter&password=correct+horse");
+    house.with(|router, ctx| router.web(RequestId(2), &second, ctx));
+    let busy = house.effects.pop();
+    assert!(
+        matches!(&busy, Some(Effect::Respond(RequestId(2), answer)) if matches!(&**answer, Answer::Page(page) if page.status == 503)),
+        "{busy:?}"
+    );
+    house.derived();
+    assert!(accounts::exists(&house.ctx().store(), &Jid::parse("nurse@capulet.lit").unwrap()));
+    assert!(!accounts::exists(&house.ctx().store(), &Jid::parse("peter@capulet.lit").unwrap()));
+}
