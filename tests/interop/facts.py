@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 
+import chromium_page
 import converse_chat
 import dino_chat
 import gajim_chat
@@ -36,7 +37,7 @@ ACCOUNTS = 200
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
              slixmpp_account, slixmpp_pubsub, slixmpp_omemo_chat, slixmpp_server, slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast,
-             nbxmpp_chat, converse_chat, dino_chat, gajim_chat)
+             nbxmpp_chat, chromium_page, converse_chat, dino_chat, gajim_chat)
 
 
 async def holds(house, fact):
