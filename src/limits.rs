@@ -160,6 +160,8 @@ pub const ROOM_HISTORY: u8 = 20;
 pub const ROOM_HISTORY_MAX: usize = 50;
 /// Bytes of them.
 pub const ROOM_HISTORY_BYTES_MAX: usize = 256 * 1024;
+/// Members of a room who hear of one message by push: more are no family or club, and each is a look at the store.
+pub const ROOM_WAKES_MAX: usize = 200;
 /// Rooms in one answer to who asks for a list.
 pub const ROOM_LIST_MAX: usize = 200;
 /// Times a second that one person may enter, leave, or change a nickname, on the long run; each is shown to everybody.

@@ -119,14 +119,19 @@ impl House {
 
 /// With the accounts `romeo` and `juliet`, whose password is `secret`.
 pub fn house() -> House {
+    house_of(&["romeo", "juliet"])
+}
+
+/// With these accounts, and the same password.
+pub fn house_of(names: &[&str]) -> House {
     let mut overlay = Overlay::default();
     let mut view = MemoryView::default();
     let empty = MemoryView::default();
     let mut store = Store { overlay: &mut overlay, view: &empty };
-    for name in ["romeo", "juliet"] {
+    let credentials = Credentials::derive("secret", [1; 16], ITERATIONS);
+    for name in names {
         let jid = Jid::from_parts(Some(name), "house.example", None).expect("an address");
-        let credentials = Credentials::derive("secret", [1; 16], ITERATIONS);
-        accounts::create(&mut store, &jid, credentials, false, 0).expect("a new account");
+        accounts::create(&mut store, &jid, credentials.clone(), false, 0).expect("a new account");
     }
     overlay.take_batch(BatchId(1));
     view.apply(&overlay.freeze().expect("two accounts"));

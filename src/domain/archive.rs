@@ -106,6 +106,11 @@ pub fn keep_text(store: &mut Store<'_>, id: MessageId, stanza: &Stored) {
     store.put_new(&keys::text(id), &encode_text(stanza));
 }
 
+/// Another text in the place of one that is there.
+pub fn replace_text(store: &mut Store<'_>, id: MessageId, stanza: &Stored) {
+    store.put(&keys::text(id), &encode_text(stanza));
+}
+
 /// The text of a message.
 pub fn text(store: &Store<'_>, id: MessageId) -> Option<Stored> {
     decode_text(&store.read(&keys::text(id))?)

@@ -41,6 +41,14 @@ impl Core {
         self.pass_on(id, chunk, keep);
     }
 
+    /// The same from somebody who is not to wait for this session, such as who speaks in a room: if it does not read, it
+    /// alone bears it.
+    pub fn deliver_freely(&mut self, id: SessionId, chunk: Chunk, keep: Keep) {
+        let current = self.current.take();
+        self.deliver(id, chunk, keep);
+        self.current = current;
+    }
+
     fn pass_on(&mut self, id: SessionId, chunk: Chunk, keep: Keep) {
         let Some(session) = self.sessions.session_mut(id) else { return };
         if session.gate.is_empty() {

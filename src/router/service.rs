@@ -284,6 +284,21 @@ pub enum Notice {
     Reloaded,
     /// A message of one of our own came back to it with this error.
     Bounced(Box<Stanza>, StanzaError),
+    /// An administrator wants a room of ours to end, and says why to those who are in it.
+    EndRoom {
+        /// Its bare address.
+        room: Jid,
+        /// Why.
+        reason: Option<Box<str>>,
+    },
+    /// Something was said in a room of ours that is for its members only, who are told as if it was said to them: whose
+    /// device is not there is to be woken.
+    SaidToMembers {
+        /// Bare addresses of ours, without the one who said it.
+        members: Rc<[Jid]>,
+        /// What was said, by an occupant.
+        stanza: Rc<Stanza>,
+    },
     /// An archive that is no account's has grown by [`limits::ARCHIVE_TRIM_EVERY`](crate::limits::ARCHIVE_TRIM_EVERY)
     /// messages, or nobody owns it any more.
     Archive {

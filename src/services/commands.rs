@@ -7,6 +7,7 @@
 mod accounts;
 mod archives;
 mod devices;
+mod rooms;
 mod server;
 
 use std::collections::VecDeque;
@@ -105,10 +106,10 @@ enum Done {
 /// All commands there, in the order in which they are listed: an account's are for its owner, those of the server for
 /// administrators.
 fn all(scope: Scope) -> impl Iterator<Item = &'static Command> {
-    let all: [&[Command]; 4] = match scope {
-        Scope::Host => [accounts::COMMANDS, archives::COMMANDS, devices::COMMANDS, server::COMMANDS],
-        Scope::Own => [archives::OWN, &[], &[], &[]],
-        Scope::Other | Scope::Hosted => [&[]; 4],
+    let all: [&[Command]; 5] = match scope {
+        Scope::Host => [accounts::COMMANDS, archives::COMMANDS, devices::COMMANDS, rooms::COMMANDS, server::COMMANDS],
+        Scope::Own => [archives::OWN, &[], &[], &[], &[]],
+        Scope::Other | Scope::Hosted => [&[]; 5],
     };
     all.into_iter().flatten()
 }

@@ -185,3 +185,13 @@ pub const DISPLAYED: &str = "urn:xmpp:mds:displayed:0";
 pub const DISPLAYED_ASSIST: &str = "urn:xmpp:mds:server-assist:0";
 /// XEP-0492.
 pub const NOTIFY: &str = "urn:xmpp:notification-settings:1";
+/// XEP-0422.
+pub const FASTEN: &str = "urn:xmpp:fasten:0";
+/// XEP-0424.
+pub const RETRACT: &str = "urn:xmpp:message-retract:1";
+/// XEP-0424 until version 0.3.
+pub const RETRACT_0: &str = "urn:xmpp:message-retract:0";
+/// XEP-0425.
+pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
+/// XEP-0425 until version 0.2.
+pub const MODERATE_0: &str = "urn:xmpp:message-moderate:0";

@@ -13,6 +13,7 @@ mod fast;
 mod negotiate;
 mod peers;
 mod quotas;
+mod rooms;
 mod sasl;
 mod sasl2;
 mod scripts;

@@ -20,7 +20,7 @@ use crate::{
     router::{
         context::Ctx,
         event::Effect,
-        service::{Iq, Reply, Scope},
+        service::{Iq, Leg, Reply, Scope},
     },
     wire::{
         build,
@@ -28,7 +28,7 @@ use crate::{
         error::{Condition, ErrorKind, StanzaError},
         jid::Jid,
         ns, rsm,
-        stanza::{Chunk, Stored},
+        stanza::{Chunk, Stanza, Stored},
         time,
     },
 };
@@ -55,14 +55,14 @@ struct Found {
 
 /// Answers a query: sends the page, and tells where it ends.
 pub fn answer(owner: AccountId, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
-    let session = iq.session.ok_or(StanzaError::new(Condition::ServiceUnavailable))?;
+    let to = asker(iq)?;
     if iq.payload.get("node").is_some() {
         // For pubsub nodes, XEP-0442.
         return Err(Condition::FeatureNotImplemented.into());
     }
     let filter = Filter::of(iq.payload)?;
     let asked = rsm::Request::of(iq.payload)?.unwrap_or_default();
-    let room = room(session, ctx)?;
+    let room = room(iq.session, ctx)?;
     let (found, page) = match &filter.ids {
         Some(ids) => by_ids(owner, &filter, ids, &asked, room, ctx)?,
         None => by_range(owner, &filter, &asked, room, ctx)?,
@@ -73,13 +73,27 @@ pub fn answer(owner: AccountId, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply,
         (Some(room), Scope::Hosted) => room.bare(),
         _ => iq.from.bare(),
     };
-    send(owner, session, &from, iq.payload.get("queryid"), &found, flip, ctx);
+    send(owner, &to, &from, iq.payload.get("queryid"), &found, flip, ctx);
     let fin = Element::new("fin", ns::MAM).attr_if("complete", complete.then_some("true")).child(page.element());
     Ok(fin.into())
 }
 
-/// Bytes that may be sent to this session now; at least one message.
-fn room(session: SessionId, ctx: &Ctx<'_>) -> Result<usize, StanzaError> {
+/// Who gets the page: a session of ours, or, if the archive is not an account's, somebody elsewhere.
+struct Asker {
+    session: Option<SessionId>,
+    jid: Jid,
+}
+
+fn asker(iq: &Iq<'_>) -> Result<Asker, StanzaError> {
+    match iq.session {
+        None if iq.scope != Scope::Hosted => Err(Condition::ServiceUnavailable.into()),
+        session => Ok(Asker { session, jid: iq.from.clone() }),
+    }
+}
+
+/// Bytes that may be sent to this session now; at least one message. What goes to another server is bounded on that way.
+fn room(session: Option<SessionId>, ctx: &Ctx<'_>) -> Result<usize, StanzaError> {
+    let Some(session) = session else { return Ok(limits::ARCHIVE_PAGE_BYTES) };
     let Some(of) = ctx.sessions().session(session) else { return Ok(0) };
     let gated: usize = of.gate.iter().map(|(_, chunk, _)| chunk.len()).sum();
     let in_turn = ctx.core.effects.iter().map(|effect| match effect {
@@ -286,21 +300,12 @@ fn ends(owner: AccountId, found: &Found, ctx: &Ctx<'_>) -> Option<(String, Strin
 }
 
 /// Sends the messages of a page, §4.2 and §4.3.4.
-fn send(
-    owner: AccountId,
-    session: SessionId,
-    from: &Jid,
-    query: Option<&str>,
-    found: &Found,
-    flip: bool,
-    ctx: &mut Ctx<'_>,
-) {
-    let Some(to) = ctx.sessions().session(session).map(|session| session.jid.clone()) else { return };
+fn send(owner: AccountId, to: &Asker, from: &Jid, query: Option<&str>, found: &Found, flip: bool, ctx: &mut Ctx<'_>) {
     let mut one = |(id, text): &(MessageId, Stored)| {
         let mut out = Vec::with_capacity(512 + text.rest.len());
         out.extend_from_slice(b"<message");
         build::attr("from", from.as_str(), &mut out);
-        build::attr("to", to.as_str(), &mut out);
+        build::attr("to", to.jid.as_str(), &mut out);
         out.extend_from_slice(b"><result xmlns='urn:xmpp:mam:2'");
         if let Some(query) = query {
             build::attr("queryid", query, &mut out);
@@ -311,7 +316,11 @@ fn send(
         out.extend_from_slice(b"/>");
         text.write(Some(ns::CLIENT), &[], &mut out);
         out.extend_from_slice(b"</forwarded></result></message>");
-        ctx.core.deliver(session, Chunk::new(out), Keep::Nothing);
+        if let Some(session) = to.session {
+            ctx.core.deliver(session, Chunk::new(out), Keep::Nothing);
+        } else if let Ok(message) = Element::parse(&out, ns::CLIENT) {
+            ctx.send(Leg::Inbound, Stanza::build(&message, from.clone(), Some(to.jid.clone())));
+        }
     };
     if flip { found.messages.iter().rev().for_each(&mut one) } else { found.messages.iter().for_each(&mut one) }
 }

@@ -78,7 +78,7 @@ fn info(room: &Room) -> Vec<Element> {
         either(settings.password.is_some(), "muc_passwordprotected", "muc_unsecured"),
     ];
     if settings.keeps_archive {
-        features.extend([ns::MAM, ns::MAM_EXTENDED]);
+        features.extend([ns::MAM, ns::MAM_EXTENDED, ns::MODERATE, ns::MODERATE_0]);
     }
     std::iter::once(identity("text", name.to_owned()))
         .chain(features.into_iter().map(feature))

@@ -95,14 +95,16 @@ pub(super) fn enter(
     if presence.len() > limits::ROOM_PRESENCE_BYTES_MAX {
         return Err(Condition::PolicyViolation.into());
     }
+    if room.occupants.is_empty() {
+        history::recall(room, ctx);
+    }
     let session = ctx.sessions().full(who).map(|(id, _)| id);
     let number = room.next_visit;
     room.next_visit = room.next_visit.wrapping_add(1);
     let visit = Visit { jid: who.clone(), session, number, presence: presence.clone() };
-    for other in room.occupants.iter().filter(|other| other.nick() != nick) {
-        show_one(room, other, &visit, who, ctx);
-    }
     let affiliation = room.affiliation(who);
+    let role = room.named(nick).map_or(room.default_role(affiliation), |at| room.occupants[at].role);
+    show_others(room, nick, role, &visit, ctx);
     let at = match room.named(nick) {
         Some(at) => {
             room.occupants[at].visits.push(visit);
@@ -110,7 +112,6 @@ pub(super) fn enter(
         }
         None => {
             let address = room.jid.with_resource(nick).map_err(|_| StanzaError::new(Condition::JidMalformed))?;
-            let role = room.default_role(affiliation);
             room.occupants.push(Occupant { address, bare: who.bare_str().into(), role, visits: vec![visit] });
             room.occupants.len() - 1
         }
@@ -148,17 +149,16 @@ pub(super) fn enter(
     Ok(())
 }
 
-/// Shows one who is there to a newcomer, who is no occupant yet.
-fn show_one(room: &Room, other: &Occupant, visit: &Visit, who: &Jid, ctx: &mut Ctx<'_>) {
-    let Some(latest) = other.visits.last() else { return };
-    let affiliation = room.affiliation(&latest.jid);
-    let role = room.default_role(room.affiliation(who));
-    let viewer = room.of(who.bare_str()).first().map_or(role, |at| room.occupants[*at].role);
+/// Shows those who are there, but for one nickname, to a device of somebody with this role.
+fn show_others(room: &Room, nick: &str, role: Role, visit: &Visit, ctx: &mut Ctx<'_>) {
     // Only what the newcomer may see matters here.
-    let viewer = Occupant { address: room.jid.clone(), bare: who.bare_str().into(), role: viewer, visits: Vec::new() };
-    let shown = (affiliation, other.role);
-    let mut showing = Showing::new(room, other, shown, &latest.jid, &latest.presence, Word::default(), ctx);
-    showing.to(room, &viewer, visit, ctx);
+    let viewer = Occupant { address: room.jid.clone(), bare: visit.jid.bare_str().into(), role, visits: Vec::new() };
+    for other in room.occupants.iter().filter(|other| other.nick() != nick) {
+        let Some(latest) = other.visits.last() else { continue };
+        let shown = (room.affiliation(&latest.jid), other.role);
+        let mut showing = Showing::new(room, other, shown, &latest.jid, &latest.presence, Word::default(), ctx);
+        showing.to(room, &viewer, visit, ctx);
+    }
 }
 
 /// Somebody who is in changes what is seen of them, or, having lost track, enters again.
@@ -183,12 +183,13 @@ pub(super) fn update(
         return Ok(());
     };
     let visit = &occupant.visits[visit];
-    for other in room.occupants.iter().filter(|other| other.address != occupant.address) {
-        show_one(room, other, visit, &stanza.from, ctx);
-    }
+    show_others(room, occupant.nick(), occupant.role, visit, ctx);
     let mut own = Vec::new();
     if room.settings.shows_addresses {
         own.push(100);
+    }
+    if room.settings.keeps_archive {
+        own.push(170);
     }
     let word = Word { own, ..Word::default() };
     Showing::new(room, occupant, shown, &stanza.from, &presence, word, ctx).to(room, occupant, visit, ctx);

@@ -32,9 +32,9 @@ pub(super) fn remember(room: &mut Room, line: Line) {
     }
 }
 
-/// After a restart, the archive knows what was said last.
+/// When the first one comes, the archive knows what was said last.
 pub(super) fn recall(room: &mut Room, ctx: &mut Ctx<'_>) {
-    if !room.settings.keeps_archive {
+    if !room.settings.keeps_archive || !room.history.is_empty() {
         return;
     }
     let store = ctx.store();

@@ -3,6 +3,8 @@
 //! Source: XEP-0045 §7.4, §7.5, §8.1, §7.8, §7.13; XEP-0359 §5; XEP-0421. Walk of a message to everybody: may they speak;
 //! what only the room may say is taken out; the room's ids are put in; the archive keeps it; everybody gets the same bytes.
 
+use std::rc::Rc;
+
 use super::{
     history, invitations,
     outgoing::{broadcast, give, stamp},
@@ -13,11 +15,12 @@ use crate::{
     limits,
     router::{
         context::Ctx,
-        service::{Flow, Leg},
+        service::{Flow, Leg, Notice},
     },
     wire::{
         element::Element,
         error::{Condition, ErrorKind, StanzaError},
+        jid::Jid,
         ns,
         stanza::{Stanza, Type},
     },
@@ -79,11 +82,27 @@ fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), 
         }
     }
     broadcast(room, stanza, ctx);
+    if room.settings.is_members_only && traits.content {
+        tell_members(room, &bare, stanza, ctx);
+    }
     Ok(())
 }
 
+/// Members of ours who are not connected hear of it by push.
+fn tell_members(room: &Room, speaker: &str, stanza: &Stanza, ctx: &mut Ctx<'_>) {
+    let standings = room.standings.iter().filter(|(_, standing)| standing.affiliation() >= Affiliation::Member);
+    let members = standings.map(|(who, _)| &**who).filter(|who| *who != speaker);
+    // Whoever is connected with every device is not looked at any further.
+    let away = members.filter(|who| ctx.sessions().online(who).is_none_or(|online| online.lists.pushes));
+    let away = away.filter_map(|who| Jid::parse(who).ok()).filter(|who| ctx.is_local(who));
+    let members: Rc<[Jid]> = away.take(limits::ROOM_WAKES_MAX).collect();
+    if !members.is_empty() {
+        ctx.notice(Notice::SaidToMembers { members, stanza: Rc::new(stanza.clone()) });
+    }
+}
+
 /// `<x><item/></x>` with the real address of who speaks.
-fn real_address(room: &Room, real: &crate::wire::jid::Jid) -> Vec<u8> {
+fn real_address(room: &Room, real: &Jid) -> Vec<u8> {
     let affiliation = room.affiliation(real);
     let item = super::outgoing::item(ns::MUC_USER, affiliation, None, Some(real.bare_str()), None);
     let mut out = Vec::new();
@@ -107,9 +126,7 @@ pub(super) fn clean(room: &Room, stanza: &mut Stanza) {
 fn attribute_is(bytes: &[u8], name: &str, value: &str) -> bool {
     // What cannot be read on its own, because its prefix is bound outside, is not taken for harmless.
     let Ok(element) = Element::parse(bytes, ns::CLIENT) else { return true };
-    element
-        .get(name)
-        .is_some_and(|found| crate::wire::jid::Jid::parse(found).map_or(found == value, |jid| jid.bare_str() == value))
+    element.get(name).is_some_and(|found| Jid::parse(found).map_or(found == value, |jid| jid.bare_str() == value))
 }
 
 fn may_set_subject(room: &Room, role: Role) -> Result<(), StanzaError> {
@@ -169,13 +186,7 @@ pub(super) fn whisper(room: &Room, stanza: &mut Stanza, nick: &str, ctx: &mut Ct
 }
 
 /// Carries an answer or a request between two occupants.
-pub(super) fn forward(
-    stanza: &Stanza,
-    from: crate::wire::jid::Jid,
-    to: crate::wire::jid::Jid,
-    id: &str,
-    ctx: &mut Ctx<'_>,
-) {
+pub(super) fn forward(stanza: &Stanza, from: Jid, to: Jid, id: &str, ctx: &mut Ctx<'_>) {
     let Some(mut element) = stanza.element() else { return };
     element.attrs.retain(|(name, _)| name != "id");
     ctx.send(Leg::Inbound, Stanza::build(&element.attr("id", id), from, Some(to)));

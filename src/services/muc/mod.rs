@@ -22,6 +22,7 @@ mod history;
 mod invitations;
 mod leaving;
 mod messages;
+mod moderation;
 mod outgoing;
 mod owner;
 mod pace;
@@ -57,7 +58,7 @@ const NAME: &str = "muc";
 
 static CARD: Card = Card {
     name: NAME,
-    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0410 v1.1.0, XEP-0421 v1.0.1",
+    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0",
     features: &[],
     stream_features: &[],
     iq: &[],
@@ -128,6 +129,7 @@ impl Service for Muc {
                     self.leave(&room, &jid, Rc::from([]), Word::default(), ctx);
                 }
             }
+            Notice::EndRoom { room, reason } => self.end(room, reason.as_deref(), ctx),
             Notice::AccountRemoved(_, jid) => self.forget(jid, ctx),
             _ => {}
         }
@@ -152,13 +154,12 @@ impl Muc {
         if !self.rooms.contains_key(jid.as_str()) {
             let record = rooms::find(&ctx.store(), jid)?;
             let stays = record.settings.is_persistent;
-            let mut room = Room::loaded(jid.clone(), record, &ctx.store());
+            let room = Room::loaded(jid.clone(), record, &ctx.store());
             if !stays {
                 // Left over from before a restart: everybody is gone.
                 owner::forget(&room, ctx);
                 return None;
             }
-            history::recall(&mut room, ctx);
             self.rooms.insert(jid.as_str().into(), room);
         }
         self.rooms.get_mut(jid.as_str())
@@ -170,6 +171,19 @@ impl Muc {
             if !room.settings.is_persistent || room.is_locked {
                 owner::forget(room, ctx);
             }
+            self.rooms.remove(jid.as_str());
+        }
+    }
+
+    /// An administrator ends a room.
+    fn end(&mut self, jid: &Jid, reason: Option<&str>, ctx: &mut Ctx<'_>) {
+        let Some(room) = self.open(jid, ctx) else { return };
+        let mut asked = Element::new("destroy", ns::MUC_OWNER);
+        if let Some(reason) = reason {
+            asked = asked.leaf("reason", reason);
+        }
+        if owner::destroy(room, Some(&asked), ctx).is_ok() {
+            log::info!("the room {jid} was ended by an administrator");
             self.rooms.remove(jid.as_str());
         }
     }
@@ -344,6 +358,9 @@ fn of_room(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<owner::Aft
         (ns::MUC_ADMIN, "query") => admin::answer(room, iq, ctx),
         (ns::DISCO_INFO | ns::DISCO_ITEMS, "query") => disco::of_room(room, iq),
         (ns::REGISTER, "query") => register::answer(room, iq, ctx),
+        (ns::MODERATE, "moderate") | (ns::FASTEN, "apply-to") if room.settings.keeps_archive => {
+            moderation::answer(room, iq, ctx)
+        }
         (ns::PING, "ping") => Ok(Reply::Empty),
         (ns::MAM, "query" | "metadata") => archive(room, own, iq),
         _ => Err(UNHANDLED),

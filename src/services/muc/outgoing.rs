@@ -20,13 +20,14 @@ use crate::{
     },
 };
 
-/// Gives bytes of a stanza from `from` to one device.
+/// Gives bytes of a stanza from `from` to one device. One that does not read slows nobody who speaks: it is cut off at its
+/// own bound.
 pub(super) fn give(visit: &Visit, from: &Jid, chunk: Chunk, ctx: &mut Ctx<'_>) {
     if ctx.blocks(&visit.jid, from) {
         return;
     }
     if let Some(session) = visit.session {
-        return ctx.core.deliver(session, chunk, Keep::Nothing);
+        return ctx.core.deliver_freely(session, chunk, Keep::Nothing);
     }
     // To another server it goes by way of the router, which wants a stanza.
     let mut bytes = Vec::with_capacity(chunk.len());
@@ -178,7 +179,12 @@ pub(super) fn stamp(room: &Room, bare: &str, ctx: &Ctx<'_>, out: &mut Vec<u8>) {
 /// A message to everybody, as it stands.
 pub(super) fn broadcast(room: &Room, message: &Stanza, ctx: &mut Ctx<'_>) {
     for visit in room.occupants.iter().flat_map(|occupant| &occupant.visits) {
-        give(visit, &message.from, message.chunk_to(Some(&visit.jid)), ctx);
+        let is_away = ctx.sessions().online(visit.jid.bare_str()).is_some_and(|online| online.lists.pushes);
+        match visit.session {
+            Some(_) if !is_away => give(visit, &message.from, message.chunk_to(Some(&visit.jid)), ctx),
+            // By way of the recipient's account, where a device that is not connected is woken; or to another server.
+            _ => ctx.send(Leg::Inbound, message.readdressed(Some(visit.jid.clone()))),
+        }
     }
 }
 

@@ -115,6 +115,9 @@ impl Service for Push {
                     may_be_away(own.as_str(), ctx);
                 }
             }
+            Notice::SaidToMembers { members, stanza } => {
+                members.iter().for_each(|member| self.said_to_member(member, stanza, ctx));
+            }
             Notice::AccountRemoved(account, _) => self.woken.retain(|(owner, ..), _| owner != account),
             Notice::Chores => self.remind(ctx),
             // `Notice::Returned`: nobody reached the push service, which says nothing about the registration.
@@ -196,6 +199,14 @@ impl Push {
         });
         self.told(account, &to, away, stanza, ctx);
         Flow::Continue
+    }
+
+    /// A member of a room that is for members only hears of what was said there. A session that waits for its device was in
+    /// the room, and has got it, or did not want to be.
+    fn said_to_member(&mut self, member: &Jid, stanza: &Stanza, ctx: &mut Ctx<'_>) {
+        let Some((account, mut away)) = away(member, ctx) else { return };
+        away.retain(|(_, place)| *place == Whereabouts::Gone);
+        self.told(account, member, away, stanza, ctx);
     }
 
     /// Somebody asks for a subscription (RFC 6121 §3.1.3).

@@ -563,3 +563,60 @@ fn the_same_again_costs_no_write() {
     house.send(phone, enable);
     assert_eq!(house.core.overlay.puts(), before);
 }
+
+/// Romeo makes a room and sets it up with these fields; Juliet is a member.
+fn coven(verona: &mut Verona, fields: &[(&str, &str)]) {
+    let romeo = verona.romeo;
+    let room = "coven@rooms.capulet.lit";
+    let field =
+        |(name, value): &(&str, &str)| format!("<field var='muc#roomconfig_{name}'><value>{value}</value></field>");
+    let fields: String = fields.iter().map(field).collect();
+    let form = format!("<x xmlns='jabber:x:data' type='submit'>{fields}</x>");
+    let owner = "http://jabber.org/protocol/muc#owner";
+    let admin = "http://jabber.org/protocol/muc#admin";
+    let member = format!("<query xmlns='{admin}'><item affiliation='member' jid='{JULIET}'/></query>");
+    for stanza in [
+        format!("<presence to='{room}/r'><x xmlns='http://jabber.org/protocol/muc'/></presence>"),
+        format!("<iq type='set' id='c' to='{room}'><query xmlns='{owner}'>{form}</query></iq>"),
+        format!("<iq type='set' id='m' to='{room}'>{member}</iq>"),
+    ] {
+        verona.house.send(romeo, &stanza);
+    }
+}
+
+#[test]
+fn what_is_said_in_a_private_group_wakes_members_who_are_gone() {
+    let says = |verona: &mut Verona, inner: &str| {
+        let romeo = verona.romeo;
+        let message = format!("<message type='groupchat' to='coven@rooms.capulet.lit' id='g'>{inner}</message>");
+        let out = verona.house.send(romeo, &message);
+        verona.told(&out)
+    };
+    let mut verona = Verona::new("");
+    coven(&mut verona, &[("membersonly", "1")]);
+    assert!(says(&mut verona, "<composing xmlns='http://jabber.org/protocol/chatstates'/>").is_empty());
+    let told = says(&mut verona, HARK);
+    assert!(told.len() == 1 && !told[0].contains("Hark"), "{told:?}");
+    // Whoever looked at it elsewhere, and is no member, is told nothing.
+    let mut verona = Verona::new("");
+    coven(&mut verona, &[("membersonly", "0")]);
+    assert!(says(&mut verona, HARK).is_empty(), "in a room that is open, nobody is called");
+}
+
+#[test]
+fn what_is_said_in_a_room_wakes_a_device_whose_session_waits_there() {
+    let mut verona = Verona::new("");
+    coven(&mut verona, &[]);
+    let phone = verona.house.available("juliet@capulet.lit/phone");
+    verona.house.notice(Notice::SessionBound(phone));
+    let enter = "<presence to='coven@rooms.capulet.lit/j'><x xmlns='http://jabber.org/protocol/muc'/></presence>";
+    verona.house.send(phone, enter);
+    let romeo = verona.romeo;
+    let message = format!("<message type='groupchat' to='coven@rooms.capulet.lit' id='g'>{HARK}</message>");
+    let out = verona.house.send(romeo, &message);
+    assert!(verona.told(&out).is_empty() && to_session(&out, phone).len() == 1, "it is there: {out:?}");
+    verona.house.core.sessions.session_mut(phone).unwrap().stream = None;
+    verona.house.notice(Notice::SessionWaits(phone));
+    let out = verona.house.send(romeo, &message);
+    assert_eq!(verona.told(&out).len(), 1);
+}
