@@ -14,7 +14,7 @@
 //! | `y` account, contact, message id | the same by contact |
 //! | `o` account | what is archived (XEP-0441) |
 //! | `o` account `f` | number of the first message that its owner has not wanted forgotten |
-//! | `v` account | vCard (XEP-0054) |
+//! | `v` account | vCard (XEP-0054); a room's as well |
 //! | `v` account `photo` | SHA-1 of the picture in it |
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |

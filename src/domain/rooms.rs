@@ -167,12 +167,35 @@ pub fn count(store: &Store<'_>, account: AccountId, limit: usize) -> usize {
 pub fn remove(store: &mut Store<'_>, jid: &Jid, id: AccountId, creator: &str) {
     store.remove(&key(jid));
     store.remove(&keys::owned(keys::ADDRESS, id));
+    put_vcard(store, id, &[], None);
     let creator = Jid::parse(creator).ok().and_then(|creator| accounts::find(store, &creator));
     if let Some(account) = creator {
         store.remove(&keys::row(keys::ROOM_MADE, account.id, jid.as_str().as_bytes()));
     }
     for (who, _) in standings(store, id) {
         store.remove(&keys::row(keys::ROOM_STANDING, id, who.as_bytes()));
+    }
+}
+
+/// The vCard of a room, serialised.
+pub fn vcard(store: &Store<'_>, id: AccountId) -> Option<Vec<u8>> {
+    store.read(&keys::owned(keys::VCARD, id))
+}
+
+/// SHA-1 of the picture in it.
+pub fn picture(store: &Store<'_>, id: AccountId) -> Option<Vec<u8>> {
+    store.read(&keys::photo(id))
+}
+
+/// Writes down a room's vCard, none if it is empty, and the hash of its picture.
+pub fn put_vcard(store: &mut Store<'_>, id: AccountId, vcard: &[u8], picture: Option<&[u8]>) {
+    let rows = [(keys::owned(keys::VCARD, id), vcard), (keys::photo(id), picture.unwrap_or_default())];
+    for (key, value) in rows {
+        match value.is_empty() {
+            false => store.put(&key, value),
+            true if store.has(&key) => store.remove(&key),
+            true => {}
+        }
     }
 }
 

@@ -381,7 +381,8 @@ pub fn as_if_nobody(stanza: &Stanza, is_ours: bool) -> Flow {
 fn shares_presence(ctx: &mut Ctx<'_>, account: AccountId, target: SessionId, from: &Jid) -> bool {
     let Some(session) = ctx.sessions().session(target) else { return false };
     session.jid.bare_str() == from.bare_str()
-        || session.directed.iter().any(|to| to == from || (to.is_bare() && to.as_str() == from.bare_str()))
+        // Who is in a room sent presence to one address there, and is asked from all of them (XEP-0045 §17.4).
+        || session.directed.iter().any(|to| to.bare_str() == from.bare_str())
         || from.local().is_none()
         // What a room passes on, it has looked at.
         || ctx.core.hosts.contains_key(from.domain())

@@ -74,9 +74,10 @@ impl Street {
         }
     }
 
-    /// The house that serves a domain.
+    /// The house that serves a domain, or a host name beside it.
     pub fn of(&self, domain: &str) -> Option<usize> {
-        self.houses.iter().position(|house| house.serves(domain))
+        let serves = |domain| self.houses.iter().position(|house| house.serves(domain));
+        serves(domain).or_else(|| serves(domain.split_once('.')?.1))
     }
 
     fn certificate(&self, house: usize) -> Option<PeerCertificate> {

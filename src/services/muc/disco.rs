@@ -4,11 +4,14 @@
 //! occupants only to them that are in it.
 
 use super::{
-    form,
+    avatar, form,
     room::{Occupant, Room},
 };
 use crate::{
-    router::service::{Iq, Reply},
+    router::{
+        context::Ctx,
+        service::{Iq, Reply},
+    },
     wire::{
         element::Element,
         error::{Condition, StanzaError},
@@ -21,7 +24,7 @@ const OWN_NICK: &str = "x-roomuser-item";
 
 /// disco#info of the host.
 pub(super) fn host() -> Vec<Element> {
-    let features = [ns::MUC, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::OCCUPANT_ID];
+    let features = [ns::MUC, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::OCCUPANT_ID, ns::VCARD];
     let identity = Element::new("identity", ns::DISCO_INFO).attr("category", "conference").attr("type", "text");
     std::iter::once(identity.attr("name", "Rooms")).chain(features.into_iter().map(feature)).collect()
 }
@@ -31,7 +34,7 @@ fn feature(var: &'static str) -> Element {
 }
 
 /// A request to the room itself.
-pub(super) fn of_room(room: &Room, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+pub(super) fn of_room(room: &Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     iq.only_get()?;
     let node = iq.payload.get("node").filter(|node| !node.is_empty());
     let query = Element::new("query", iq.payload.ns.clone()).attr_if("node", node);
@@ -47,7 +50,7 @@ pub(super) fn of_room(room: &Room, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
             Ok(query.with(nick.map(|nick| identity("text", nick))).into())
         }
         Some(_) => Err(Condition::ItemNotFound.into()),
-        None => Ok(query.with(info(room)).into()),
+        None => Ok(query.with(info(room, avatar::told(room.id, ctx))).into()),
     }
 }
 
@@ -56,7 +59,7 @@ fn identity(ty: &str, name: String) -> Element {
 }
 
 /// XEP-0045 §6.4.
-fn info(room: &Room) -> Vec<Element> {
+fn info(room: &Room, picture: Option<String>) -> Vec<Element> {
     let settings = &room.settings;
     let name = if settings.name.is_empty() { room.jid.local().unwrap_or_default() } else { &settings.name };
     let either = |is, yes, no| if is { yes } else { no };
@@ -67,6 +70,7 @@ fn info(room: &Room) -> Vec<Element> {
         ns::OCCUPANT_ID,
         ns::SID,
         ns::REGISTER,
+        ns::VCARD,
         "http://jabber.org/protocol/muc#stable_id",
         "http://jabber.org/protocol/muc#self-ping-optimization",
         "http://jabber.org/protocol/muc#request",
@@ -82,6 +86,6 @@ fn info(room: &Room) -> Vec<Element> {
     }
     std::iter::once(identity("text", name.to_owned()))
         .chain(features.into_iter().map(feature))
-        .chain([form::info(room).element()])
+        .chain([form::info(room, picture).element()])
         .collect()
 }

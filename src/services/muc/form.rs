@@ -219,12 +219,12 @@ pub(super) fn apply_lists(
 }
 
 /// What a room tells of itself, XEP-0045 §6.4 and §15.5.4.
-pub(super) fn info(room: &Room) -> Form {
+pub(super) fn info(room: &Room, picture: Option<String>) -> Form {
     let settings = &room.settings;
     let text = |name: &'static str, value: String| Field::new(name, FieldType::TextSingle).value(value);
     let subject = crate::wire::element::Element::parse(&room.subject.elements, crate::wire::ns::CLIENT);
     let subject = subject.map(|subject| subject.content()).unwrap_or_default();
-    Form::typed(FormType::Result, INFO)
+    let form = Form::typed(FormType::Result, INFO)
         .field(text("muc#roominfo_description", settings.description.clone()).label("Description"))
         .field(text("muc#roominfo_subject", subject).label("Subject"))
         .field(
@@ -238,5 +238,11 @@ pub(super) fn info(room: &Room) -> Form {
         .field(Field::boolean(SUBJECT, settings.participants_set_subject))
         .field(Field::boolean(INVITES, settings.members_invite))
         .field(text(WHISPER, settings.whisper.as_str().to_owned()))
-        .field(Field::boolean("muc#roominfo_logs", settings.keeps_archive).label("What is said is archived"))
+        .field(Field::boolean("muc#roominfo_logs", settings.keeps_archive).label("What is said is archived"));
+    match picture {
+        Some(hash) => {
+            form.field(Field::new("muc#roominfo_avatarhash", FieldType::TextMulti).label("Picture").value(hash))
+        }
+        None => form,
+    }
 }

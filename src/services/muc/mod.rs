@@ -15,6 +15,7 @@
 //! leaves nothing in the store when the last one goes, or at the first look after a restart.
 
 mod admin;
+mod avatar;
 mod disco;
 mod entering;
 mod form;
@@ -58,7 +59,7 @@ const NAME: &str = "muc";
 
 static CARD: Card = Card {
     name: NAME,
-    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0",
+    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0486 v0.1.0",
     features: &[],
     stream_features: &[],
     iq: &[],
@@ -71,6 +72,8 @@ pub struct Muc {
     /// Rooms with somebody in them, by bare address.
     rooms: BTreeMap<Box<str>, Room>,
     pace: pace::Pace,
+    /// What a restart left of rooms that do not stay is gone.
+    has_swept: bool,
 }
 
 impl Service for Muc {
@@ -129,6 +132,7 @@ impl Service for Muc {
                     self.leave(&room, &jid, Rc::from([]), Word::default(), ctx);
                 }
             }
+            Notice::SessionBound(_) if !self.has_swept => self.sweep(ctx),
             Notice::EndRoom { room, reason } => self.end(room, reason.as_deref(), ctx),
             Notice::AccountRemoved(_, jid) => self.forget(jid, ctx),
             _ => {}
@@ -172,6 +176,19 @@ impl Muc {
                 owner::forget(room, ctx);
             }
             self.rooms.remove(jid.as_str());
+        }
+    }
+
+    /// Rooms that do not stay ended with the process that they were in.
+    fn sweep(&mut self, ctx: &mut Ctx<'_>) {
+        self.has_swept = true;
+        for host in hosts(ctx) {
+            each(&host, ctx, &mut |jid, record, ctx| {
+                if !record.settings.is_persistent && !self.rooms.contains_key(jid.as_str()) {
+                    owner::forget(&Room::loaded(jid, record, &ctx.store()), ctx);
+                }
+                true
+            });
         }
     }
 
@@ -293,22 +310,11 @@ impl Muc {
 
     /// An account is gone: it is nothing to any room any more.
     fn forget(&mut self, jid: &Jid, ctx: &mut Ctx<'_>) {
-        let hosts: Vec<String> =
-            ctx.core.hosts.iter().filter(|(_, host)| host.card.name == NAME).map(|(name, _)| name.clone()).collect();
-        for host in hosts {
-            let mut after = String::new();
-            loop {
-                let page = rooms::list(&ctx.store(), &host, &after, limits::ROOM_LIST_MAX);
-                for (_, record) in &page {
-                    rooms::put_standing(&mut ctx.store(), record.id, jid.as_str(), &Standing::default());
-                }
-                match page.last() {
-                    Some((last, _)) if page.len() == limits::ROOM_LIST_MAX => {
-                        after = last.local().unwrap_or_default().to_owned();
-                    }
-                    _ => break,
-                }
-            }
+        for host in hosts(ctx) {
+            each(&host, ctx, &mut |_, record, ctx| {
+                rooms::put_standing(&mut ctx.store(), record.id, jid.as_str(), &Standing::default());
+                true
+            });
         }
         for room in self.rooms.values_mut() {
             room.standings.remove(jid.as_str());
@@ -356,7 +362,8 @@ fn of_room(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<owner::Aft
     let reply = match (iq.payload.ns.as_ref(), iq.payload.name.as_ref()) {
         (ns::MUC_OWNER, "query") => return owner::answer(room, iq, ctx),
         (ns::MUC_ADMIN, "query") => admin::answer(room, iq, ctx),
-        (ns::DISCO_INFO | ns::DISCO_ITEMS, "query") => disco::of_room(room, iq),
+        (ns::DISCO_INFO | ns::DISCO_ITEMS, "query") => disco::of_room(room, iq, ctx),
+        (ns::VCARD, "vCard") => avatar::answer(room, iq, ctx),
         (ns::REGISTER, "query") => register::answer(room, iq, ctx),
         (ns::MODERATE, "moderate") | (ns::FASTEN, "apply-to") if room.settings.keeps_archive => {
             moderation::answer(room, iq, ctx)
@@ -388,14 +395,40 @@ fn listed(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<Vec<Element>, 
     if !is_ours || ask.node.is_some() || !ask.items {
         return None;
     }
-    let all = rooms::list(&ctx.store(), ask.iq.domain, "", limits::ROOM_LIST_MAX);
-    let item = |(jid, record): (Jid, rooms::Record)| {
-        let name = match record.settings.name.as_str() {
-            "" => jid.local().unwrap_or_default().to_owned(),
-            name => name.to_owned(),
-        };
-        Element::new("item", ns::DISCO_ITEMS).attr("jid", jid.as_str()).attr("name", name)
-    };
-    let public = all.into_iter().filter(|(_, record)| record.settings.is_public && record.settings.is_persistent);
-    Some(Ok(public.map(item).collect()))
+    let mut public = Vec::new();
+    each(ask.iq.domain, ctx, &mut |jid, record, _| {
+        if record.settings.is_public {
+            let name = match record.settings.name.as_str() {
+                "" => jid.local().unwrap_or_default().to_owned(),
+                name => name.to_owned(),
+            };
+            public.push(Element::new("item", ns::DISCO_ITEMS).attr("jid", jid.as_str()).attr("name", name));
+        }
+        public.len() < limits::ROOM_LIST_MAX
+    });
+    Some(Ok(public))
+}
+
+/// The host names of rooms.
+fn hosts(ctx: &Ctx<'_>) -> Vec<String> {
+    let own = ctx.core.hosts.iter().filter(|(_, host)| host.card.name == NAME);
+    own.map(|(name, _)| name.clone()).collect()
+}
+
+/// Looks at every room of a host that is written down, by name, as long as it is wanted.
+fn each(host: &str, ctx: &mut Ctx<'_>, look: &mut dyn FnMut(Jid, rooms::Record, &mut Ctx<'_>) -> bool) {
+    let mut after = String::new();
+    loop {
+        let page = rooms::list(&ctx.store(), host, &after, limits::ROOM_LIST_MAX);
+        let is_last = page.len() < limits::ROOM_LIST_MAX;
+        for (jid, record) in page {
+            jid.local().unwrap_or_default().clone_into(&mut after);
+            if !look(jid, record, ctx) {
+                return;
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Two houses that talk to each other: `src/server/peers`.
 
 mod contacts;
+mod rooms;
 
 use lampone::router::event::DialError;
 
