@@ -43,7 +43,7 @@ use crate::{
     router::{
         answer::UNHANDLED,
         context::Ctx,
-        service::{Card, Discloses, DiscoAsk, Flow, Iq, Notice, Reply, Scope, Service},
+        service::{Card, Discloses, DiscoAsk, Flow, Iq, Leg, Notice, Reply, Scope, Service},
     },
     wire::{
         element::Element,
@@ -225,7 +225,7 @@ impl Muc {
             }
             Type::Available => match self.arrive(room, nick, stanza, ctx) {
                 Ok(()) => Flow::Taken("somebody enters"),
-                Err(error) => Flow::Bounce(error),
+                Err(error) => refuse(room, stanza, &error, ctx),
             },
             _ => Flow::Taken("of no use to a room"),
         }
@@ -348,8 +348,20 @@ fn desynchronized(jid: &Jid, nick: &str, stanza: &Stanza, ctx: &mut Ctx<'_>) -> 
     let codes = [110, 307, 333].map(|code: u16| Element::new("status", ns::MUC_USER).attr("code", code.to_string()));
     let x = Element::new("x", ns::MUC_USER).child(item).with(codes);
     let presence = Element::new("presence", ns::CLIENT).attr("type", "unavailable").child(x);
-    ctx.send(crate::router::service::Leg::Inbound, Stanza::build(&presence, from, Some(stanza.from.clone())));
+    ctx.send(Leg::Inbound, Stanza::build(&presence, from, Some(stanza.from.clone())));
     Ok(())
+}
+
+/// Presence that the room does not take comes back as XEP-0045 §7.2.5 to §7.2.11 show it: clients know by the `<x/>` that
+/// the room speaks, and not a server on the way to it.
+fn refuse(room: &Jid, stanza: &Stanza, error: &StanzaError, ctx: &mut Ctx<'_>) -> Flow {
+    log::debug!("{} does not enter {room}: {}", stanza.from, error.condition.as_str());
+    let id = stanza.id_raw().map(|id| crate::wire::framer::unescape(id).into_owned());
+    let presence = Element::new("presence", ns::CLIENT).attr("type", "error").attr_if("id", id);
+    let presence = presence.child(Element::new("x", ns::MUC)).child(error.element().attr("by", room.as_str()));
+    let from = stanza.to.clone().unwrap_or_else(|| room.clone());
+    ctx.send(Leg::Inbound, Stanza::build(&presence, from, Some(stanza.from.clone())));
+    Flow::Taken("it may not enter")
 }
 
 /// A request to the room itself.
