@@ -349,8 +349,9 @@ pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
 pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
 /// Bytes of a form's content.
 pub const FORM_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of an upload that are gathered before they are written, and that are read at once for a download.
-pub const FILE_BLOCK_BYTES: usize = 128 * 1024;
+/// Bytes of an upload that are gathered before they are written, and that are read at once for a download: below what
+/// the allocator maps anew each time.
+pub const FILE_BLOCK_BYTES: usize = 64 * 1024;
 /// Threads that read and write files at once.
 pub const FILE_WORKERS_MAX: usize = 4;
 /// Names in a peer's certificate that are looked at: providers put hundreds of customers into one.

@@ -8,6 +8,7 @@ pub mod context;
 pub mod core;
 pub mod delivery;
 pub mod event;
+pub mod figures;
 pub mod lifecycle;
 pub mod peers;
 pub mod reach;

@@ -48,6 +48,8 @@ pub struct Request {
     pub host: Option<String>,
     /// Who asks, as far as it can be believed.
     pub peer: IpAddr,
+    /// A proxy passed it on for somebody.
+    pub is_forwarded: bool,
     /// Bytes of the body (`Content-Length`); `None` if it does not say.
     pub length: Option<u64>,
     /// `Content-Type`.
@@ -59,6 +61,16 @@ pub struct Request {
     /// The body of a POST, `limits::FORM_BYTES_MAX` at most; empty for others.
     pub body: Vec<u8>,
 }
+
+impl Request {
+    /// Whether it comes from this machine, as far as that can be known: a proxy here has to say for whom it speaks.
+    pub fn is_from_here(&self) -> bool {
+        self.peer.to_canonical().is_loopback() && !self.is_forwarded
+    }
+}
+
+/// How this machine calls itself.
+const HERE: &[&str] = &["localhost", "127.0.0.1", "::1"];
 
 /// What the adapter does about a request.
 #[derive(Debug)]
@@ -187,7 +199,10 @@ impl Router {
 
     fn answerer_of(&self, request: &Request, ctx: &Ctx<'_>) -> Result<usize, Page> {
         // RFC 9110 §15.5.20; S44.
-        if request.host.as_ref().is_some_and(|name| !ctx.core.config.is_web_name(name)) {
+        let is_ours = |name: &String| {
+            ctx.core.config.is_web_name(name) || (request.is_from_here() && HERE.contains(&name.as_str()))
+        };
+        if request.host.as_ref().is_some_and(|name| !is_ours(name)) {
             return Err(Page::status(421, "This name is not served here.\n"));
         }
         let first = request.target.segments.first().map(String::as_str).unwrap_or_default();

@@ -90,6 +90,7 @@ mod tests {
             target: Target::parse(path).unwrap(),
             host: host.map(str::to_owned),
             peer: [192, 0, 2, 1].into(),
+            is_forwarded: false,
             length: None,
             kind: None,
             languages: None,

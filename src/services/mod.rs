@@ -47,6 +47,7 @@ pub mod devices;
 pub mod disco;
 pub mod displayed;
 pub mod last;
+pub mod metrics;
 pub mod muc;
 pub mod ping;
 pub mod presence;
@@ -94,6 +95,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(upload::Upload::default()),
         Box::new(alternatives::Alternatives),
         Box::new(browser::BrowserClient),
+        Box::new(metrics::Metrics),
         Box::new(welcome::WelcomePage::default()),
         Box::new(devices::Devices),
         Box::new(commands::Commands::default()),

@@ -129,6 +129,7 @@ fn read_head(
         target,
         host: (!is_proxy).then(|| host_name(host)),
         peer: forwarded.flatten().unwrap_or(peer),
+        is_forwarded: headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded"),
         length: text(headers, header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         kind: text(headers, header::CONTENT_TYPE),
         languages: text(headers, header::ACCEPT_LANGUAGE),

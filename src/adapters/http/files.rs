@@ -177,9 +177,9 @@ impl Files {
         let bytes = left.min(limits::FILE_BLOCK_BYTES as u64) as usize;
         Box::pin(async move {
             let read = move || {
-                let mut block = vec![0; bytes];
-                file.read_exact(&mut block)?;
-                Ok((file, block))
+                let mut block = Vec::with_capacity(bytes);
+                let read = Read::by_ref(&mut file).take(bytes as u64).read_to_end(&mut block)?;
+                if read < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok((file, block)) }
             };
             files.work(read).await
         })

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{Call, Command, Done, Then, bad_payload};
 use crate::{
     domain::{accounts, ids::SessionId},
-    router::{context::Ctx, lifecycle},
+    router::{context::Ctx, figures, lifecycle},
     wire::{
         element::Element,
         error::{Condition, StanzaError, StreamCondition, StreamError},
@@ -17,7 +17,6 @@ use crate::{
 
 /// FORM_TYPE of our own commands.
 const OWN: &str = "urn:lampone:admin";
-const DAY_S: u64 = 86_400;
 /// FORM_TYPE of an invitation, XEP-0401 §10.2.
 const INVITATION: &str = "urn:xmpp:invite#invitation";
 
@@ -102,43 +101,13 @@ fn announce(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
 /// Figures for `lampone status`.
 fn status(_: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     let domains = ctx.core.config.domains.clone();
-    let accounts: usize = domains.iter().map(|domain| accounts::count(&ctx.store(), domain)).sum();
-    let sessions = ctx.sessions().all().filter(|(_, session)| !session.is_local);
-    let (bound, waiting) = sessions.fold((0u64, 0u64), |(bound, waiting), (_, session)| match session.stream {
-        Some(_) => (bound + 1, waiting),
-        None => (bound, waiting + 1),
-    });
-    let counters = ctx.core.counters;
-    let wear = ctx.view.wear();
-    let uptime_s = ctx.wall_s().saturating_sub(ctx.core.started_s);
-    // On the first day what was written up to now: a rate of some minutes says nothing about a day.
-    let a_day = |figure: u64| (u128::from(figure) * u128::from(DAY_S) / u128::from(uptime_s.max(DAY_S))) as u64;
-    let figures = [
-        ("uptime", "Seconds since the start", uptime_s),
-        ("accounts", "Accounts", accounts as u64),
-        ("users-online", "Accounts with a session", ctx.sessions().accounts_online() as u64),
-        ("sessions", "Sessions with a stream", bound),
-        ("sessions-waiting", "Sessions that wait to be resumed", waiting),
-        ("streams", "Streams accepted since the start", counters.streams),
-        ("sign-ins", "Sign-ins since the start", counters.sign_ins),
-        ("failures", "Failed sign-ins since the start", counters.failures),
-        ("stanzas", "Stanzas taken in since the start", counters.stanzas),
-        ("messages", "Messages delivered or kept since the start", counters.messages),
-        ("commits", "Batches written since the start", counters.commits),
-        ("commit-bytes", "Bytes in these batches", counters.commit_bytes),
-        ("disk-bytes", "Bytes written to the disk since the start", wear.bytes),
-        ("disk-bytes-a-day", "Bytes written to the disk a day", a_day(wear.bytes)),
-        ("disk-syncs", "Syncs of the disk since the start", wear.syncs),
-        ("disk-syncs-a-day", "Syncs of the disk a day", a_day(wear.syncs)),
-        ("panics", "Mistakes of the server since the start", counters.panics),
-    ];
     let form = Form::typed(FormType::Result, "urn:lampone:admin#status")
         .title("Status")
         .field(Field::plain("version", env!("CARGO_PKG_VERSION")).label("Version"))
         .field(Field::new("domains", FieldType::TextMulti).label("Domains").values(domains));
-    let form = figures
-        .iter()
-        .fold(form, |form, (var, label, figure)| form.field(Field::plain(*var, figure.to_string()).label(*label)));
+    let form = figures::all(ctx)
+        .into_iter()
+        .fold(form, |form, figure| form.field(Field::plain(figure.name, figure.value.to_string()).label(figure.label)));
     Ok(Done::With(form))
 }
 

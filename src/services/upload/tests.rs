@@ -47,6 +47,7 @@ fn web(house: &mut House, id: u64, method: Method, target: &str, length: Option<
         target: Target::parse(target).unwrap(),
         host: Some("capulet.lit".into()),
         peer: [192, 0, 2, 1].into(),
+        is_forwarded: false,
         length,
         kind: None,
         languages: None,

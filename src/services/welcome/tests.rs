@@ -12,6 +12,7 @@ fn request(method: Method, path: &str, languages: &str, body: &str) -> Request {
         target: Target::parse(path).unwrap(),
         host: Some("capulet.lit".into()),
         peer: [192, 0, 2, 1].into(),
+        is_forwarded: false,
         length: None,
         kind: Some("application/x-www-form-urlencoded".into()),
         languages: Some(languages.into()),
