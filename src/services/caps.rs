@@ -221,14 +221,17 @@ impl Caps {
         let token = ctx.token();
         let query = Element::new("query", ns::DISCO_INFO).attr_if("node", said.node.as_deref());
         let iq = Element::new("iq", ns::CLIENT).attr("type", "get").attr("id", token.clone()).child(query);
-        self.asked.insert(who.clone(), Question { id: token.into(), ..question });
+        let overtaken = self.asked.insert(who.clone(), Question { id: token.into(), ..question });
         match ctx.sessions().full(who).map(|(id, _)| id) {
             Some(id) => ctx.push(id, server, &iq),
             None => ctx.send(Leg::Inbound, Stanza::build(&iq, server, Some(who.clone()))),
         }
+        if let Some(question) = overtaken {
+            self.ask_another(&question, ctx);
+        }
     }
 
-    /// Who was asked is gone: somebody else who says the same is asked.
+    /// Who was asked is gone or says something else: somebody else who says the same is asked.
     fn ask_another(&mut self, question: &Question, ctx: &mut Ctx<'_>) {
         let other = self
             .said
@@ -252,7 +255,7 @@ impl Caps {
         let who = stanza.from.clone();
         // Our ids hold nothing that would be escaped.
         let is_ours = self.asked.get(&who).is_some_and(|question| stanza.id_raw() == Some(&question.id));
-        let Some(question) = self.asked.remove(&who).filter(|_| is_ours) else { return Flow::Continue };
+        let Some(question) = is_ours.then(|| self.asked.remove(&who)).flatten() else { return Flow::Continue };
         let query = stanza.find("query", ns::DISCO_INFO);
         let (Type::Result, Some(query)) = (stanza.ty, query) else {
             self.refuted(&who, &question, ctx);

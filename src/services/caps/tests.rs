@@ -143,3 +143,31 @@ fn what_is_kept_is_bounded() {
     house.send(phone, &answer(&id, &many));
     assert_eq!(house.core.sessions.session(phone).unwrap().wants_nodes.len(), limits::INTERESTS_MAX);
 }
+
+#[test]
+fn a_late_or_strange_answer_does_not_end_the_question_that_is_out() {
+    let mut house = House::new();
+    let phone = house.online("juliet@capulet.lit/phone");
+    let (before, after) = ("<feature var='mood+notify'/>", INFO);
+    let old = question(&house.send(phone, &presence(&ver(before))), phone).unwrap();
+    let new = question(&house.send(phone, &presence(&ver(after))), phone).unwrap();
+    // XEP-0115 §6.2: a client that has learned something new while it was being asked; and results of other requests.
+    house.send(phone, &answer(&old, before));
+    house.send(phone, "<iq type='result' to='capulet.lit' id='fixme'/>");
+    house.send(phone, "<iq type='result' id='push'/>");
+    house.send(phone, &answer(&new, after));
+    assert!(wants(&house, phone, "tune"));
+}
+
+#[test]
+fn a_question_that_is_overtaken_is_asked_of_another() {
+    let mut house = House::new();
+    let (phone, laptop) = (house.online("juliet@capulet.lit/phone"), house.online("juliet@capulet.lit/laptop"));
+    let before = "<feature var='mood+notify'/>";
+    question(&house.send(phone, &presence(&ver(before))), phone).unwrap();
+    assert_eq!(question(&house.send(laptop, &presence(&ver(before))), laptop), None);
+    let out = house.send(phone, &presence(&ver(INFO)));
+    let id = question(&out, laptop).expect("the laptop says the same");
+    house.send(laptop, &answer(&id, before));
+    assert!(wants(&house, laptop, "mood"));
+}
