@@ -435,11 +435,12 @@ pub static FIELDS: &[Field] = &[
     Field {
         name: "itemreply",
         label: "Whether owners or publisher should receive replies to items",
-        holds: Holds::Choice(&["owner", "publisher"]),
-        text: |settings| settings.item_reply.iter().map(|reply| reply.as_str().into()).collect(),
+        // XEP-0060 §12.17: the third value means the same as no value.
+        holds: Holds::Choice(&["owner", "publisher", "none"]),
+        text: |settings| vec![settings.item_reply.map_or("none", |reply| reply.as_str()).into()],
         set: |settings, values| {
             settings.item_reply = match values {
-                [] | [""] => None,
+                [] | ["" | "none"] => None,
                 [value] => Some(ItemReply::parse(value)?),
                 _ => return None,
             };

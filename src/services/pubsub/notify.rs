@@ -232,10 +232,12 @@ fn subscriber(
     if !ctx.is_local(bare) {
         return audience.addresses.push(address);
     }
+    // XEP-0060 §12.3 and §12.6: without a word about presence, an event goes where it was subscribed to.
+    let needs_presence = node.settings.presence_based_delivery || subscription.shows != 0;
     let fits = |session: &Session| session.presence.is_some() && shows(session, subscription.shows);
     if let Some(resource) = &subscription.resource {
         let found = ctx.sessions().of(bare.as_str()).find(|(_, session)| session.jid.resource() == Some(resource));
-        audience.sessions.extend(found.filter(|(_, session)| fits(session)).map(|(id, _)| id));
+        audience.sessions.extend(found.filter(|(_, session)| !needs_presence || fits(session)).map(|(id, _)| id));
         return;
     }
     let sessions: Vec<(SessionId, bool)> = ctx
@@ -246,7 +248,7 @@ fn subscriber(
         .collect();
     if site.is_personal && sessions.iter().any(|(_, wants)| *wants) {
         audience.sessions.extend(sessions.into_iter().filter(|(_, wants)| *wants).map(|(id, _)| id));
-    } else if !sessions.is_empty() || (!node.settings.presence_based_delivery && subscription.shows == 0) {
+    } else if !sessions.is_empty() || !needs_presence {
         audience.addresses.push(address);
     }
 }

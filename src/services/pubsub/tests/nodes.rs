@@ -276,3 +276,18 @@ fn an_account_has_room_for_so_many_nodes_and_bytes() {
     play.get(juliet, "set", "", &publish("1", "a"));
     play.get(juliet, "set", "", &publish("1", "a"));
 }
+
+#[test]
+fn a_form_of_another_service_may_say_that_nobody_gets_replies() {
+    // XEP-0060 §12.17: "none" is one of three values.
+    let mut play = Play::new();
+    let owner = play.online("hamlet@capulet.lit/elsinore", &[]);
+    play.get(owner, "set", "pubsub.capulet.lit", "<create node='n'/>");
+    let replies = |play: &mut Play, value: &str| {
+        play.configure(owner, "pubsub.capulet.lit", "n", &[("itemreply", value)]);
+        play.get(owner, "owner get", "pubsub.capulet.lit", "<configure node='n'/>")
+    };
+    assert!(replies(&mut play, "none").contains("<value>none</value><option label='owner'>"));
+    assert!(replies(&mut play, "publisher").contains("<value>publisher</value><option label='owner'>"));
+    assert!(replies(&mut play, "none").contains("<value>none</value><option label='owner'>"));
+}

@@ -92,6 +92,18 @@ fn full_addresses_are_subscribed_apart_and_bounded() {
 }
 
 #[test]
+fn a_subscribed_resource_hears_without_having_sent_presence() {
+    // XEP-0060 §12.3 and RFC 6121 §8.5.3.1: what is for a connected resource reaches it.
+    let Scene { mut play, owner, .. } = scene(&[]);
+    let client = play.house.online("francisco@capulet.lit/bot");
+    play.get(client, "set", HOST, &subscribe(&format!("{FRANCISCO}/bot")));
+    assert_eq!(hears(&play.publish(owner, HOST, "n", &item("a")), client), 1);
+    // Unless the node's owner wants it otherwise.
+    play.configure(owner, HOST, "n", &[("presence_based_delivery", "1")]);
+    assert_eq!(hears(&play.publish(owner, HOST, "n", &item("b")), client), 0);
+}
+
+#[test]
 fn whitelists_and_outcasts() {
     // XEP-0060 §8.9 and §6.1.3.4.
     let Scene { mut play, owner, reader, other } = scene(&[("access_model", "whitelist")]);
