@@ -30,6 +30,10 @@ import slixmpp_sign_in
 import slixmpp_systemd
 import slixmpp_upload
 import xmppjs_fast
+
+sys.path.append(str(pathlib.Path(__file__).with_name("suites")))
+import scansion_facts  # noqa: E402
+import slixmpp_facts  # noqa: E402
 from servers import Authority, Lampone, Prosody
 from slixmpp_person import PASSWORD, House
 
@@ -38,7 +42,7 @@ ACCOUNTS = 200
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
              slixmpp_account, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server, slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast,
-             nbxmpp_chat, chromium_page, converse_chat, dino_chat, gajim_chat)
+             nbxmpp_chat, chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts)
 
 
 async def holds(house, fact):

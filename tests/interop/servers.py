@@ -27,11 +27,18 @@ def run(*command, **options):
     return done.stdout
 
 
+GIVEN_PORTS = set()
+
+
 def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on now and that was not given before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in GIVEN_PORTS:
+            GIVEN_PORTS.add(port)
+            return port
 
 
 class Authority:
@@ -141,6 +148,16 @@ class Lampone(Server):
         }
         options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         return [*self.runner(), str(self.binary), "serve", "--domain", self.domain, "--data", str(self.data), *options]
+
+    def start(self):
+        """Starts it; its administration socket is there as well when this returns."""
+        took = super().start()
+        while self.process.poll() is None:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.data / "admin.sock")) == 0:
+                    break
+            time.sleep(0.001)
+        return took
 
     def runner(self):
         """An emulator in front of the binary, from the environment."""
