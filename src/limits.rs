@@ -152,6 +152,10 @@ pub const ROOM_NAME_BYTES_MAX: usize = 256;
 pub const ROOM_DESCRIPTION_BYTES_MAX: usize = 2_048;
 /// Bytes of a room's language.
 pub const ROOM_LANGUAGE_BYTES_MAX: usize = 35;
+/// Seconds that people may have to wait between two messages in a room: half a day.
+pub const ROOM_SLOW_S_MAX: u16 = 43_200;
+/// People whose last message a room in slow mode remembers; beyond them, nobody new speaks for a while.
+pub const ROOM_SPOKE_MAX: usize = 4_000;
 /// Bytes of a room's password.
 pub const ROOM_PASSWORD_BYTES_MAX: usize = 256;
 /// Messages that newcomers see unless they or the owners say otherwise.

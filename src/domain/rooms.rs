@@ -260,6 +260,7 @@ mod tests {
             is_members_only: true,
             occupants_max: 30,
             whisper: Whisper::Moderators,
+            slow_s: 20,
             ..Settings::default()
         };
         let subject = Subject { nick: "thirdwitch".into(), at_us: 7, elements: b"<subject>x</subject>".to_vec() };

@@ -75,6 +75,8 @@ pub struct Settings {
     pub history: u8,
     /// Who may write privately.
     pub whisper: Whisper,
+    /// Seconds between two messages of one person, XEP-0500; 0: as they like.
+    pub slow_s: u16,
 }
 
 impl Default for Settings {
@@ -96,6 +98,7 @@ impl Default for Settings {
             occupants_max: crate::limits::ROOM_OCCUPANTS_DEFAULT,
             history: crate::limits::ROOM_HISTORY,
             whisper: Whisper::Anyone,
+            slow_s: 0,
         }
     }
 }
@@ -129,6 +132,10 @@ impl Settings {
             text(part, out);
         }
         text(self.password.as_deref().unwrap_or_default(), out);
+        // Left out where there is none, as in rows that were written before it was known.
+        if self.slow_s > 0 {
+            out.extend_from_slice(&self.slow_s.to_be_bytes());
+        }
     }
 
     pub(super) fn decode(value: &[u8]) -> Option<Settings> {
@@ -154,9 +161,11 @@ impl Settings {
             description: read_text(&mut rest)?,
             language: read_text(&mut rest)?,
             password: None,
+            slow_s: 0,
         };
         let password = read_text(&mut rest)?;
-        Some(Settings { password: flag(9).then_some(password), ..settings })
+        let slow_s = rest.first_chunk::<2>().map_or(0, |slow| u16::from_be_bytes(*slow));
+        Some(Settings { password: flag(9).then_some(password), slow_s, ..settings })
     }
 }
 

@@ -9,9 +9,11 @@ use crate::{
     limits,
     router::context::Ctx,
     wire::{
+        element::{Element, Node},
         error::{Condition, ErrorKind, StanzaError},
         form::{Field, FieldType, Form, FormType},
         jid::Jid,
+        ns,
     },
 };
 
@@ -45,11 +47,15 @@ const ARCHIVE: &str = name!("enablearchiving");
 const MAM: &str = "mam";
 const VOICE: &str = "muc#roomconfig_allow_voice_requests";
 const HISTORY: &str = "muc#maxhistoryfetch";
+/// XEP-0122.
+const VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
+/// XEP-0500 §4.1.
+const SLOW: &str = name!("slow_mode_duration");
 const OWNERS: &str = name!("roomowners");
 const ADMINS: &str = name!("roomadmins");
 
 /// What an owner is asked.
-pub(super) fn owners(settings: &Settings, room: &Room) -> Form {
+fn owners(settings: &Settings, room: &Room) -> Form {
     let who = |affiliation| {
         let listed = room.standings.iter().filter(move |(_, standing)| standing.affiliation() == affiliation);
         listed.map(|(who, _)| who.to_string()).collect::<Vec<_>>()
@@ -92,9 +98,25 @@ pub(super) fn owners(settings: &Settings, room: &Room) -> Form {
         .field(whisper.value(settings.whisper.as_str()))
         .field(many.value(settings.occupants_max.to_string()))
         .field(flag(ARCHIVE, "What is said is archived", settings.keeps_archive))
+        .field(text(SLOW, "Seconds between two messages of one person", &settings.slow_s.to_string()))
         .field(text(HISTORY, "Messages shown to newcomers", &settings.history.to_string()))
         .field(Field::new(ADMINS, FieldType::JidMulti).label("Administrators").values(who(Affiliation::Admin)))
         .field(Field::new(OWNERS, FieldType::JidMulti).label("Owners").values(who(Affiliation::Owner)))
+}
+
+/// What an owner is asked, serialised with what XEP-0122 says of numbers.
+pub(super) fn asked(settings: &Settings, room: &Room) -> Element {
+    let mut form = owners(settings, room).element();
+    for node in &mut form.nodes {
+        if let Node::Element(field) = node
+            && field.get("var") == Some(SLOW)
+        {
+            let range = Element::new("range", VALIDATE).attr("min", "0");
+            let integer = Element::new("validate", VALIDATE).attr("datatype", "xs:integer").child(range);
+            field.nodes.push(Node::Element(integer));
+        }
+    }
+    form
 }
 
 /// How the room is to be set up after this form.
@@ -147,6 +169,10 @@ pub(super) fn read(form: &Form, before: &Settings) -> Result<Settings, StanzaErr
     if let Some(many) = form.value(MANY).filter(|many| !many.is_empty() && *many != "none") {
         let many = many.parse::<u16>().map_err(|_| refused())?;
         settings.occupants_max = many.clamp(1, limits::ROOM_OCCUPANTS_MAX as u16);
+    }
+    // XEP-0500 §7: what is no number is passed over.
+    if let Some(slow) = form.value(SLOW).and_then(|slow| slow.parse::<u64>().ok()) {
+        settings.slow_s = slow.min(u64::from(limits::ROOM_SLOW_S_MAX)) as u16;
     }
     if let Some(history) = form.value(HISTORY) {
         let history = history.parse::<usize>().map_err(|_| refused())?;
@@ -222,7 +248,7 @@ pub(super) fn apply_lists(
 pub(super) fn info(room: &Room, picture: Option<String>) -> Form {
     let settings = &room.settings;
     let text = |name: &'static str, value: String| Field::new(name, FieldType::TextSingle).value(value);
-    let subject = crate::wire::element::Element::parse(&room.subject.elements, crate::wire::ns::CLIENT);
+    let subject = Element::parse(&room.subject.elements, ns::CLIENT);
     let subject = subject.map(|subject| subject.content()).unwrap_or_default();
     let form = Form::typed(FormType::Result, INFO)
         .field(text("muc#roominfo_description", settings.description.clone()).label("Description"))
@@ -233,6 +259,7 @@ pub(super) fn info(room: &Room, picture: Option<String>) -> Form {
         )
         .field(text("muc#roominfo_occupants", room.occupants.len().to_string()).label("People in the room"))
         .field(text("muc#roominfo_lang", settings.language.clone()).label("Language"))
+        .field(text("muc#roominfo_slow_mode_duration", settings.slow_s.to_string()))
         .field(text("muc#maxhistoryfetch", settings.history.to_string()).label("Messages shown to newcomers"))
         .field(text(NAME, settings.name.clone()).label("Name"))
         .field(Field::boolean(SUBJECT, settings.participants_set_subject))

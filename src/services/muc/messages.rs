@@ -52,6 +52,10 @@ fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), 
     } else if occupant.role < Role::Participant {
         return Err(Condition::Forbidden.into());
     }
+    if has("body") {
+        slowly(room, &stanza.from, ctx)?;
+    }
+    let occupant = &room.occupants[at];
     let (from, bare, real) = (occupant.address.clone(), occupant.bare.clone(), stanza.from.clone());
     clean(room, stanza);
     stanza.from = from;
@@ -85,6 +89,23 @@ fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), 
     if room.settings.is_members_only && traits.content {
         tell_members(room, &bare, stanza, ctx);
     }
+    Ok(())
+}
+
+/// XEP-0500 §5: whether it is not too soon after what the same person said before.
+fn slowly(room: &mut Room, who: &Jid, ctx: &Ctx<'_>) -> Result<(), StanzaError> {
+    let pause_ms = u64::from(room.settings.slow_s) * 1_000;
+    if pause_ms == 0 || is_staff(room.affiliation(who)) {
+        return Ok(());
+    }
+    let now = ctx.now;
+    // Nobody is remembered for longer than it matters.
+    room.spoke.retain(|_, at| at.plus_ms(pause_ms) > now);
+    if room.spoke.contains_key(who.bare_str()) || room.spoke.len() >= limits::ROOM_SPOKE_MAX {
+        let text = "This room is in slow mode: say less at a time.";
+        return Err(StanzaError::new(Condition::PolicyViolation).kind(ErrorKind::Wait).text(text));
+    }
+    room.spoke.insert(who.bare_str().into(), now);
     Ok(())
 }
 

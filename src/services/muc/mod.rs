@@ -59,7 +59,7 @@ const NAME: &str = "muc";
 
 static CARD: Card = Card {
     name: NAME,
-    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0486 v0.1.0",
+    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0486 v0.1.0, XEP-0500 v0.1.1",
     features: &[],
     stream_features: &[],
     iq: &[],
@@ -282,6 +282,7 @@ impl Muc {
             occupants: Vec::new(),
             history: Default::default(),
             is_locked: true,
+            spoke: BTreeMap::new(),
             next_visit: 0,
         };
         // What a power cut leaves of a room that nobody has set up is found, and removed, by its row.

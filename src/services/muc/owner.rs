@@ -39,8 +39,8 @@ pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<
     if !iq.is_set() {
         return match iq.payload.children().next() {
             None => {
-                let form = form::owners(&room.settings, room);
-                Ok(After::Stays(Element::new("query", ns::MUC_OWNER).child(form.element()).into()))
+                let form = form::asked(&room.settings, room);
+                Ok(After::Stays(Element::new("query", ns::MUC_OWNER).child(form).into()))
             }
             Some(_) => Err(Condition::BadRequest.into()),
         };

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     domain::{
-        ids::{AccountId, SessionId},
+        ids::{AccountId, SessionId, Time},
         rooms::{self, Affiliation, Record, Role, Settings, Standing, Subject},
         store::Store,
     },
@@ -75,6 +75,8 @@ pub(super) struct Room {
     pub history: VecDeque<Line>,
     /// Its creator has not said yet what it is to be: nobody else may enter (XEP-0045 §10.1.3).
     pub is_locked: bool,
+    /// When people said something last, where they may not say as much as they like; by bare address.
+    pub spoke: BTreeMap<Box<str>, Time>,
     /// Number of the next visit.
     pub next_visit: u32,
 }
@@ -92,6 +94,7 @@ impl Room {
             occupants: Vec::new(),
             history: VecDeque::new(),
             is_locked: false,
+            spoke: BTreeMap::new(),
             next_visit: 0,
         }
     }
