@@ -403,3 +403,6 @@ pub const AWAY_MAX: usize = 4_096;
 pub const AWAY_ACCOUNTS_MAX: usize = 64;
 /// Characters of a password that is chosen on the page of an invitation.
 pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Milliseconds after a failure before a domain is asked again whether somebody is it: whoever claims to be it causes one
+/// connection in this time at most.
+pub const PEER_QUESTION_PAUSE_MS: u64 = 1_000;

@@ -99,10 +99,12 @@ pub enum LinkState {
 /// A stream that broke and can be resumed, XEP-0198 §5.
 #[derive(Debug)]
 pub struct Cut {
-    /// What the other server calls it.
+    /// What the other server calls it; empty: it cannot be resumed.
     pub previd: Box<str>,
     /// Counters, and what is not acknowledged.
     pub sm: Box<Sm<Parcel>>,
+    /// Both sides sent over it (XEP-0288).
+    pub is_bidi: bool,
 }
 
 /// One link.
@@ -114,6 +116,8 @@ pub struct Link {
     pub state: LinkState,
     /// Attempts that failed in a row.
     pub failures: u32,
+    /// When the last one did.
+    pub failed_at: Time,
     /// Questions for the other domain.
     pub questions: Vec<Question>,
     /// The stream that broke.
@@ -125,7 +129,7 @@ pub struct Link {
 impl Link {
     /// Whether there is a reason to connect.
     pub fn is_wanted(&self) -> bool {
-        self.has_stanzas() || !self.questions.is_empty()
+        self.has_stanzas() || !self.questions.is_empty() || self.cut.as_ref().is_some_and(|cut| cut.is_bidi)
     }
 
     /// Whether there is something to send, or to send again.
@@ -222,6 +226,7 @@ impl Peers {
             pair: pair.clone(),
             state: LinkState::Resting,
             failures: 0,
+            failed_at: Time(0),
             questions: Vec::new(),
             cut: None,
             queue: VecDeque::new(),

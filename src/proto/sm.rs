@@ -86,11 +86,6 @@ impl<K> Sm<K> {
         self.marks.back().is_none_or(|mark| mark.1 <= committed)
     }
 
-    /// Whether anything came in.
-    pub fn has_counted(&self) -> bool {
-        self.handled != 0
-    }
-
     /// Keeps a stanza that goes out. `false`: the queue is full, the session cannot go on.
     #[must_use]
     pub fn sent(&mut self, chunk: Chunk, keep: K) -> bool {

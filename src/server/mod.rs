@@ -120,6 +120,7 @@ impl Server {
             Event::Reloaded(config) => {
                 self.core.config = config;
                 self.core.introduce(self.router.services());
+                self.peers_reloaded(env);
                 self.notice(env, &Notice::Reloaded);
             }
             Event::Asked(id, request) => self.router.web(id, &request, &mut context(&mut self.core, env)),

@@ -11,6 +11,7 @@ mod stage;
 mod client;
 mod devices;
 mod ledger;
+mod peers;
 mod play;
 mod rooms;
 
@@ -39,6 +40,20 @@ fn the_promises_hold_in_any_weather() {
             if let Some(play) = &play {
                 eprintln!("--- the last events of LAMPONE_SEED={seed}:\n{}", play.last_events());
             }
+            panic::resume_unwind(cause);
+        }
+    }
+}
+
+#[test]
+fn links_that_break_lose_nothing_and_double_nothing() {
+    let seeds = match number("LAMPONE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LAMPONE_SEEDS").unwrap_or(SEEDS / 10),
+    };
+    for seed in seeds {
+        if let Err(cause) = panic::catch_unwind(|| peers::play(seed)) {
+            eprintln!("--- LAMPONE_SEED={seed}");
             panic::resume_unwind(cause);
         }
     }

@@ -448,6 +448,13 @@ impl World {
         std::mem::take(&mut self.lines[conn].to_client)
     }
 
+    /// What was taken and did not get there yet.
+    pub fn put_back(&mut self, conn: Conn, mut rest: Vec<u8>) {
+        let line = &mut self.lines[conn];
+        rest.append(&mut line.to_client);
+        line.to_client = rest;
+    }
+
     /// Lets time pass, through all deadlines.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
-//! Streams that other servers open: our header and features, SASL EXTERNAL, both directions.
+//! Streams that other servers open: our header and features, SASL EXTERNAL.
 //!
-//! Source: RFC 6120 §4.3 and §6, XEP-0178 §3, XEP-0288 §2. Invariant: EXTERNAL is offered only to a server whose
+//! Source: RFC 6120 §4.3 and §6, XEP-0178 §3. Invariant: EXTERNAL is offered only to a server whose
 //! certificate has proved the domain of its header, and gives it that domain and no other (S21, S23).
 
 use std::rc::Rc;
@@ -9,10 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{Stage, Standing};
 use crate::{
-    domain::{
-        ids::StreamId,
-        peers::{LinkState, Pair},
-    },
+    domain::{ids::StreamId, peers::Pair},
     proto::{
         peer::{self, PeerFeatures, PeerOpened},
         sasl::{SaslCondition, SaslFailure},
@@ -91,7 +88,8 @@ impl Server {
             starttls: false,
             external: !peer.is_signed_in && matches!(proof, Some(Ok(()))),
             dialback: true,
-            bidi: !peer.is_bidi,
+            // What we sent over a stream of theirs could only wait for them when it breaks.
+            bidi: false,
             sm: peer.sm.is_none(),
         }
     }
@@ -111,7 +109,9 @@ impl Server {
                     (peer.is_signed_in, peer.stage) = (true, Stage::Header);
                     peer.pairs.push((pair.clone(), Standing::Verified));
                 }
-                self.use_both_ways(id, &pair);
+                if let Some(slot) = self.streams.slot_mut(id) {
+                    slot.header_sent = false;
+                }
                 Next::Restart(bounds)
             }
             Err(failure) => {
@@ -150,31 +150,5 @@ impl Server {
         }
         self.proof(id, theirs).map_err(|_| refuse(SaslCondition::NotAuthorized))?;
         Ok(Pair::new(ours, theirs))
-    }
-
-    /// The other side lets us send on its stream, XEP-0288 §2.
-    pub(super) fn both_ways(&mut self, id: StreamId) -> Next {
-        if let Some(peer) = self.peer_mut(id) {
-            peer.is_bidi = true;
-        }
-        Next::Go
-    }
-
-    /// Sends over a stream on which the other domain is verified, if there is no better one.
-    pub(super) fn use_both_ways(&mut self, id: StreamId, pair: &Pair) {
-        if !self.peer(id).is_some_and(|peer| peer.is_bidi && peer.link.is_none()) {
-            return;
-        }
-        let Some(link) = self.core.peers.of_or_new(pair) else { return };
-        let Some(state) = self.core.peers.link_mut(link) else { return };
-        // One that broke is resumed where it was.
-        if !matches!(state.state, LinkState::Resting | LinkState::Failed(..)) || state.cut.is_some() {
-            return;
-        }
-        (state.state, state.failures) = (LinkState::Up(id), 0);
-        self.core.peers.is_due(link);
-        if let Some(peer) = self.peer_mut(id) {
-            peer.outlets.push(link);
-        }
     }
 }

@@ -205,9 +205,7 @@ impl Server {
             peer.pairs.push((pair.clone(), Standing::Verified));
             log::info!("{}: connected to {}", pair.theirs, pair.ours);
         }
-        let bounds = self.peer_is_known(env, id);
-        self.use_both_ways(id, pair);
-        Next::Widen(bounds)
+        Next::Widen(self.peer_is_known(env, id))
     }
 
     /// The questions of a link will not be answered.
@@ -249,7 +247,9 @@ fn refusal(theirs: &str, verdict: &Verdict) -> Option<Failure> {
         }
         Verdict::Error(condition) => {
             log::warn!("{theirs}: it does not take us: {condition}");
-            Some(Failure::Refused)
+            // XEP-0220 §2.4.2: it could not ask about us now, or has no room now.
+            let may_pass = ["remote-server-timeout", "remote-server-not-found", "resource-constraint"];
+            Some(if may_pass.contains(&&**condition) { Failure::Timeout } else { Failure::Refused })
         }
     }
 }

@@ -9,9 +9,9 @@ use super::{Stage, Standing};
 use crate::{
     domain::{
         ids::StreamId,
-        peers::{Failure, LinkId, LinkState, Pair, Parcel},
+        peers::{Cut, Failure, LinkId, LinkState, Pair},
     },
-    proto::{dialback, peer::PeerFeatures, sm::Sm},
+    proto::{dialback, peer::PeerFeatures},
     router::event::Env,
     server::{Server, negotiate::Next},
     wire::{
@@ -175,9 +175,6 @@ impl Server {
         let Some(peer) = self.peer_mut(id) else { return };
         peer.stage = Stage::Open;
         let Some(link_id) = peer.link else { return };
-        if !peer.outlets.contains(&link_id) {
-            peer.outlets.push(link_id);
-        }
         if let Some(link) = self.core.peers.link_mut(link_id) {
             (link.state, link.failures) = (LinkState::Up(id), 0);
             self.core.peers.is_due(link_id);
@@ -207,16 +204,14 @@ impl Server {
         id: StreamId,
         link_id: LinkId,
         stage: Stage,
-        sm: Option<Box<Sm<Parcel>>>,
-        previd: Option<Box<str>>,
+        cut: Option<Cut>,
     ) {
         let Some(link) = self.core.peers.link_mut(link_id) else { return };
-        match (sm, previd) {
-            (Some(sm), Some(previd)) if sm.unacked_len() > 0 || sm.has_counted() => {
-                link.cut = Some(crate::domain::peers::Cut { previd, sm });
-            }
-            (Some(mut sm), _) => self.put_back(sm.take_unacked()),
-            (None, _) => {}
+        match cut {
+            // On a stream for both directions the other side may not know what we have got.
+            Some(cut) if !cut.previd.is_empty() && (cut.sm.unacked_len() > 0 || cut.is_bidi) => link.cut = Some(cut),
+            Some(mut cut) => self.put_back(cut.sm.take_unacked()),
+            None => {}
         }
         let Some(link) = self.core.peers.link_mut(link_id) else { return };
         if !matches!(link.state, LinkState::Opening(stream) | LinkState::Up(stream) if stream == id) {

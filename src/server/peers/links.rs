@@ -90,16 +90,14 @@ impl Server {
         let Some(link) = self.core.peers.link(id) else { return };
         match link.state {
             LinkState::Up(stream) => {
-                if self.peer(stream).is_some_and(|peer| peer.link == Some(id)) {
-                    self.ask_questions(stream, id);
-                } else {
-                    // XEP-0288 §2: never on the connection on which the claim came.
-                    self.drop_questions(env, id, Condition::ResourceConstraint);
-                }
+                self.ask_questions(stream, id);
                 self.send_out(env, id, stream);
             }
             LinkState::Dialing(_) => {}
             LinkState::Opening(stream) => self.go_on_dialed(env, stream),
+            // Somebody claims to be that server: it may well be there again. If both sides paused for each other, neither
+            // would ever verify the other.
+            LinkState::Failed(why, _) if why.may_pass() && link.is_asked(env.now) => self.dial(env, id),
             LinkState::Failed(why, until) if env.now < until => self.tell(env, id, why),
             LinkState::Failed(..) | LinkState::Resting => self.dial(env, id),
         }
@@ -112,10 +110,7 @@ impl Server {
             return;
         }
         if !link.is_wanted() {
-            // What broke off may be resumed by what is sent next.
-            if link.cut.is_none() {
-                self.core.peers.remove(id);
-            }
+            self.core.peers.remove(id);
             return;
         }
         if let Some(cut) = &link.cut
@@ -162,12 +157,14 @@ impl Server {
     /// A link could not be made: it rests for a while.
     pub(super) fn link_failed(&mut self, env: &mut Env<'_>, id: LinkId, why: Failure) {
         let Some(link) = self.core.peers.link_mut(id) else { return };
-        link.failures = link.failures.saturating_add(1);
+        (link.failures, link.failed_at) = (link.failures.saturating_add(1), env.now);
         let pause = match why {
             Failure::NotFound => limits::PEER_NOT_FOUND_MS,
             _ => (limits::PEER_PAUSE_MS << (link.failures - 1).min(16)).min(limits::PEER_PAUSE_MS_MAX),
         };
-        if let Some(mut cut) = link.cut.take_if(|cut| !why.may_pass() || cut.is_older_than(env.now)) {
+        if let Some(mut cut) =
+            link.cut.take_if(|cut| !why.may_pass() || cut.sm.unacked_len() == 0 || cut.is_older_than(env.now))
+        {
             self.put_back(cut.sm.take_unacked());
         }
         self.pause_link(env.now.plus_ms(pause), id, why);
@@ -180,13 +177,7 @@ impl Server {
         if link.is_wanted() {
             return self.pause_link(env.now.plus_ms(limits::PEER_REDIAL_MS), id, Failure::Cut);
         }
-        link.state = LinkState::Resting;
-        match link.cut.is_some() {
-            true => self.timers.set(env.now.plus_ms(limits::PEER_HOLD_MS), Alarm::Link(id)),
-            false => {
-                self.core.peers.remove(id);
-            }
-        }
+        self.core.peers.remove(id);
     }
 
     fn pause_link(&mut self, until: Time, id: LinkId, why: Failure) {
@@ -291,7 +282,7 @@ impl Server {
 
     /// The outbox of a stream is empty again.
     pub(in crate::server) fn peer_drained(&mut self, stream: StreamId) {
-        for link in self.peer(stream).map(|peer| peer.outlets.clone()).unwrap_or_default() {
+        if let Some(link) = self.peer(stream).and_then(|peer| peer.link) {
             self.core.peers.is_due(link);
         }
     }
@@ -313,7 +304,8 @@ impl Server {
     pub(in crate::server) fn peer_too_slow(&mut self, env: &mut Env<'_>, stream: StreamId) -> bool {
         let Some(peer) = self.peer(stream) else { return false };
         let link = peer.link.and_then(|link| self.core.peers.link(link));
-        if peer.stage == Stage::Ready && link.is_some_and(|link| !link.is_wanted()) {
+        let opens = |link: &Link| link.state == LinkState::Opening(stream) && !link.is_wanted();
+        if peer.stage == Stage::Ready && link.is_some_and(opens) {
             let id = peer.link;
             if let Some(link) = id.and_then(|id| self.core.peers.link_mut(id)) {
                 link.state = LinkState::Resting;
@@ -327,12 +319,37 @@ impl Server {
         false
     }
 
+    /// New settings: with whom we do not talk any more is told so, and what waits for them goes back.
+    pub(in crate::server) fn peers_reloaded(&mut self, env: &mut Env<'_>) {
+        let federation = self.core.config.federation.clone();
+        let refused = |domain: &str| federation.admits(domain).is_err();
+        for id in self.streams.ids() {
+            let Some(peer) = self.peer(id) else { continue };
+            let known = peer.theirs.as_deref().into_iter().chain(peer.pairs.iter().map(|(pair, _)| &*pair.theirs));
+            if known.into_iter().any(refused) {
+                let error = StreamError::new(StreamCondition::PolicyViolation);
+                self.fail(env, id, error.text("This server does not talk to yours."));
+            }
+        }
+        let gone = self.core.peers.all().filter(|(_, link)| refused(&link.pair.theirs)).map(|(id, _)| id);
+        for id in gone.collect::<Vec<_>>() {
+            self.link_failed(env, id, Failure::Refused);
+        }
+    }
+
     /// What was handed to connections without stream management counts as received once it is durable.
     pub(in crate::server) fn forget_sent(&mut self, env: &Env<'_>) {
         while let Some((_, row)) = self.core.peers.handed_over.pop_front_if(|(batch, _)| *batch <= self.core.committed)
         {
             peers::forget(&mut Store { overlay: &mut self.core.overlay, view: env.view }, row);
         }
+    }
+}
+
+impl Link {
+    /// Whether a question is worth another attempt before the pause is over.
+    fn is_asked(&self, now: Time) -> bool {
+        !self.questions.is_empty() && now >= self.failed_at.plus_ms(limits::PEER_QUESTION_PAUSE_MS)
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Source: RFC 6120 §4–§6, §8.1, §10.4; XEP-0220, XEP-0178, XEP-0198, XEP-0288. Invariants: nothing but STARTTLS happens
 //! before TLS; a stanza is taken from a pair of domains only after the other side has proved its one on this very stream;
-//! and what we send to a domain goes over a stream whose other end we looked up ourselves, or which proved to be that
-//! domain and asked for both directions.
+//! and what we send to a domain goes over a stream whose other end we looked up ourselves.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -35,7 +34,7 @@ use super::{
 use crate::{
     domain::{
         ids::{StreamId, Time},
-        peers::{LinkId, LinkState, Pair, Parcel},
+        peers::{Cut, LinkId, LinkState, Pair, Parcel},
     },
     limits,
     proto::{
@@ -111,12 +110,10 @@ pub struct PeerStream {
     pub features: PeerFeatures,
     /// SASL EXTERNAL failed on it.
     pub external_failed: bool,
-    /// Both sides send stanzas, XEP-0288.
+    /// We dialed, and let the other side send stanzas as well (XEP-0288).
     pub is_bidi: bool,
     /// Who may send stanzas to whom here.
     pub pairs: Vec<(Pair, Standing)>,
-    /// Links that send over it.
-    pub outlets: Vec<LinkId>,
     /// Stream management.
     pub sm: Option<Box<Sm<Parcel>>>,
     /// By which name the other side resumes it, if we dialed.
@@ -141,7 +138,6 @@ impl PeerStream {
             external_failed: false,
             is_bidi: false,
             pairs: Vec::new(),
-            outlets: Vec::new(),
             sm: None,
             previd: None,
             active: now,
@@ -347,7 +343,6 @@ impl Server {
             (ns::SASL, _) if dialed => self.sasl_answered(env, id, &element),
             (ns::SASL, "auth") => self.sasl_external(env, id, &element),
             (ns::DIALBACK, _) => self.dialback(env, id, &element),
-            (ns::BIDI, "bidi") if !dialed => self.both_ways(id),
             (ns::SM, _) => self.peer_sm(env, id, &element),
             _ => self.peer_out_of_turn(env, id),
         }
@@ -392,26 +387,15 @@ impl Server {
     /// The stream is out of every table. What it carried finds another way.
     pub(super) fn peer_gone(&mut self, env: &mut Env<'_>, id: StreamId, peer: PeerStream, how: Parting) {
         self.forget_questions(env, id);
-        let PeerStream { link, mut outlets, sm, previd, pairs, is_bidi, stage, .. } = peer;
+        let PeerStream { link, sm, previd, pairs, is_bidi, stage, .. } = peer;
+        let broken = how == Parting::Broken && !self.stops;
         if let Some(link) = link {
-            self.left_dialed(env, id, link, stage, sm, previd.filter(|_| how == Parting::Broken && !self.stops));
-            return;
+            let previd = previd.filter(|_| broken).unwrap_or_default();
+            let cut = sm.map(|sm| Cut { previd, sm, is_bidi });
+            return self.left_dialed(env, id, link, stage, cut);
         }
-        outlets.retain(|link| self.core.peers.link(*link).is_some_and(|link| link.state == LinkState::Up(id)));
-        for link in &outlets {
-            if let Some(link) = self.core.peers.link_mut(*link) {
-                link.state = LinkState::Resting;
-            }
-        }
-        match sm {
-            Some(sm) if how == Parting::Broken && sm.token.is_some() && !self.stops => {
-                self.hold_peer(env, Held { sm, pairs, is_bidi, outlets: outlets.clone(), until: env.now });
-            }
-            Some(mut sm) => self.put_back(sm.take_unacked()),
-            None => {}
-        }
-        for link in outlets {
-            self.core.peers.is_due(link);
+        if let Some(sm) = sm.filter(|sm| broken && sm.token.is_some()) {
+            self.hold_peer(env, Held { sm, pairs, until: env.now });
         }
     }
 

@@ -7,7 +7,7 @@ use super::Standing;
 use crate::{
     domain::{
         ids::{StreamId, Time},
-        peers::{LinkId, LinkState, Pair, Parcel},
+        peers::{Pair, Parcel},
     },
     limits,
     proto::sm::Sm,
@@ -24,14 +24,10 @@ use crate::{
 /// A stream of another server that broke.
 #[derive(Debug)]
 pub struct Held {
-    /// Counters, token, what is not acknowledged.
+    /// Counters and token.
     pub sm: Box<Sm<Parcel>>,
     /// Who was verified on it.
     pub pairs: Vec<(Pair, Standing)>,
-    /// XEP-0288.
-    pub is_bidi: bool,
-    /// Links that sent over it.
-    pub outlets: Vec<LinkId>,
     /// When it is forgotten.
     pub until: Time,
 }
@@ -49,27 +45,18 @@ fn token(name: &str) -> Option<[u8; 16]> {
 impl Server {
     /// Keeps what is left of a stream for its resumption.
     pub(super) fn hold_peer(&mut self, env: &mut Env<'_>, mut held: Held) {
-        // What we sent ourselves cannot wait long for the other side to come back.
-        let patience = if held.sm.unacked_len() > 0 { limits::PEER_PATIENCE_MS / 2 } else { limits::PEER_HOLD_MS };
-        held.until = env.now.plus_ms(patience);
+        held.until = env.now.plus_ms(limits::PEER_HOLD_MS);
         self.timers.set(held.until, Alarm::PeersHeld);
         self.peering.held.push_back(held);
-        if self.peering.held.len() > limits::PEER_HELD_MAX
-            && let Some(mut oldest) = self.peering.held.pop_front()
-        {
-            self.put_back(oldest.sm.take_unacked());
+        if self.peering.held.len() > limits::PEER_HELD_MAX {
+            self.peering.held.pop_front();
         }
     }
 
     /// Forgets those whose time is over.
     pub(in crate::server) fn forget_held_peers(&mut self, env: &mut Env<'_>) {
         let now = env.now;
-        let (over, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.peering.held).into_iter().partition(|held| held.until <= now);
-        self.peering.held = kept.into();
-        for mut held in over {
-            self.put_back(held.sm.take_unacked());
-        }
+        self.peering.held.retain(|held| held.until > now);
     }
 
     /// `<resume/>` from a server that has proved who it is on its new stream.
@@ -124,31 +111,17 @@ impl Server {
     }
 
     fn go_on_peer(&mut self, env: &mut Env<'_>, id: StreamId, held: Held, token: &[u8; 16], h: u32) -> Next {
-        let Held { mut sm, is_bidi, outlets, .. } = held;
+        let mut sm = held.sm;
         let resumed = Element::new("resumed", ns::SM)
             .attr("previd", name(token))
             .attr("h", sm.durable(self.core.committed).to_string());
         self.core.write(id, Chunk::new(resumed.to_vec()));
         let Some(peer) = self.peer_mut(id) else { return Next::Stop };
-        sm.ask = crate::proto::sm::Ask::Quiet;
-        (peer.sm, peer.is_bidi) = (Some(sm), is_bidi || peer.is_bidi);
-        let pairs: Vec<_> = peer.pairs.iter().map(|(pair, _)| pair.clone()).collect();
-        if !self.send_again(env, id, h) {
-            return Next::Stop;
+        peer.sm = Some(sm);
+        match self.peer_has(env, id, h) {
+            true => Next::Go,
+            false => Next::Stop,
         }
-        for link in outlets {
-            if let Some(state) = self.core.peers.link_mut(link)
-                && matches!(state.state, LinkState::Resting | LinkState::Failed(..))
-                && pairs.contains(&state.pair)
-            {
-                state.state = LinkState::Up(id);
-                self.core.peers.is_due(link);
-                if let Some(peer) = self.peer_mut(id) {
-                    peer.outlets.push(link);
-                }
-            }
-        }
-        Next::Go
     }
 
     /// What the other side has not got is sent again, XEP-0198 §5.

@@ -1,6 +1,8 @@
 //! Two houses that talk to each other: `src/server/peers`.
 
 mod contacts;
+
+mod hostile;
 mod rooms;
 
 use lampone::router::event::DialError;
