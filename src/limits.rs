@@ -406,3 +406,14 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 /// Milliseconds after a failure before a domain is asked again whether somebody is it: whoever claims to be it causes one
 /// connection in this time at most.
 pub const PEER_QUESTION_PAUSE_MS: u64 = 1_000;
+/// Milliseconds in which strangers from elsewhere are counted.
+pub const STRANGER_WINDOW_MS: u64 = 3_600_000;
+/// Messages and requests of one stranger to one account in that time, until somebody writes back: more than a person types
+/// in an hour to somebody who says nothing.
+pub const STRANGER_STANZAS_MAX: u32 = 200;
+/// People whom one domain introduces to people here in that time.
+pub const STRANGERS_PER_DOMAIN_MAX: u32 = 60;
+/// Domains that are counted.
+pub const STRANGER_DOMAINS_MAX: usize = 1_024;
+/// Pairs of a person here and one elsewhere that are remembered; some 150 bytes each.
+pub const STRANGERS_MAX: usize = 4_096;

@@ -3,7 +3,7 @@
 //! Source: RFC 6120 §10.4. Invariants: nothing leaves in the name of a domain that is not ours, so that nobody relays
 //! through us; and whoever is not allowed to be talked to is not dialed.
 
-use super::{context::Ctx, core::Core};
+use super::{context::Ctx, core::Core, service::Leg};
 use crate::{
     domain::peers::{self, Pair, Parcel},
     wire::{
@@ -69,6 +69,10 @@ pub fn give_back(parcel: &Parcel, error: &StanzaError, ctx: &mut Ctx<'_>) {
         peers::forget(&mut ctx.store(), row);
     }
     let stanza = &parcel.stanza;
+    if ctx.core.hosts.contains_key(stanza.from.domain()) && !matches!(stanza.ty, Type::Error | Type::Result) {
+        // A service that speaks to somebody who cannot be reached hears of it, as of any error (XEP-0045 §18.1).
+        return ctx.send(Leg::Inbound, stanza.returned(error));
+    }
     // RFC 6121 §4.3.1: nobody waits for an answer to presence; an error about a subscription tells who asked.
     if stanza.kind != Kind::Presence || is_lasting(stanza) {
         ctx.core.bounce(stanza, error);

@@ -211,6 +211,14 @@ impl House {
         self.with(|router, ctx| router.outbound(stanza, Some(from), ctx))
     }
 
+    /// A stanza comes from another server.
+    pub fn receive(&mut self, xml: &str) -> Out {
+        let element = Element::parse(xml.as_bytes(), ns::CLIENT).unwrap();
+        let [from, to] = ["from", "to"].map(|name| Jid::parse(element.get(name).unwrap()).unwrap());
+        let stanza = Stanza::build(&element, from, Some(to));
+        self.with(|router, ctx| router.inbound(stanza, ctx))
+    }
+
     /// The world outside, or time, tells something.
     pub fn notice(&mut self, notice: Notice) -> Out {
         self.with(|router, ctx| router.notice(&notice, ctx))

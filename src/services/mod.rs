@@ -58,6 +58,7 @@ pub mod registration;
 pub mod roster;
 pub mod session;
 pub mod sid;
+pub mod strangers;
 pub mod time;
 pub mod upload;
 pub mod vcard;
@@ -70,6 +71,7 @@ use crate::router::service::Service;
 pub fn all() -> Vec<Box<dyn Service>> {
     vec![
         Box::new(blocking::Blocking::default()),
+        Box::new(strangers::Strangers::default()),
         Box::new(sid::StanzaIds),
         Box::new(displayed::Displayed),
         Box::new(archive::Archive::default()),

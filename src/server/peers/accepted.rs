@@ -109,6 +109,7 @@ impl Server {
                     (peer.is_signed_in, peer.stage) = (true, Stage::Header);
                     peer.pairs.push((pair.clone(), Standing::Verified));
                 }
+                self.is_there_again(env, &pair);
                 if let Some(slot) = self.streams.slot_mut(id) {
                     slot.header_sent = false;
                 }

@@ -205,6 +205,7 @@ impl Server {
             peer.pairs.push((pair.clone(), Standing::Verified));
             log::info!("{}: connected to {}", pair.theirs, pair.ours);
         }
+        self.is_there_again(env, pair);
         Next::Widen(self.peer_is_known(env, id))
     }
 

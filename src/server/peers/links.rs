@@ -219,6 +219,18 @@ impl Server {
         }
     }
 
+    /// A server that could not be reached has come to us: what it is answered does not wait for the end of a pause.
+    pub(super) fn is_there_again(&mut self, env: &mut Env<'_>, pair: &Pair) {
+        let Some(id) = self.core.peers.of(pair) else { return };
+        let Some(link) = self.core.peers.link_mut(id) else { return };
+        if let LinkState::Failed(Failure::Timeout, _) = link.state
+            && env.now >= link.failed_at.plus_ms(limits::PEER_QUESTION_PAUSE_MS)
+        {
+            (link.state, link.failures) = (LinkState::Resting, 0);
+            self.core.peers.is_due(id);
+        }
+    }
+
     /// Sends what waits, as far as the other side takes it.
     fn send_out(&mut self, env: &mut Env<'_>, id: LinkId, stream: StreamId) {
         let batch = self.core.last_batch();

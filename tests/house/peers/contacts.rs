@@ -214,3 +214,45 @@ fn events_reach_those_elsewhere_who_want_them() {
     juliet.elements(&mut street);
     iq(&mut juliet, &mut street, "set", "juliet@montague.lit", &publish("owl"));
 }
+
+#[test]
+fn a_room_has_people_of_both_houses() {
+    // XEP-0045 §7.2, §7.4, §7.14.
+    let mut street = Street::new(&["romeo"], &["juliet"]);
+    let (mut romeo, mut juliet) = lovers(&mut street);
+    let join = |nick: &str| {
+        format!("<presence to='ball@rooms.montague.lit/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    };
+    juliet.send(&mut street, &join("j"));
+    let own = juliet.elements(&mut street);
+    assert!(own.iter().any(|e| e.get("from") == Some("ball@rooms.montague.lit/j")), "{own:?}");
+    juliet.send(
+        &mut street,
+        "<iq type='set' id='o' to='ball@rooms.montague.lit'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+         <x xmlns='jabber:x:data' type='submit'/></query></iq>",
+    );
+    juliet.elements(&mut street);
+    romeo.send(&mut street, &join("r"));
+    let heard = presence(&mut romeo, &mut street);
+    assert!(heard.contains(&"ball@rooms.montague.lit/j available".to_owned()), "{heard:?}");
+    assert!(heard.contains(&"ball@rooms.montague.lit/r available".to_owned()), "{heard:?}");
+    romeo.send(
+        &mut street,
+        "<message type='groupchat' to='ball@rooms.montague.lit' id='g'><body>if I profane</body></message>",
+    );
+    for player in [&mut romeo, &mut juliet] {
+        assert!(bodies(player, &mut street).contains(&"if I profane".to_owned()));
+    }
+    // Whoever cannot be reached any more is in the room no more.
+    street.cut_wires();
+    for house in ["capulet.lit", "montague.lit"] {
+        street.away.insert(house.into(), lampone::router::event::DialError::NotFound);
+    }
+    juliet.send(
+        &mut street,
+        "<message type='groupchat' to='ball@rooms.montague.lit' id='h'><body>pilgrim</body></message>",
+    );
+    street.advance(lampone::limits::PEER_PATIENCE_MS);
+    let heard = presence(&mut juliet, &mut street);
+    assert!(heard.contains(&"ball@rooms.montague.lit/r unavailable".to_owned()), "{heard:?}");
+}

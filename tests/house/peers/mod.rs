@@ -1,7 +1,6 @@
 //! Two houses that talk to each other: `src/server/peers`.
 
 mod contacts;
-
 mod hostile;
 mod rooms;
 
