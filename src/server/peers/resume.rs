@@ -112,6 +112,8 @@ impl Server {
 
     fn go_on_peer(&mut self, env: &mut Env<'_>, id: StreamId, held: Held, token: &[u8; 16], h: u32) -> Next {
         let mut sm = held.sm;
+        // What was owed to the old stream, `resumed` says.
+        sm.owes_ack = false;
         let resumed = Element::new("resumed", ns::SM)
             .attr("previd", name(token))
             .attr("h", sm.durable(self.core.committed).to_string());
