@@ -38,6 +38,10 @@ pub struct Config {
     pub contact: BTreeMap<String, Vec<String>>,
     /// `error`, `warn`, `info`, `debug`, `trace`.
     pub log: log::LevelFilter,
+    /// PEM file of the authorities that are trusted to sign other servers' certificates.
+    pub roots: PathBuf,
+    /// DNS resolvers; empty: those of `/etc/resolv.conf`.
+    pub resolvers: Vec<SocketAddr>,
     /// Who may make an account.
     pub registration: Registration,
     /// The web door.
@@ -61,6 +65,10 @@ pub struct Listen {
     pub c2s: Vec<SocketAddr>,
     /// Direct TLS; default `[::]:5223`.
     pub c2s_tls: Vec<SocketAddr>,
+    /// Other servers, STARTTLS; default `[::]:5269`.
+    pub s2s: Vec<SocketAddr>,
+    /// Other servers, direct TLS; none by default.
+    pub s2s_tls: Vec<SocketAddr>,
     /// HTTPS; default `[::]:5443`.
     pub https: Vec<SocketAddr>,
     /// HTTP without TLS, for a reverse proxy; none by default.
@@ -201,6 +209,8 @@ impl Default for Config {
             listen: Listen {
                 c2s: vec![SocketAddr::from(([0u16; 8], 5222))],
                 c2s_tls: vec![SocketAddr::from(([0u16; 8], 5223))],
+                s2s: vec![SocketAddr::from(([0u16; 8], 5269))],
+                s2s_tls: Vec::new(),
                 https: vec![SocketAddr::from(([0u16; 8], 5443))],
                 http: Vec::new(),
                 location: None,
@@ -211,6 +221,8 @@ impl Default for Config {
             admins: Vec::new(),
             contact: BTreeMap::new(),
             log: log::LevelFilter::Info,
+            roots: "/etc/ssl/certs/ca-certificates.crt".into(),
+            resolvers: Vec::new(),
             registration: Registration::Invited,
             web: Web::default(),
             upload: Upload {

@@ -358,8 +358,18 @@ pub const FORM_BYTES_MAX: usize = 16 * 1024;
 pub const FILE_BLOCK_BYTES: usize = 64 * 1024;
 /// Threads that read and write files at once.
 pub const FILE_WORKERS_MAX: usize = 4;
+/// Certificates between a peer's own and an authority that are looked at; three are many.
+pub const CERTIFICATE_CHAIN_MAX: usize = 10;
 /// Names in a peer's certificate that are looked at: providers put hundreds of customers into one.
 pub const CERTIFICATE_NAMES_MAX: usize = 256;
+/// Connections to other servers that are sought at once; more wait.
+pub const DIALS_MAX: usize = 32;
+/// Milliseconds until an unreachable server is given up.
+pub const DIAL_MS_MAX: u64 = 30_000;
+/// Milliseconds that one of the places of a server may take, so that the next has time too.
+pub const DIAL_HOP_MS_MAX: u64 = 10_000;
+/// Addresses of one place that are tried.
+pub const DIAL_ADDRESSES_MAX: usize = 8;
 /// Links to other domains, one for each pair of domains; a large room has people of hundreds of domains in it.
 pub const PEER_LINKS_MAX: usize = 2_048;
 /// Stanzas that wait for one link: presence of a whole house, a conversation, and a room's talk meanwhile.

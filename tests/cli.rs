@@ -65,7 +65,7 @@ impl Folder {
         let mut command = program(&self.0);
         command.args(["serve", "--domain", "home.example", "--data", &self.data()]);
         command.args(["--set", "listen.c2s=127.0.0.1:0", "--set", "listen.c2s_tls=127.0.0.1:0"]);
-        command.args(["--set", "listen.https=127.0.0.1:0"]);
+        command.args(["--set", "listen.https=127.0.0.1:0", "--set", "listen.s2s=127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();

@@ -16,7 +16,10 @@ use std::{
 use async_io::Async;
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
-use super::{table::Seat, tls::Tls};
+use super::{
+    table::Seat,
+    tls::{Start, Tls},
+};
 use crate::{proto::websocket::Frames, router::event::Door, wire::stanza::Chunk};
 
 /// Bytes gathered before they are encrypted and written: some TLS records, so that a large outbox is not copied whole.
@@ -49,6 +52,11 @@ impl Socket {
             let _ = sockopt::set_tcp_user_timeout(&fd, USER_TIMEOUT_MS);
         }
         Ok(Socket(Async::new_nonblocking(fd)?))
+    }
+
+    /// What went wrong while it waited, such as a connection that was refused.
+    pub fn error(&self) -> io::Result<()> {
+        Ok(sockopt::socket_error(self.0.get_ref())??)
     }
 
     /// Reads what is there; 0 is the end.
@@ -114,6 +122,14 @@ pub(super) enum Channel {
     Lent,
 }
 
+/// Which TLS comes after STARTTLS.
+enum Upgrade {
+    /// The peer begins it.
+    Accept(Start),
+    /// We do.
+    Dial(Box<Tls>),
+}
+
 /// How far a flush got.
 #[derive(Debug)]
 pub(super) enum Flushed {
@@ -130,6 +146,8 @@ pub(super) struct Connection {
     pub socket: std::rc::Rc<Socket>,
     pub channel: Channel,
     pub address: Option<IpAddr>,
+    /// What follows `Upgrading`.
+    upgrade: Upgrade,
     /// Not yet encrypted; bodies are shared with other outboxes.
     pending: VecDeque<Chunk>,
     pending_bytes: usize,
@@ -152,28 +170,40 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// A connection that was accepted at this door.
     pub fn new(socket: std::rc::Rc<Socket>, door: &Door, seat: Seat) -> Connection {
         let channel = match *door {
-            Door::DirectTls(_) => Channel::Tls(Box::new(Tls::new(super::tls::Start::Direct))),
+            Door::DirectTls(_) => Channel::Tls(Box::new(Tls::new(Start::Direct))),
+            Door::PeerDirectTls(_) => Channel::Tls(Box::new(Tls::new(Start::PeerDirect))),
             _ => Channel::Clear,
         };
         Connection::over(socket, channel, door, seat)
     }
 
-    /// The same over a channel that was opened before.
+    /// A connection that we opened: with TLS that is established, or with what STARTTLS is to bring.
+    pub fn dialed(socket: std::rc::Rc<Socket>, tls: Box<Tls>, door: &Door, seat: Seat) -> Connection {
+        if let Door::Dialed { tls: true, .. } = door {
+            return Connection::over(socket, Channel::Tls(tls), door, seat);
+        }
+        let connection = Connection::over(socket, Channel::Clear, door, seat);
+        Connection { upgrade: Upgrade::Dial(tls), ..connection }
+    }
+
+    /// A connection over a channel that was opened before.
     pub fn over(socket: std::rc::Rc<Socket>, channel: Channel, door: &Door, seat: Seat) -> Connection {
-        let (address, frames) = match *door {
+        let (address, start, frames) = match *door {
+            Door::StartTls(address) | Door::DirectTls(address) => (Some(address), Start::Upgraded, None),
             Door::PeerStartTls(address) | Door::PeerDirectTls(address) | Door::Dialed { address, .. } => {
-                (Some(address), None)
+                (Some(address), Start::PeerUpgraded, None)
             }
-            Door::StartTls(address) | Door::DirectTls(address) => (Some(address), None),
-            Door::WebSocket(address) => (Some(address), Some(Box::default())),
-            Door::Local { .. } => (None, None),
+            Door::WebSocket(address) => (Some(address), Start::Upgraded, Some(Box::default())),
+            Door::Local { .. } => (None, Start::Upgraded, None),
         };
         Connection {
             socket,
             channel,
             address,
+            upgrade: Upgrade::Accept(start),
             pending: VecDeque::new(),
             pending_bytes: 0,
             gathered_bytes: 0,
@@ -232,10 +262,17 @@ impl Connection {
             if self.pending.is_empty() {
                 // The buffer is given back: idle connections own none.
                 self.pending = VecDeque::new();
-                if matches!(self.channel, Channel::Upgrading) {
-                    self.channel = Channel::Tls(Box::new(Tls::new(super::tls::Start::Upgraded)));
+                if !matches!(self.channel, Channel::Upgrading) {
+                    return Flushed::Done;
                 }
-                return Flushed::Done;
+                match std::mem::replace(&mut self.upgrade, Upgrade::Accept(Start::PeerUpgraded)) {
+                    Upgrade::Accept(start) => {
+                        self.channel = Channel::Tls(Box::new(Tls::new(start)));
+                        return Flushed::Done;
+                    }
+                    // Once more: the ClientHello is ours to say.
+                    Upgrade::Dial(tls) => self.channel = Channel::Tls(tls),
+                }
             }
         }
     }

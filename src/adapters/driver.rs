@@ -27,6 +27,7 @@ use super::{
     bell::Bell,
     clock::{self, Clock, SystemEntropy},
     conn::{Channel, Connection, Socket},
+    dial::Outside,
     http::Web,
     pool,
     table::{Refusal, Seats, Table},
@@ -36,7 +37,7 @@ use crate::{
     config::Config,
     limits,
     proto::scram::Credentials,
-    router::event::{DialError, Door, Effect, Env, Event, QueryId, StreamId, Time},
+    router::event::{Door, Effect, Env, Event, QueryId, StreamId, Time},
 };
 
 /// Connections that must have gone before memory is given back to the system.
@@ -82,6 +83,8 @@ pub struct Driver {
     pub(super) unsaid: Cell<usize>,
     /// The web door's.
     pub(super) web: Web,
+    /// The way to other servers.
+    pub(super) outside: Outside,
 }
 
 impl Driver {
@@ -128,6 +131,7 @@ impl Driver {
             workers: Rc::new(Semaphore::new(pool::WORKERS_MAX)),
             unsaid: Cell::new(0),
             web: Web::default(),
+            outside: Outside::default(),
         });
         driver.spawn(driver.clone().flush_rounds());
         driver.spawn(driver.clone().tick());
@@ -178,6 +182,7 @@ impl Driver {
     pub fn reload(&self, config: Rc<Config>, certificates: Certificates) {
         self.seats.allow(config.limits.streams);
         self.web.configure(config.clone());
+        self.outside.configure(&config);
         self.core.borrow_mut().certificates = Rc::new(certificates);
         self.post(Event::Reloaded(config));
     }
@@ -207,11 +212,18 @@ impl Driver {
             }
         };
         let core = &mut *self.core.borrow_mut();
-        let id = core.table.insert(Box::new(Connection::new(socket.clone(), &door, seat)));
+        self.open(core, Connection::new(socket, &door, seat), door);
+        Ok(())
+    }
+
+    /// A new connection has its place, its task, and the house hears of it.
+    pub(super) fn open(self: &Rc<Self>, core: &mut Core, connection: Connection, door: Door) -> StreamId {
+        let socket = connection.socket.clone();
+        let id = core.table.insert(Box::new(connection));
         core.peak = core.peak.max(core.table.len());
         self.spawn(self.clone().read(id, socket));
         self.deliver(core, Event::Opened(id, door));
-        Ok(())
+        id
     }
 
     /// One event, one turn, its effects.
@@ -285,10 +297,7 @@ impl Driver {
                 Effect::Commit(batch, puts) => core.store.commit(batch, puts),
                 Effect::Flush(layer) => core.store.flush(layer),
                 Effect::Backup(query, file) => core.store.backup(query, file),
-                Effect::Dial(query, _) => {
-                    core.queue.push_back(Event::DialFailed(query, DialError::NotFound));
-                    self.flusher.ring();
-                }
+                Effect::Dial(query, target) => self.spawn(self.clone().dial(query, *target)),
                 Effect::Derive(query, password) => self.spawn(self.clone().derive(query, password)),
                 Effect::Verify(query, credentials, password) => {
                     self.spawn(self.clone().verify(query, *credentials, password));

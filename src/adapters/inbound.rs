@@ -117,7 +117,7 @@ impl Driver {
 
     /// Bytes of the socket: in clear to the house, in TLS through it. A `Pause` among the turns stops the next read,
     /// not what this one has brought.
-    fn received(self: &Rc<Self>, core: &mut Core, id: StreamId, bytes: &[u8]) {
+    pub(super) fn received(self: &Rc<Self>, core: &mut Core, id: StreamId, bytes: &[u8]) {
         let Some(connection) = core.table.find(id) else { return };
         match std::mem::replace(&mut connection.channel, Channel::Lent) {
             Channel::Clear => {

@@ -39,11 +39,16 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Files of `/proc` that are looked at to name the program that holds a port.
 const LOOKED_AT_MAX: usize = 200_000;
 
+/// A door that stays shut.
+const NONE: &Vec<SocketAddr> = &Vec::new();
+
 /// What a listener leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     StartTls,
     DirectTls,
+    PeerStartTls,
+    PeerDirectTls,
     Https,
     Http,
     Admin,
@@ -64,8 +69,8 @@ impl Drop for Listeners {
     }
 }
 
-/// Opens all doors. Where systemd hands over sockets for a door (named `c2s`, `c2s_tls`, `https`,
-/// `http`, `admin` by `FileDescriptorName=`), these are taken instead of the addresses in the settings.
+/// Opens all doors. Where systemd hands over sockets for a door (named `c2s`, `c2s_tls`, `s2s`,
+/// `s2s_tls`, `https`, `http`, `admin` by `FileDescriptorName=`), these are taken instead of the addresses in the settings.
 ///
 /// # Errors
 /// One line for the admin: the address, who holds it if that can be seen, what would mend it.
@@ -73,9 +78,13 @@ pub fn open(config: &Config) -> Result<Listeners, String> {
     let mut listeners = Listeners { sockets: inherited()?, admin: None };
     let given = |kind| listeners.sockets.iter().any(|(k, _)| *k == kind);
     let admin = given(Kind::Admin);
+    // Who talks to no other server need not hear them knock.
+    let federates = |addresses| if config.federation.enabled { addresses } else { NONE };
     let doors = [
         (Kind::StartTls, &config.listen.c2s),
         (Kind::DirectTls, &config.listen.c2s_tls),
+        (Kind::PeerStartTls, federates(&config.listen.s2s)),
+        (Kind::PeerDirectTls, federates(&config.listen.s2s_tls)),
         (Kind::Https, &config.listen.https),
         (Kind::Http, &config.listen.http),
     ];
@@ -117,7 +126,7 @@ impl Listeners {
 }
 
 /// Sockets from systemd. `LISTEN_FDNAMES` tells them apart; without names the first is `c2s`, the second `c2s_tls`, the
-/// third `https`.
+/// third `https`, the fourth `s2s`.
 fn inherited() -> Result<Vec<(Kind, OwnedFd)>, String> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut given = listenfd::ListenFd::from_env();
@@ -129,12 +138,15 @@ fn inherited() -> Result<Vec<(Kind, OwnedFd)>, String> {
         let kind = match (name, index) {
             ("c2s", _) | ("" | "unknown", 0) => Kind::StartTls,
             ("c2s_tls", _) | ("" | "unknown", 1) => Kind::DirectTls,
+            ("s2s", _) | ("" | "unknown", 3) => Kind::PeerStartTls,
+            ("s2s_tls", _) => Kind::PeerDirectTls,
             ("https", _) | ("" | "unknown", 2) => Kind::Https,
             ("http", _) => Kind::Http,
             ("admin", _) => Kind::Admin,
             (other, _) => {
                 return Err(format!(
-                    "systemd passed a socket named {other:?}; FileDescriptorName= must be c2s, c2s_tls, https, http or admin"
+                    "systemd passed a socket named {other:?}; FileDescriptorName= must be c2s, c2s_tls, s2s, s2s_tls, \
+                     https, http or admin"
                 ));
             }
         };
@@ -288,6 +300,8 @@ fn enter(driver: &Rc<Driver>, kind: Kind, fd: OwnedFd, from: Option<IpAddr>) -> 
     let door = match (kind, from.map(|ip| ip.to_canonical())) {
         (Kind::StartTls, Some(ip)) => Door::StartTls(ip),
         (Kind::DirectTls, Some(ip)) => Door::DirectTls(ip),
+        (Kind::PeerStartTls, Some(ip)) => Door::PeerStartTls(ip),
+        (Kind::PeerDirectTls, Some(ip)) => Door::PeerDirectTls(ip),
         (Kind::Https, Some(ip)) => return driver.admit_web(fd, ip, true),
         (Kind::Http, Some(ip)) => return driver.admit_web(fd, ip, false),
         (Kind::Admin, _) => match allowed(&fd) {

@@ -47,6 +47,7 @@ pub fn serve(config: Config, sources: ReloadFn, house: HouseFn) -> Result<(), St
     let driver = Driver::new(|env| house(config.clone(), env), store, answers, certificates, config.limits.streams)
         .map_err(|e| format!("the system has no timer to give: {e}"))?;
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
+    driver.outside.configure(&config);
     driver.open_web(config.clone(), &config.data)?;
     // The socket file is removed when this goes.
     let _listeners = listeners.serve(&driver)?;

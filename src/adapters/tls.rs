@@ -9,6 +9,7 @@
 
 mod certificate;
 mod der;
+mod peer;
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +17,13 @@ use std::{
     io::{self, Read, Write},
     net::IpAddr,
     path::Path,
+    rc::Rc,
     sync::Arc,
 };
 
 use ring::digest;
 use rustls::{
-    CipherSuite, ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite,
+    CipherSuite, Connection, ProtocolVersion, ServerConfig, SupportedCipherSuite,
     crypto::{CryptoProvider, ring as ring_provider},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{Acceptor, NoServerSessionStorage, ProducesTickets},
@@ -29,11 +31,14 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use self::der::Hash;
+use self::{
+    der::Hash,
+    peer::{Roots, Sides},
+};
 use crate::{
     config::{Certificate, Config},
     proto::sasl::ChannelBinding,
-    router::event::Secured,
+    router::event::{Secured, Target},
 };
 
 /// XEP-0368 v1.1, rules of the SRV records, 7 and 8.
@@ -64,6 +69,10 @@ pub enum Start {
     Web,
     /// After `<proceed/>`, RFC 6120 §5.4.3: the port has said what is spoken, ALPN is ignored.
     Upgraded,
+    /// As `Direct`, with another server: it is asked for its certificate.
+    PeerDirect,
+    /// As `Upgraded`, with another server.
+    PeerUpgraded,
 }
 
 /// One certificate with its key, ready for use.
@@ -72,6 +81,8 @@ struct Identity {
     ours: Configs,
     /// In the client's order.
     theirs: Configs,
+    /// With other servers.
+    peers: Sides,
     end_point: Option<heapless::Vec<u8, 64>>,
     /// Digest of the chain: tells whether a reload brought another.
     print: digest::Digest,
@@ -93,12 +104,18 @@ impl Configs {
         web.alpn_protocols = vec![ALPN_HTTP.to_vec()];
         Configs { direct: Arc::new(direct), web: Arc::new(web), upgraded: Arc::new(upgraded) }
     }
+}
 
-    fn of(&self, start: Start) -> &Arc<ServerConfig> {
+impl Identity {
+    fn config(&self, start: Start, suites: &[CipherSuite]) -> &Arc<ServerConfig> {
+        let wishes = !self.order.chacha_first() && prefers_chacha(suites);
+        let configs = if wishes { &self.theirs } else { &self.ours };
         match start {
-            Start::Direct => &self.direct,
-            Start::Web => &self.web,
-            Start::Upgraded => &self.upgraded,
+            Start::Direct => &configs.direct,
+            Start::Web => &configs.web,
+            Start::Upgraded => &configs.upgraded,
+            Start::PeerDirect => &self.peers.accepting_direct,
+            Start::PeerUpgraded => &self.peers.accepting_upgraded,
         }
     }
 }
@@ -107,6 +124,7 @@ impl Configs {
 pub struct Certificates {
     by_name: BTreeMap<String, Arc<Identity>>,
     default: Arc<Identity>,
+    roots: Rc<Roots>,
 }
 
 impl Certificates {
@@ -139,7 +157,8 @@ impl Certificates {
             by_name.insert(certificate::ascii(domain), identity);
         }
         let default = default.ok_or("there is no domain to serve")?;
-        Ok(Certificates { by_name, default })
+        let roots = Rc::new(Roots::new(config.roots.clone()));
+        Ok(Certificates { by_name, default, roots })
     }
 
     /// Reads the certificates that the settings name, for `lampone check`; makes none.
@@ -157,9 +176,14 @@ impl Certificates {
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
     }
 
-    /// The identity for this server name; the first domain's if the client names none or one that is not served.
+    /// The identity for this server name, or that of the domain above it, as services have; the first domain's if the
+    /// client names none or one that is not served.
     fn choose(&self, name: Option<&str>) -> &Arc<Identity> {
-        let found = name.and_then(|name| self.by_name.get(&name.to_ascii_lowercase()));
+        let name = name.map(certificate::ascii);
+        let found = name.and_then(|name| {
+            let above = || self.by_name.get(name.split_once('.')?.1);
+            self.by_name.get(&name).or_else(above)
+        });
         found.unwrap_or(&self.default)
     }
 
@@ -227,8 +251,10 @@ impl Identity {
         order: CipherOrder,
     ) -> Result<Identity, rustls::Error> {
         let resolver = Arc::new(SingleCertAndKey::from(certified));
+        let provider = Arc::new(provider);
+        let peers = Sides::new(&provider, &resolver)?;
         let ticketer: Arc<dyn ProducesTickets> = ring_provider::Ticketer::new()?;
-        let mut upgraded = ServerConfig::builder_with_provider(Arc::new(provider))
+        let mut upgraded = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
@@ -237,7 +263,7 @@ impl Identity {
         upgraded.send_tls13_tickets = 1;
         let theirs = Configs::new(upgraded.clone());
         upgraded.ignore_client_order = true;
-        Ok(Identity { ours: Configs::new(upgraded), theirs, end_point, print, order })
+        Ok(Identity { ours: Configs::new(upgraded), theirs, peers, end_point, print, order })
     }
 }
 
@@ -336,7 +362,7 @@ pub enum Step {
     Closed,
 }
 
-/// The server's side of one TLS connection. About 7.5 KB in all when idle (4 KB of it rustls's input buffer).
+/// One TLS connection: the server's side, or ours when we connected to another server. About 7.5 KB in all when idle (4 KB of it rustls's input buffer).
 pub struct Tls {
     state: State,
     start: Start,
@@ -347,7 +373,7 @@ pub struct Tls {
 
 enum State {
     Hello(Acceptor),
-    Open(ServerConnection),
+    Open(Connection),
     /// Over; what rustls wants said about it.
     Failed(Vec<u8>),
 }
@@ -362,6 +388,18 @@ impl Read for Feed<'_, '_> {
 }
 
 impl Tls {
+    /// A connection that we opened to another server; [`Tls::push`] says the ClientHello.
+    ///
+    /// # Errors
+    /// The target is no name that TLS knows.
+    pub fn dial(target: &Target, direct: bool, certificates: &Certificates) -> Result<Tls, String> {
+        let sides = &certificates.choose(Some(&target.from)).peers;
+        let mut open = Connection::Client(sides.dial(&target.domain, direct)?);
+        open.set_buffer_limit(None);
+        let start = if direct { Start::PeerDirect } else { Start::PeerUpgraded };
+        Ok(Tls { state: State::Open(open), start, end_point: None, told: false, peer_closed: false })
+    }
+
     /// A connection that waits for the ClientHello.
     pub fn new(start: Start) -> Tls {
         Tls { state: State::Hello(Acceptor::default()), start, end_point: None, told: false, peer_closed: false }
@@ -388,7 +426,7 @@ impl Tls {
                     if !open.is_handshaking() {
                         if !self.told {
                             self.told = true;
-                            return Ok(Step::Secured(secured(open, self.end_point.take())));
+                            return Ok(Step::Secured(secured(open, self.end_point.take(), &certificates.roots)));
                         }
                         if open.reader().into_first_chunk().is_ok_and(|chunk| !chunk.is_empty()) {
                             return Ok(Step::Plain);
@@ -415,11 +453,9 @@ impl Tls {
             Ok(None) => return Ok(()),
             Ok(Some(accepted)) => {
                 let identity = certificates.choose(accepted.client_hello().server_name());
-                let wishes = !identity.order.chacha_first() && prefers_chacha(accepted.client_hello().cipher_suites());
-                let configs = if wishes { &identity.theirs } else { &identity.ours };
-                let config = configs.of(self.start);
+                let config = identity.config(self.start, accepted.client_hello().cipher_suites());
                 self.end_point.clone_from(&identity.end_point);
-                accepted.into_connection(config.clone())
+                accepted.into_connection(config.clone()).map(Connection::Server)
             }
             Err(refused) => Err(refused),
         };
@@ -517,15 +553,19 @@ impl Tls {
     }
 }
 
-fn secured(open: &ServerConnection, end_point: Option<heapless::Vec<u8, 64>>) -> Secured {
+fn secured(open: &Connection, end_point: Option<heapless::Vec<u8, 64>>, roots: &Roots) -> Secured {
     let tls13 = open.protocol_version() == Some(ProtocolVersion::TLSv1_3);
     // RFC 9266 §4.2 allows it below TLS 1.3 only with extended master secrets; clients do not try, so neither do we.
     let exporter = tls13.then(|| open.export_keying_material([0; 32], EXPORTER_LABEL, None).ok()).flatten();
+    let server_name = match open {
+        Connection::Server(open) => open.server_name(),
+        Connection::Client(_) => None,
+    };
     Secured {
         binding: ChannelBinding { exporter, end_point },
         // An IP address is no server name (RFC 6066 §3), and rustls passes none on.
-        server_name: open.server_name().filter(|n| n.parse::<IpAddr>().is_err()).map(str::to_ascii_lowercase),
+        server_name: server_name.filter(|n| n.parse::<IpAddr>().is_err()).map(str::to_ascii_lowercase),
         version: if tls13 { "1.3" } else { "1.2" },
-        peer: None,
+        peer: open.peer_certificates().and_then(|chain| roots.judge(chain)).map(Box::new),
     }
 }

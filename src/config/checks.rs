@@ -103,6 +103,8 @@ fn addresses(reading: &mut Reading) {
     let listen = reading.draft.config.listen.clone();
     let all: Vec<(&str, SocketAddr)> = (listen.c2s.iter().map(|address| ("listen.c2s", *address)))
         .chain(listen.c2s_tls.iter().map(|address| ("listen.c2s_tls", *address)))
+        .chain(listen.s2s.iter().map(|address| ("listen.s2s", *address)))
+        .chain(listen.s2s_tls.iter().map(|address| ("listen.s2s_tls", *address)))
         .chain(listen.https.iter().map(|address| ("listen.https", *address)))
         .chain(listen.http.iter().map(|address| ("listen.http", *address)))
         .collect();

@@ -87,6 +87,20 @@ pub(super) static KEYS: &[Key] = &[
         set: |draft, given| given.addresses().map(|addresses| draft.config.listen.c2s_tls = addresses),
     },
     Key {
+        name: "listen.s2s",
+        takes: ADDRESSES,
+        default: "\"[::]:5269\"",
+        doc: "Where other servers connect that begin TLS with STARTTLS; closed without `federation.enabled`.",
+        set: |draft, given| given.addresses().map(|addresses| draft.config.listen.s2s = addresses),
+    },
+    Key {
+        name: "listen.s2s_tls",
+        takes: ADDRESSES,
+        default: "\"none\"",
+        doc: "Where other servers connect that begin with TLS (XEP-0368); DNS has to tell them.",
+        set: |draft, given| given.addresses().map(|addresses| draft.config.listen.s2s_tls = addresses),
+    },
+    Key {
         name: "listen.https",
         takes: ADDRESSES,
         default: "\"[::]:5443\"",
@@ -128,6 +142,20 @@ pub(super) static KEYS: &[Key] = &[
         default: "",
         doc: "The PEM file of its private key.",
         set: |draft, given| given.path().map(|path| draft.tls.key = Some(path)),
+    },
+    Key {
+        name: "tls.roots",
+        takes: PATH,
+        default: "\"/etc/ssl/certs/ca-certificates.crt\"",
+        doc: "The PEM file of the authorities that are trusted to sign other servers' certificates.",
+        set: |draft, given| given.path().map(|path| draft.config.roots = path),
+    },
+    Key {
+        name: "dns.servers",
+        takes: "an address and port such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\", or a list of them, or \"none\"",
+        default: "\"none\"",
+        doc: "DNS resolvers that are asked in place of those in `/etc/resolv.conf`.",
+        set: |draft, given| given.resolvers().map(|addresses| draft.config.resolvers = addresses),
     },
     Key {
         name: "certificates.*.certificate",

@@ -42,6 +42,8 @@ fn all_different() -> Config {
         [listen]
         c2s = ["127.0.0.1:1", 2, ":3", "[::1]:4"]
         c2s_tls = []
+        s2s = "127.0.0.1:6"
+        s2s_tls = "127.0.0.1:7"
         https = 44
         http = "127.0.0.1:5"
         location = "Chat.Capulet.lit:5"
@@ -54,7 +56,10 @@ fn all_different() -> Config {
         file_bytes = 1
         day_bytes = "2 GiB"
         total_bytes = "1024 GiB"
+        [dns]
+        servers = ["127.0.0.1:53", "[::1]:53"]
         [tls]
+        roots = "roots.pem"
         certificate = "chain.pem"
         key = "key.pem"
         [certificates."MÜNCHEN.example"]
@@ -102,6 +107,11 @@ fn every_key_reaches_its_place() {
     assert_eq!(config.listen.c2s, sockets(&["127.0.0.1:1", "[::]:2", "[::]:3", "[::1]:4"]));
     assert_eq!(config.listen.c2s_tls, []);
     assert_eq!((&config.listen.https, &config.listen.http), (&sockets(&["[::]:44"]), &sockets(&["127.0.0.1:5"])));
+    assert_eq!((&config.listen.s2s, &config.listen.s2s_tls), (&sockets(&["127.0.0.1:6"]), &sockets(&["127.0.0.1:7"])));
+    assert_eq!(
+        (config.roots.to_str(), &config.resolvers),
+        (Some("roots.pem"), &sockets(&["127.0.0.1:53", "[::1]:53"]))
+    );
     assert_eq!(config.web.url.as_deref(), Some("https://chat.xn--mnchen-3ya.example:8443"));
     let networks = ["127.0.0.1", "fd00::/8"].map(|text| super::Network::parse(text).unwrap());
     assert_eq!(config.web.proxies, networks);
@@ -174,6 +184,10 @@ fn every_key_can_be_given_on_the_command_line() {
         "data=/srv/lampone",
         "listen.c2s=127.0.0.1:1,:2",
         "listen.c2s_tls=none",
+        "listen.s2s=5269",
+        "listen.s2s_tls=5270",
+        "tls.roots=roots.pem",
+        "dns.servers=192.0.2.1:53",
         "listen.https=8443",
         "listen.http=127.0.0.1:80",
         "listen.location=[2001:DB8::1]:6",
@@ -318,7 +332,7 @@ fn the_web_door_has_an_address() {
 fn sections_are_tables() {
     assert_eq!(
         mistakes("listen = 5222"),
-        "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.https, \
+        "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.s2s, listen.s2s_tls, listen.https, \
          listen.http, listen.location, listen.admin"
     );
     assert_eq!(

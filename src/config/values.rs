@@ -249,6 +249,20 @@ impl<'v> Given<'v> {
         })
     }
 
+    /// Addresses to ask; `none` is the empty list.
+    pub(super) fn resolvers(&self) -> Result<Vec<SocketAddr>, Vec<Wrong>> {
+        if let Kind::Text("none") = self.single().kind {
+            return Ok(Vec::new());
+        }
+        self.each(|kind| match kind {
+            Kind::Text(text) => match text.parse::<SocketAddr>() {
+                Ok(address) if !address.ip().is_unspecified() && address.port() != 0 => Ok(address),
+                _ => Err("no address with a port".to_owned()),
+            },
+            _ => Err(String::new()),
+        })
+    }
+
     /// `https://` with a host and perhaps a port, without a path; `none` is nothing.
     pub(super) fn web_url(&self) -> Result<Option<String>, Vec<Wrong>> {
         self.one(|kind| match kind {

@@ -218,6 +218,7 @@ fn config(folder: &Path) -> Config {
     config.listen.c2s = vec!["127.0.0.1:0".parse().expect("address")];
     config.listen.c2s_tls = config.listen.c2s.clone();
     config.listen.https = Vec::new();
+    config.listen.s2s = Vec::new();
     config
 }
 

@@ -162,6 +162,7 @@ fn spawn(data: &Path, [plain, direct, web]: [SocketAddr; 3], admins: &str, sets:
         .arg(format!("listen.c2s_tls={direct}"))
         .arg("--set")
         .arg(format!("listen.https={web}"))
+        .args(["--set", "listen.s2s=none"])
         .env("NOTIFY_SOCKET", &notices)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

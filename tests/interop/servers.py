@@ -141,7 +141,7 @@ class Lampone(Server):
 
     def command(self):
         settings = {
-            "listen.c2s_tls": f"127.0.0.1:{self.tls_port}", "listen.c2s": f"127.0.0.1:{self.port}",
+            "listen.c2s_tls": f"127.0.0.1:{self.tls_port}", "listen.c2s": f"127.0.0.1:{self.port}", "listen.s2s": "none",
             "tls.certificate": self.authority.certificate, "tls.key": self.authority.key,
             "listen.https": f"127.0.0.1:{self.web_port}", "web.client": os.environ.get("BROWSER", "browser"),
             "admins": self.admin, "log": self.LOG,

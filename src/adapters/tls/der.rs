@@ -1,7 +1,9 @@
 //! Three questions to a certificate: how it is signed, how long it is valid, which names it has (RFC 5280 §4.1). No
-//! more: whether it is to be trusted is for those who connect to us to judge.
+//! more: whether it is to be trusted others judge.
 //!
 //! Invariant: any bytes give an answer or `None`; nothing is read outside its element.
+
+use crate::{limits, router::event::PeerName};
 
 /// Hash functions that certificates are signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +19,16 @@ pub enum Hash {
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const OID: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0c;
+const IA5_STRING: u8 = 0x16;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const PSS_HASH: u8 = 0xa0;
+/// As a GeneralName, and around the value of one.
+const OTHER_NAME: u8 = 0xa0;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 
@@ -135,7 +141,71 @@ pub fn names(certificate: &[u8]) -> Vec<String> {
     alternative_names(certificate).unwrap_or_default()
 }
 
+/// The names by which another server may be known (RFC 6120 §13.7.1.2), as written in the certificate, of all kinds
+/// together at most `CERTIFICATE_NAMES_MAX`; what is not well-formed is left out.
+pub fn peer_names(certificate: &[u8]) -> Vec<PeerName> {
+    let mut names = Vec::new();
+    let Some(mut general) = general_names(certificate) else { return names };
+    while names.len() < limits::CERTIFICATE_NAMES_MAX
+        && let Some((tag, body)) = general.next()
+    {
+        names.extend(match tag {
+            DNS_NAME => host(body).map(PeerName::Dns),
+            OTHER_NAME => other_name(body),
+            _ => None,
+        });
+    }
+    names
+}
+
+/// `OtherName` of RFC 5280 §4.2.1.6 where it is a name of a server.
+fn other_name(body: &[u8]) -> Option<PeerName> {
+    /// `id-on-xmppAddr`, RFC 6120 §13.7.1.4.
+    const XMPP_ADDR: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x08\x05";
+    /// `id-on-dnsSRV`, RFC 4985 §2.
+    const DNS_SRV: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x08\x07";
+    /// RFC 6120 §13.7.1.2.1.
+    const SERVICE: &str = "_xmpp-server.";
+    let mut other = Der(body);
+    let kind = other.expect(OID)?;
+    let mut value = Der(other.expect(OTHER_NAME)?);
+    match kind {
+        XMPP_ADDR => {
+            let address = str::from_utf8(value.expect(UTF8_STRING)?).ok()?;
+            let sound = !address.is_empty() && !address.contains(char::is_control);
+            sound.then(|| PeerName::XmppAddr(address.to_owned()))
+        }
+        DNS_SRV => {
+            let name = host(value.expect(IA5_STRING)?)?;
+            let (service, domain) = name.split_at_checked(SERVICE.len())?;
+            let named = service == SERVICE && !domain.is_empty();
+            named.then(|| PeerName::SrvXmppServer(domain.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// A name of printable ASCII in lower case. Others, such as `good.example\0.evil.example`, are no names at all.
+fn host(bytes: &[u8]) -> Option<String> {
+    let sound = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_graphic);
+    sound.then(|| String::from_utf8_lossy(bytes).to_ascii_lowercase())
+}
+
 fn alternative_names(certificate: &[u8]) -> Option<Vec<String>> {
+    let mut general = general_names(certificate)?;
+    let mut names = Vec::new();
+    while let Some((tag, body)) = general.next() {
+        match tag {
+            DNS_NAME => names.push(String::from_utf8_lossy(body).to_ascii_lowercase()),
+            IP_ADDRESS => names.extend(ip_text(body)),
+            _ => {}
+        }
+    }
+    Some(names)
+}
+
+/// The contents of the `subjectAltName` extension.
+fn general_names(certificate: &[u8]) -> Option<Der<'_>> {
     const SUBJECT_ALT_NAME: &[u8] = b"\x55\x1d\x11";
     let mut tbs = parts(certificate)?.0;
     let extensions = loop {
@@ -154,16 +224,7 @@ fn alternative_names(certificate: &[u8]) -> Option<Vec<String>> {
                 break body;
             }
         };
-        let mut general = Der(Der(value).expect(SEQUENCE)?);
-        let mut names = Vec::new();
-        while let Some((tag, body)) = general.next() {
-            match tag {
-                DNS_NAME => names.push(String::from_utf8_lossy(body).to_ascii_lowercase()),
-                IP_ADDRESS => names.extend(ip_text(body)),
-                _ => {}
-            }
-        }
-        return Some(names);
+        return Some(Der(Der(value).expect(SEQUENCE)?));
     }
     None
 }
@@ -209,7 +270,42 @@ mod tests {
             assert_eq!(signature_hash(&der[..end]), None);
             let mut damaged = der.clone();
             damaged[end] ^= 0x85;
-            let _ = (signature_hash(&damaged), validity(&damaged), names(&damaged));
+            let _ = (signature_hash(&damaged), validity(&damaged), names(&damaged), peer_names(&damaged));
+        }
+    }
+    /// A certificate with nothing in it but this GeneralName.
+    fn with_name(name: &[u8]) -> Vec<u8> {
+        let wrap = |tag: u8, body: &[u8]| [&[tag, u8::try_from(body.len()).unwrap()], body].concat();
+        let value = wrap(OCTET_STRING, &wrap(SEQUENCE, name));
+        let extension = wrap(SEQUENCE, &[b"\x06\x03\x55\x1d\x11", value.as_slice()].concat());
+        let extensions = wrap(EXTENSIONS, &wrap(SEQUENCE, &extension));
+        let tbs = wrap(SEQUENCE, &[b"\x02\x01\x01\x30\x00\x30\x00", extensions.as_slice()].concat());
+        wrap(SEQUENCE, &tbs)
+    }
+
+    #[test]
+    fn names_of_services_count_for_servers_only() {
+        const SRV: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x08\x07";
+        let srv = |tag: u8, text: &str| {
+            let length = u8::try_from(text.len()).unwrap();
+            let value = [&[OTHER_NAME, length + 2, tag, length], text.as_bytes()].concat();
+            let body = [SRV, &value].concat();
+            peer_names(&with_name(&[&[OTHER_NAME, u8::try_from(body.len()).unwrap()], body.as_slice()].concat()))
+        };
+        assert_eq!(srv(IA5_STRING, "_xmpp-server.A.example"), [PeerName::SrvXmppServer("a.example".into())]);
+        assert_eq!(srv(IA5_STRING, "_XMPP-Server.a.example"), [PeerName::SrvXmppServer("a.example".into())]);
+        for other in ["_xmpp-client.a.example", "a.example", "_xmpp-server.", "_xmpp-server", "", "_xmpp-serverä.b"] {
+            assert_eq!(srv(IA5_STRING, other), [], "{other}");
+        }
+        assert_eq!(srv(UTF8_STRING, "_xmpp-server.a.example"), []);
+    }
+
+    #[test]
+    fn hostile_names_are_none() {
+        for hostile in
+            [&b"\x82\x00"[..], b"\x82\x05a b.c", b"\x82\x04a\0.b", b"\xa0\x02\x06\x00", b"\x82\x84\xff\xff\xff\xff"]
+        {
+            assert_eq!(peer_names(&with_name(hostile)), [], "{hostile:?}");
         }
     }
 }
