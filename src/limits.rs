@@ -370,6 +370,24 @@ pub const DIAL_MS_MAX: u64 = 30_000;
 pub const DIAL_HOP_MS_MAX: u64 = 10_000;
 /// Addresses of one place that are tried.
 pub const DIAL_ADDRESSES_MAX: usize = 8;
+/// Milliseconds until a question to DNS is given up, all resolvers and tries together.
+pub const DNS_MS_MAX: u64 = 10_000;
+/// Resolvers of the machine that are asked; as many as the C library takes.
+pub const DNS_SERVERS_MAX: usize = 3;
+/// Aliases (CNAME) that lead from one name to another.
+pub const DNS_ALIASES_MAX: usize = 8;
+/// Records of a section of an answer that are looked at.
+pub const DNS_RECORDS_MAX: usize = 128;
+/// Places of a domain's server that are tried.
+pub const DNS_HOPS_MAX: usize = 8;
+/// Answers that are remembered; some 200 bytes each.
+pub const DNS_CACHE_MAX: usize = 512;
+/// Seconds for which an answer is believed, at most: a day.
+pub const DNS_TTL_S_MAX: u32 = 86_400;
+/// The same for there being nothing, at most: who makes a mistake in a zone does not wait for hours after mending it.
+pub const DNS_NEGATIVE_TTL_S_MAX: u32 = 300;
+/// Bytes of `resolv.conf` and `hosts` that are read.
+pub const DNS_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// Links to other domains, one for each pair of domains; a large room has people of hundreds of domains in it.
 pub const PEER_LINKS_MAX: usize = 2_048;
 /// Stanzas that wait for one link: presence of a whole house, a conversation, and a room's talk meanwhile.

@@ -1,6 +1,28 @@
-//! Where the server of a domain is.
+//! Where the server of a domain is: RFC 6120 §3.2, XEP-0368 v1.1, RFC 2782.
+//!
+//! A stub resolver of our own, because the system's knows no SRV records and blocks: messages in `message.rs`, the
+//! network in `ask.rs`, what this machine says itself in `machine.rs`, the order of SRV records in `order.rs`.
+//!
+//! Invariants: aliases, records, servers and the cache are bounded; what DNS says for sure is told apart from its
+//! failures, since only the former may lead to a fallback; nothing here wakes up by itself.
 
-use std::net::{IpAddr, SocketAddr};
+mod ask;
+mod machine;
+mod message;
+mod order;
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use smol::future::zip;
+
+use self::message::{Answer, Found, Kind, Service};
+use super::clock::SystemEntropy;
+use crate::{limits, router::event::Entropy};
 
 /// RFC 6120 §3.2.2.
 const PORT: u16 = 5269;
@@ -27,25 +49,142 @@ pub enum NoAnswer {
     Failed(String),
 }
 
-/// Asks where servers are.
+/// Asks where servers are, and remembers it for as long as DNS allows.
 pub struct Resolver {
-    _servers: Vec<SocketAddr>,
+    /// Empty: the machine's.
+    servers: Vec<SocketAddr>,
+    cache: RefCell<BTreeMap<(String, Kind), (Instant, Found)>>,
 }
 
 impl Resolver {
-    /// Asks these resolvers.
+    /// Asks these resolvers; if there are none, those of `/etc/resolv.conf`.
     pub fn new(servers: Vec<SocketAddr>) -> Resolver {
-        Resolver { _servers: servers }
+        Resolver { servers, cache: RefCell::default() }
     }
 
-    /// The places of a domain's server, in the order to be tried.
+    /// The resolvers that are asked.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        if self.servers.is_empty() { machine::servers() } else { self.servers.clone() }
+    }
+
+    /// The places of a domain's server, in the order to be tried; there is at least one.
+    ///
+    /// # Errors
+    /// There is no server, or DNS cannot say.
     pub async fn hops(&self, domain: &str) -> Result<Vec<Hop>, NoAnswer> {
-        Ok(vec![Hop { host: domain.to_owned(), port: PORT, direct: false }])
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        if literal(&domain).is_some() {
+            return Ok(vec![Hop { host: domain, port: PORT, direct: false }]);
+        }
+        let (direct, plain) = zip(
+            self.services(&format!("_xmpps-server._tcp.{domain}")),
+            self.services(&format!("_xmpp-server._tcp.{domain}")),
+        )
+        .await;
+        let usable = |found: &Result<Vec<Service>, NoAnswer>| {
+            found.as_ref().is_ok_and(|services| services.iter().any(|service| !service.host.is_empty()))
+        };
+        if !usable(&plain) && !usable(&direct) {
+            // RFC 6120 §3.2.1, rule 3: "." is a decided no. Without SRV records, §3.2.2: the domain itself.
+            let (plain, _) = (plain?, direct?);
+            let fallback = Hop { host: domain, port: PORT, direct: false };
+            return if plain.is_empty() { Ok(vec![fallback]) } else { Err(NoAnswer::NotThere) };
+        }
+        // One of the two is enough, whatever became of the other.
+        Ok(order::order(plain.unwrap_or_default(), direct.unwrap_or_default(), draw))
     }
 
-    /// The addresses of a host.
+    /// The addresses of a host; there is at least one.
+    ///
+    /// # Errors
+    /// It has none, or DNS cannot say.
     pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, NoAnswer> {
-        let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        literal.parse().map(|address| vec![address]).map_err(|_| NoAnswer::NotThere)
+        if let Some(address) = literal(host) {
+            return Ok(vec![address]);
+        }
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let local = machine::hosts(&host);
+        if !local.is_empty() {
+            return Ok(local);
+        }
+        let (six, four) = zip(self.look_up(&host, Kind::Aaaa), self.look_up(&host, Kind::A)).await;
+        let addresses = |found: &Result<Found, NoAnswer>| match found {
+            Ok(Found::Addresses(addresses)) => addresses.clone(),
+            _ => Vec::new(),
+        };
+        let all = [addresses(&six), addresses(&four)].concat();
+        if !all.is_empty() {
+            return Ok(all);
+        }
+        // One that failed may have had some.
+        six.and(four).and(Err(NoAnswer::NotThere))
+    }
+
+    async fn services(&self, name: &str) -> Result<Vec<Service>, NoAnswer> {
+        Ok(match self.look_up(name, Kind::Srv).await? {
+            Found::Services(services) => services,
+            _ => Vec::new(),
+        })
+    }
+
+    /// Follows aliases that the answers leave open.
+    async fn look_up(&self, name: &str, kind: Kind) -> Result<Found, NoAnswer> {
+        let mut name = name.to_owned();
+        for _ in 0..limits::DNS_ALIASES_MAX {
+            let found = match self.remembered(&name, kind) {
+                Some(found) => found,
+                None => {
+                    let answer = ask::ask(&self.servers(), &name, kind).await?;
+                    self.remember(&name, kind, &answer);
+                    answer.found
+                }
+            };
+            match found {
+                Found::Alias(target) => name = target,
+                found => return Ok(found),
+            }
+        }
+        Err(NoAnswer::Failed(format!("{name}: aliases without end")))
+    }
+
+    fn remembered(&self, name: &str, kind: Kind) -> Option<Found> {
+        let cache = self.cache.borrow();
+        let (until, found) = cache.get(&(name.to_owned(), kind))?;
+        (*until > Instant::now()).then(|| found.clone())
+    }
+
+    /// Bounded: what is over goes, and if that is not enough, what is over first.
+    fn remember(&self, name: &str, kind: Kind, answer: &Answer) {
+        if answer.ttl_s == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let cache = &mut *self.cache.borrow_mut();
+        if cache.len() >= limits::DNS_CACHE_MAX {
+            cache.retain(|_, (until, _)| *until > now);
+        }
+        if cache.len() >= limits::DNS_CACHE_MAX
+            && let Some(first) = cache.iter().min_by_key(|(_, (until, _))| *until).map(|(key, _)| key.clone())
+        {
+            cache.remove(&first);
+        }
+        let until = now + Duration::from_secs(answer.ttl_s.into());
+        cache.insert((name.to_owned(), kind), (until, answer.found.clone()));
     }
 }
+
+/// `192.0.2.1`, `2001:db8::1` or `[2001:db8::1]`.
+fn literal(host: &str) -> Option<IpAddr> {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    bare.parse().ok()
+}
+
+/// A random number up to and including `most`.
+fn draw(most: u64) -> u64 {
+    let mut bytes = [0; 8];
+    SystemEntropy::default().fill(&mut bytes);
+    u64::from_be_bytes(bytes) % most.saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests;

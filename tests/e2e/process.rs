@@ -53,9 +53,10 @@ struct Line {
     ahead: Vec<u8>,
 }
 
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
+/// Ports that nobody has, each another: they are held until all are found.
+fn free_ports() -> [SocketAddr; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.each_ref().map(|listener| listener.local_addr().expect("an address"))
 }
 
 impl Process {
@@ -69,7 +70,7 @@ impl Process {
         let data = std::env::temp_dir().join(format!("lampone-e2e-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&data);
         fs::create_dir_all(&data).expect("a directory");
-        let (plain, direct, web) = (free_port(), free_port(), free_port());
+        let [plain, direct, web] = free_ports();
         let admins = accounts.iter().filter_map(|name| name.strip_suffix('!'));
         let admins = admins.map(|name| format!("{name}@{DOMAIN}")).collect::<Vec<_>>().join(",");
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
