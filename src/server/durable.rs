@@ -221,7 +221,12 @@ impl Server {
         for id in std::mem::take(&mut self.durable.owing) {
             let committed = self.core.committed;
             let Some(session) = self.core.sessions.session_mut(id) else { continue };
-            let (Some(sm), Some(stream)) = (&mut session.sm, session.stream) else { continue };
+            let (Some(sm), stream) = (&mut session.sm, session.stream) else { continue };
+            let Some(stream) = stream else {
+                // The answer to `<resume/>` will say it.
+                sm.owes_ack = false;
+                continue;
+            };
             if sm.is_settled(committed) {
                 sm.owes_ack = false;
                 let ack = nonza(sm, committed);
