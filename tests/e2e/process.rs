@@ -3,11 +3,14 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,10 +56,20 @@ struct Line {
     ahead: Vec<u8>,
 }
 
-/// Ports that nobody has, each another: they are held until all are found.
+/// Ports that nobody has, each another. They lie below those that the kernel gives away, so that no connection of a test
+/// beside this one gets them before the server does.
 fn free_ports() -> [SocketAddr; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.each_ref().map(|listener| listener.local_addr().expect("an address"))
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    [(); 3].map(|()| {
+        let free = (0..COUNT).find_map(|_| {
+            let at = (std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))) % COUNT;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(FIRST + at).ok()?));
+            TcpListener::bind(address).is_ok().then_some(address)
+        });
+        free.expect("a free port")
+    })
 }
 
 impl Process {
