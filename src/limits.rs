@@ -370,6 +370,10 @@ pub const DIAL_MS_MAX: u64 = 30_000;
 pub const DIAL_HOP_MS_MAX: u64 = 10_000;
 /// Addresses of one place that are tried.
 pub const DIAL_ADDRESSES_MAX: usize = 8;
+/// Milliseconds for each step of looking at a server from outside.
+pub const PROBE_MS_MAX: u64 = 5_000;
+/// Bytes of what a server says then, before TLS.
+pub const PROBE_BYTES_MAX: usize = 64 * 1024;
 /// Milliseconds until a question to DNS is given up, all resolvers and tries together.
 pub const DNS_MS_MAX: u64 = 10_000;
 /// Resolvers of the machine that are asked; as many as the C library takes.

@@ -236,7 +236,7 @@ async fn first<T>(runners: &mut Vec<Runner<'_, T>>) -> T {
 }
 
 /// A TCP connection.
-async fn connect(to: SocketAddr) -> io::Result<Socket> {
+pub(super) async fn connect(to: SocketAddr) -> io::Result<Socket> {
     let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -251,7 +251,11 @@ async fn connect(to: SocketAddr) -> io::Result<Socket> {
 }
 
 /// The handshake of a connection that begins with TLS, and what came behind it.
-async fn shake(socket: &Socket, tls: &mut Tls, certificates: &Certificates) -> Result<(Secured, Vec<u8>), String> {
+pub(super) async fn shake(
+    socket: &Socket,
+    tls: &mut Tls,
+    certificates: &Certificates,
+) -> Result<(Secured, Vec<u8>), String> {
     let broken = |e: io::Error| e.to_string();
     let mut buffer = vec![0; HANDSHAKE_BYTES];
     loop {

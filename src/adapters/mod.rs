@@ -14,6 +14,7 @@ pub mod log;
 mod outbound;
 pub mod pool;
 pub mod port;
+pub mod probe;
 pub mod resolve;
 pub mod store;
 pub mod system;

@@ -20,12 +20,36 @@ use std::{
 
 use smol::future::zip;
 
-use self::message::{Answer, Found, Kind, Service};
+use self::message::{Answer, Found, Kind};
 use super::clock::SystemEntropy;
 use crate::{limits, router::event::Entropy};
 
-/// RFC 6120 §3.2.2.
-const PORT: u16 = 5269;
+/// What is looked for at a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Its server, for other servers.
+    Server,
+    /// The same for clients.
+    Client,
+}
+
+impl Service {
+    /// RFC 6120 §3.2.2.
+    pub fn port(self) -> u16 {
+        match self {
+            Service::Server => 5269,
+            Service::Client => 5222,
+        }
+    }
+
+    /// The names of its SRV records: direct TLS (XEP-0368), STARTTLS (RFC 6120 §3.2.1).
+    pub fn names(self) -> [&'static str; 2] {
+        match self {
+            Service::Server => ["_xmpps-server._tcp", "_xmpp-server._tcp"],
+            Service::Client => ["_xmpps-client._tcp", "_xmpp-client._tcp"],
+        }
+    }
+}
 
 /// A place to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,23 +96,28 @@ impl Resolver {
     /// # Errors
     /// There is no server, or DNS cannot say.
     pub async fn hops(&self, domain: &str) -> Result<Vec<Hop>, NoAnswer> {
+        self.hops_of(Service::Server, domain).await
+    }
+
+    /// The same for any service.
+    ///
+    /// # Errors
+    /// There is none, or DNS cannot say.
+    pub async fn hops_of(&self, service: Service, domain: &str) -> Result<Vec<Hop>, NoAnswer> {
+        let fallback = |domain| Ok(vec![Hop { host: domain, port: service.port(), direct: false }]);
         let domain = domain.trim_end_matches('.').to_ascii_lowercase();
         if literal(&domain).is_some() {
-            return Ok(vec![Hop { host: domain, port: PORT, direct: false }]);
+            return fallback(domain);
         }
-        let (direct, plain) = zip(
-            self.services(&format!("_xmpps-server._tcp.{domain}")),
-            self.services(&format!("_xmpp-server._tcp.{domain}")),
-        )
-        .await;
-        let usable = |found: &Result<Vec<Service>, NoAnswer>| {
+        let [direct, plain] = service.names().map(|name| format!("{name}.{domain}"));
+        let (direct, plain) = zip(self.records(&direct), self.records(&plain)).await;
+        let usable = |found: &Result<Vec<message::Service>, NoAnswer>| {
             found.as_ref().is_ok_and(|services| services.iter().any(|service| !service.host.is_empty()))
         };
         if !usable(&plain) && !usable(&direct) {
             // RFC 6120 §3.2.1, rule 3: "." is a decided no. Without SRV records, §3.2.2: the domain itself.
             let (plain, _) = (plain?, direct?);
-            let fallback = Hop { host: domain, port: PORT, direct: false };
-            return if plain.is_empty() { Ok(vec![fallback]) } else { Err(NoAnswer::NotThere) };
+            return if plain.is_empty() { fallback(domain) } else { Err(NoAnswer::NotThere) };
         }
         // One of the two is enough, whatever became of the other.
         Ok(order::order(plain.unwrap_or_default(), direct.unwrap_or_default(), draw))
@@ -120,7 +149,7 @@ impl Resolver {
         six.and(four).and(Err(NoAnswer::NotThere))
     }
 
-    async fn services(&self, name: &str) -> Result<Vec<Service>, NoAnswer> {
+    async fn records(&self, name: &str) -> Result<Vec<message::Service>, NoAnswer> {
         Ok(match self.look_up(name, Kind::Srv).await? {
             Found::Services(services) => services,
             _ => Vec::new(),

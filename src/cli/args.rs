@@ -11,7 +11,7 @@ use super::settings::Sources;
 #[argh(
     example = "Start a server, with data in ./lampone-data:\n  {command_name} serve --domain home.example",
     example = "Make an account on it; the password is asked for:\n  {command_name} user add anna",
-    note = "All commands but serve, check, plan and version speak to a running server\n  through its administration socket, which root and the server's own user may\n  use. Name the server by the same --config or --data.",
+    note = "All commands but serve, check, doctor, plan and version speak to a running\n  server through its administration socket, which root and the server's own\n  user may use. Name the server by the same --config or --data.",
     note = "Settings are read from lampone.toml in the data directory, or from\n  /etc/lampone.toml. `{command_name} COMMAND --help` tells more.",
     error_code(0, "It is done."),
     error_code(1, "It is not done; standard error says why."),
@@ -32,6 +32,7 @@ struct Lampone {
 pub enum Command {
     Serve(Serve),
     Check(Check),
+    Doctor(Doctor),
     User(User),
     Status(Status),
     Backup(Backup),
@@ -95,6 +96,17 @@ command! {
         /// list all settings with defaults and meaning instead
         #[argh(switch)]
         pub keys: bool,
+    }
+}
+
+command! {
+    ["domain to serve (default: the name of this machine)"]
+    /// Look at the domains as others find them: DNS, ports, certificates, and how to mend what is wrong.
+    #[argh(subcommand, name = "doctor")]
+    Doctor {
+        /// another server's domain, to be looked at instead
+        #[argh(positional)]
+        pub other: Option<String>,
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `args.rs` | what can be typed |
 //! | `settings.rs` | from command line and files to settings |
-//! | `serve.rs`, `check.rs` | the server itself; its settings looked at |
+//! | `serve.rs`, `check.rs`, `doctor.rs` | the server itself; its settings looked at; what others find |
 //! | `client.rs` | the stream to a running server |
 //! | `users.rs`, `house.rs` | commands that a running server carries out |
 //! | `password.rs`, `print.rs` | what a person types and reads |
@@ -14,6 +14,7 @@
 mod args;
 mod check;
 mod client;
+mod doctor;
 mod house;
 mod password;
 mod print;
@@ -62,6 +63,7 @@ fn carry_out(command: Command) -> Result<(), Mistakes> {
         Command::Serve(c) => serve::serve(c.sources()),
         Command::Check(c) if c.keys => print::out(&crate::config::listing()),
         Command::Check(c) => check::check(&c.sources()),
+        Command::Doctor(c) => doctor::doctor(&c.sources(), c.other.as_deref()),
         Command::User(user) => match user.command {
             UserCommand::Add(c) => users::add(&c),
             UserCommand::Passwd(c) => users::change_password(&c),

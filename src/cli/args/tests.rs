@@ -10,6 +10,7 @@ const ALL: &[(&[&str], &[&str], bool)] = &[
     (&[], &["--version"], false),
     (&["serve"], &[], true),
     (&["check"], &["--keys"], true),
+    (&["doctor"], &[], true),
     (&["user"], &[], false),
     (&["user", "add"], &["--admin", "--password-stdin", "--from"], true),
     (&["user", "passwd"], &["--password-stdin"], true),
