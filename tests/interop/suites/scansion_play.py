@@ -1,7 +1,8 @@
 """Plays one conversation written for scansion (the language of Prosody's own tests) against a server on loopback.
 
-Only the standard library. A conversation names clients, then says who connects, sends, receives and leaves. What a client receives may come in another order than it is written: RFC 6120 §10.1 orders what one entity sends to one
-other, not the answer to a request and what the request caused. What was not asked for is let pass.
+Only the standard library. A conversation names clients, then says who connects, sends, receives and leaves. What a
+client receives may come in another order than it is written: RFC 6120 §10.1 orders what one entity sends to one other,
+not the answer to a request and what the request caused. What was not asked for is let pass.
 
 A server asks for capabilities (XEP-0115 §6.2) with an id and from an address of its own choice, and which contact's
 service asks first is its own affair: a question that is expected may not be asked, and an answer goes to who asked.
@@ -177,7 +178,7 @@ def without_habits(wanted):
 
 
 def is_courtesy(wanted):
-    """Whether a subscriber is told that a contact is away of whom nothing may be known; not a step of RFC 6121 §3.1.2."""
+    """Whether a subscriber is told that a contact is away before approval; no step of RFC 6121 §3.1.2."""
     presence = wanted.tag == f"{CLIENT}presence" and "/" not in wanted.get("from", "/") and not len(wanted)
     return presence and wanted.get("type") in (None, "unavailable")
 
