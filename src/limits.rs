@@ -93,8 +93,12 @@ pub const REPORT_READERS_MAX: usize = 20;
 pub const ADMIN_SEARCH_MAX: usize = 10_000;
 /// Bytes of one block list, which is sent as one stanza.
 pub const BLOCKED_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of a vCard, XEP-0054.
+/// Bytes of a vCard, XEP-0054, its picture in base64 included.
 pub const VCARD_BYTES_MAX: usize = 192 * 1024;
+/// Bytes of a picture's content type; the longest that is registered has some 40.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 64;
+/// Segments of a JPEG that are looked at for its size: cameras write a dozen before it.
+pub const JPEG_SEGMENTS_MAX: usize = 64;
 /// Private elements of one account, XEP-0049.
 pub const PRIVATE_ROWS_MAX: usize = 200;
 /// Bytes of all private elements of one account.

@@ -15,7 +15,7 @@
 //! | `o` account | what is archived (XEP-0441) |
 //! | `o` account `f` | number of the first message that its owner has not wanted forgotten |
 //! | `v` account | vCard (XEP-0054); a room's as well |
-//! | `v` account `photo` | SHA-1 of the picture in it |
+//! | `v` account `photo` | the picture in it ([`super::photo`]); SHA-1 of a room's |
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |
 //! | `l` account | last logout: seconds since 1970, status (XEP-0012) |

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod nodes;
 pub mod overlay;
 pub mod peers;
+pub mod photo;
 pub mod private;
 pub mod push;
 pub mod rooms;

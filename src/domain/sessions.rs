@@ -14,7 +14,8 @@ use super::{
     devices::DeviceId,
     held::Held,
     ids::{AccountId, MessageId, SessionId, StreamId, Time},
-    keys, push,
+    photo::{self, Photo},
+    push,
     store::Store,
 };
 use crate::{
@@ -144,7 +145,8 @@ pub struct Online {
     pub carbons: usize,
 }
 
-/// Which lists of an account hold anything; spares the look-ups in those that do not.
+/// What is remembered of an account that is online: which of its lists hold anything, which spares the look-ups in those
+/// that do not, and its picture.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lists {
     /// Whom it blocks.
@@ -153,8 +155,8 @@ pub struct Lists {
     pub archive: bool,
     /// Which devices are woken by push; not set while all of them are connected.
     pub pushes: bool,
-    /// SHA-1 of the picture in its vCard, for its presence (XEP-0398 §4.4).
-    pub photo: Option<[u8; 20]>,
+    /// The picture in its vCard, of which its presence tells.
+    pub photo: Photo,
 }
 
 impl Lists {
@@ -164,13 +166,8 @@ impl Lists {
             blocks: blocks::any(store, account),
             archive: archive::has_prefs(store, account),
             pushes: push::any(store, account),
-            photo: Lists::photo_of(store, account),
+            photo: photo::photo(store, account),
         }
-    }
-
-    /// SHA-1 of the picture in the vCard.
-    pub fn photo_of(store: &Store<'_>, account: AccountId) -> Option<[u8; 20]> {
-        store.read(&keys::photo(account))?.try_into().ok()
     }
 }
 

@@ -322,6 +322,8 @@ pub enum NodeChange {
     Purged,
     /// The node is gone, with all items.
     Deleted,
+    /// The node has other settings.
+    Configured,
 }
 
 /// What a service wants done to a node, as if the account had asked for it.

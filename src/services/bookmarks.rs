@@ -154,6 +154,7 @@ fn native_changed(account: AccountId, change: &NodeChange, ctx: &mut Ctx<'_>) {
             all.forget(&room);
         }
         NodeChange::Purged | NodeChange::Deleted => all.forget_rooms(),
+        NodeChange::Configured => return,
     }
     // What cannot be kept is not shown either: an old client would write it back without what it was not shown.
     if all != before && keep(account, &all, ctx) {

@@ -324,6 +324,12 @@ impl Stanza {
         self.adds.extend_from_slice(child);
     }
 
+    /// Takes back all that was added: the stanza is again what its sender wrote.
+    #[must_use]
+    pub fn without_additions(&self) -> Stanza {
+        Stanza { adds: Vec::new(), ..self.clone() }
+    }
+
     /// Takes out the children for which `cut` says so; copies the body only then.
     pub fn cut(&mut self, cut: impl Fn(&str, &str, &[u8]) -> bool) {
         let gone: Vec<usize> = self

@@ -124,6 +124,7 @@ pub(super) fn configure(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx
         let configuration = Element::new("configuration", ns::PUBSUB_EVENT).attr("node", &*node.name).with(form);
         notify::event(site, &node, &configuration, ctx);
     }
+    publish::changed(site, &node, NodeChange::Configured, false, ctx);
     Ok(Reply::Empty)
 }
 
