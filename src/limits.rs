@@ -303,7 +303,7 @@ pub const PUSH_CALL_PAUSE_MS: u64 = 2_000;
 /// Milliseconds that a client may take to acknowledge before its device is woken, if it can be: long enough for a radio that
 /// sleeps, short enough for somebody who waits for an answer. Its connection is given [`ACK_MS_MAX`].
 pub const PUSH_ACK_MS: u64 = 20_000;
-/// Bytes of a message that a device is told under its own seal: a line on a locked screen.
+/// Bytes of a message that a device is told under its own seal, a line on a locked screen; and of the id of a call.
 pub const PUSH_TEXT_BYTES: usize = 255;
 /// Devices that were woken and are remembered until they come.
 pub const PUSH_WOKEN_MAX: usize = 1_024;

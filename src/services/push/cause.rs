@@ -4,6 +4,7 @@
 //! and XEP-0166 §6.2 for calls. Invariant: nothing that is said goes to a push service, only that something was.
 
 use crate::{
+    limits,
     router::urgency::{self, Urgency},
     wire::{element::Element, jid::Jid, ns},
 };
@@ -73,9 +74,11 @@ fn of_message(message: &Element, own: &str) -> Option<Cause> {
 /// A call as its client is told of it.
 fn told(call: &Element) -> Element {
     let media = call.children().filter(|child| child.is("description", ns::JINGLE_RTP));
-    let media = media.filter_map(|description| description.get("media").map(str::to_owned));
+    // A stranger's words, kept while the device is not to be woken and sent to its push service.
+    let is_short = |text: &&str| text.len() <= limits::PUSH_TEXT_BYTES;
+    let media = media.filter_map(|description| description.get("media").filter(is_short).map(str::to_owned));
     let jingle = Element::new("jingle", super::wish::JINGLE).attr("action", call.name.clone());
-    let jingle = jingle.attr_if("sid", call.get("id"));
+    let jingle = jingle.attr_if("sid", call.get("id").filter(is_short));
     media.take(4).fold(jingle, |jingle, media| jingle.leaf("media", media))
 }
 

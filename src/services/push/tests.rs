@@ -240,6 +240,37 @@ fn a_call_does_not_wait() {
 }
 
 #[test]
+fn of_a_call_no_more_is_kept_and_told_than_a_call_needs() {
+    let mut verona = Verona::new("<jingle xmlns='tigase:push:jingle:0'/>");
+    let long = "x".repeat(limits::PUSH_TEXT_BYTES + 1);
+    let propose = |id: &str, media: &str| {
+        format!(
+            "<propose xmlns='urn:xmpp:jingle-message:0' id='{id}'>\
+             <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='{media}'/></propose>"
+        )
+    };
+    let told = verona.says(&propose(&long[1..], "audio"));
+    assert!(told.len() == 1 && told[0].contains(&long[1..]) && told[0].contains("<media>audio</media>"), "{told:?}");
+    // It is a call still, which its client finds out about when it comes.
+    for (id, media) in [(&*long, "audio"), ("a73", &*long)] {
+        verona.house.now = verona.house.now.plus_ms(limits::PUSH_CALL_PAUSE_MS);
+        let told = verona.says(&propose(id, media));
+        assert!(told.len() == 1 && !told[0].contains(&long), "{told:?}");
+    }
+}
+
+#[test]
+fn what_waits_for_a_device_that_was_signed_out_is_not_told() {
+    let mut verona = Verona::new("");
+    assert_eq!(verona.says(HARK).len(), 1);
+    assert!(verona.says(HARK).is_empty(), "in a moment");
+    let jid = Jid::parse(JULIET).unwrap();
+    verona.house.with(|_, ctx| lifecycle::change_password(ctx, &jid, House::credentials("new"), None).unwrap());
+    assert_eq!(verona.registrations(), 0);
+    assert!(verona.time_passes(limits::PUSH_PAUSE_MS_MAX).is_empty());
+}
+
+#[test]
 fn only_the_push_service_ends_a_registration() {
     for (ty, condition, ends) in [
         ("cancel", "item-not-found", true),

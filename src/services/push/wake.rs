@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         ids::{AccountId, Time},
-        push::Registration,
+        push::{self, Registration},
         roster,
     },
     limits,
@@ -130,6 +130,12 @@ impl Push {
         let (due, later): (Vec<_>, Vec<_>) =
             waiting.map(|(key, woken)| (key.clone(), woken.next)).partition(|(_, at)| *at <= ctx.now);
         for (key, _) in due {
+            // It was signed out since, or its password is another one.
+            let known = push::list(&ctx.store(), key.0);
+            if !known.iter().any(|own| (&*own.service, &*own.node) == (&*key.1, &*key.2)) {
+                self.woken.remove(&key);
+                continue;
+            }
             if let Some(news) = self.woken.get_mut(&key).and_then(|woken| woken.waits.take()) {
                 self.publish(&key, &news, false, ctx);
             }
