@@ -5,9 +5,11 @@
 //! `PROBE_MS_MAX`, and what a server says is read up to `PROBE_BYTES_MAX`.
 
 use std::{
+    fs,
     future::{Future, poll_fn},
     io::{self, Write},
     net::{IpAddr, SocketAddr},
+    os::unix::fs::DirBuilderExt,
     time::Duration,
 };
 
@@ -18,12 +20,13 @@ use super::{
     conn::Socket,
     dial::{connect, shake},
     resolve::{Hop, NoAnswer, Resolver},
-    tls::{Certificates, Tls},
+    tls::{Certificates, CipherOrder, Tls},
 };
 use crate::{
     config::Config,
     limits,
     router::event::{PeerCertificate, Target},
+    wire::jid,
 };
 
 pub use super::resolve::Service;
@@ -51,6 +54,25 @@ pub enum Fault {
     Tls(String),
     /// It shows no certificate.
     NoCertificate,
+}
+
+/// What is shown to those who are visited: the certificate of the first domain if the settings name one, else one made for
+/// the occasion, so that nothing is written where the server keeps its own.
+///
+/// # Errors
+/// One line for the admin.
+pub fn certificates(config: &Config) -> Result<Certificates, String> {
+    let alone = Config { domains: config.domains.iter().take(1).cloned().collect(), ..config.clone() };
+    if config.tls.is_some() || alone.domains.iter().any(|own| config.certificates.contains_key(own)) {
+        return Certificates::load(&alone, None, CipherOrder::default());
+    }
+    let folder = std::env::temp_dir().join(format!("lampone-doctor-{}", std::process::id()));
+    let told = |e: io::Error| format!("{}: cannot be made: {e}", folder.display());
+    // Ours alone: it fails if somebody else made it.
+    fs::DirBuilder::new().mode(0o700).create(&folder).map_err(told)?;
+    let made = Certificates::load(&Config { data: folder.clone(), ..alone }, None, CipherOrder::default());
+    fs::remove_dir_all(&folder).map_err(told)?;
+    made
 }
 
 /// What there is for a service of a domain.
@@ -118,10 +140,11 @@ async fn starttls(socket: &Socket, service: Service, target: &Target) -> io::Res
         Service::Server => ("jabber:server", String::new()),
         Service::Client => ("jabber:client", String::new()),
     };
+    // In addresses, and so here, domains are in U-labels (RFC 7622 §3.2).
+    let to = jid::prepare_domain(&target.domain).unwrap_or((&target.domain).into());
     let header = format!(
         "<?xml version='1.0'?><stream:stream xmlns='{content}' xmlns:stream='http://etherx.jabber.org/streams' \
-         to='{}'{from} version='1.0'>",
-        target.domain
+         to='{to}'{from} version='1.0'>"
     );
     say(socket, header.as_bytes()).await?;
     if !hear(socket, &["</stream:features>", "<stream:features/>"]).await?.contains("urn:ietf:params:xml:ns:xmpp-tls") {

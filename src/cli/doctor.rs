@@ -2,7 +2,10 @@
 //!
 //! What is looked at stands in `adapters/probe.rs`; here it is put into words. Writes nothing.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{Mistakes, print, settings::Sources};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
         clock,
         probe::{self, Fault, Place, Service},
         resolve::{Hop, NoAnswer},
-        tls::{Certificates, CipherOrder},
+        tls::Certificates,
     },
     config::Config,
     router::event::{PeerCertificate, Target},
@@ -37,14 +40,7 @@ struct Finding<'c> {
 pub fn doctor(sources: &Sources, other: Option<&str>) -> Result<(), Mistakes> {
     let config = sources.read()?;
     crate::adapters::log::start(log::LevelFilter::Error);
-    if config.tls.is_none() && !config.data.join("tls").exists() {
-        let data = config.data.display();
-        return Err(vec![format!(
-            "{data}: no server has run with this data directory; start one first with `lampone serve`, or name another \
-             with --data"
-        )]);
-    }
-    let certificates = Certificates::load(&config, None, CipherOrder::default()).map_err(|line| vec![line])?;
+    let certificates = probe::certificates(&config).map_err(|line| vec![line])?;
     let wanted = match other {
         None => config.domains.clone(),
         Some(other) => match prepare_domain(other) {
@@ -52,10 +48,13 @@ pub fn doctor(sources: &Sources, other: Option<&str>) -> Result<(), Mistakes> {
             Err(_) => return Err(vec![format!("{other} is no domain; give one such as example.org")]),
         },
     };
-    let from = config.domains.first().map(|domain| ascii_domain(domain).to_string()).unwrap_or_default();
+    let first = config.domains.first().map(|domain| ascii_domain(domain)).unwrap_or_default();
     let mut faults = 0;
     for domain in wanted {
-        let target = Target { domain: ascii_domain(&domain).to_string(), from: from.clone() };
+        let ascii = ascii_domain(&domain);
+        // Others are visited in the name of the first domain; our own by nobody, for no server talks to itself.
+        let from = if config.serves(&domain) { ascii.clone() } else { first.clone() };
+        let target = Target { domain: ascii, from };
         let mut finding = Finding { config: &config, target, domain, text: String::new(), faults: 0 };
         finding.examine(&certificates);
         print::out(&finding.text)?;
@@ -85,7 +84,8 @@ impl Finding<'_> {
             let whom = if *service == Service::Server { "other servers" } else { "clients" };
             self.line(&format!("{}, as {whom} find it:", self.domain));
             match probe::look(self.config, certificates, *service, &self.target) {
-                Err(none) => self.no_answer(&self.domain.clone(), *service, &none),
+                Err(NoAnswer::NotThere) => self.no_service(*service),
+                Err(none) => self.no_answer(&self.target.domain.clone(), *service, &none),
                 Ok(places) => {
                     for place in &places {
                         self.place(*service, place);
@@ -106,19 +106,45 @@ impl Finding<'_> {
         self.line(&format!("         {mend}"));
     }
 
+    /// The record that leads to a port of ours.
+    fn record(&self, service: Service, direct: bool, port: u16) -> String {
+        let [with_tls, plain] = service.names();
+        let (name, domain) = (if direct { with_tls } else { plain }, &self.target.domain);
+        format!("{name}.{domain}. 3600 IN SRV 0 5 {port} {domain}.")
+    }
+
+    /// DNS says that there is decidedly none (RFC 2782).
+    fn no_service(&mut self, service: Service) {
+        let what = format!("DNS says that {} has no such service: the target of its SRV record is \".\"", self.domain);
+        let mend = match (self.is_ours(), self.doors(service, false).first()) {
+            (false, _) => "nobody can reach it; is it spelled right?".into(),
+            (true, Some(door)) => {
+                format!("put this record in its place: {}", self.record(service, false, door.port()))
+            }
+            (true, None) => format!("remove that record, and set {}", key(service, false)),
+        };
+        self.fault(&what, &mend);
+    }
+
     fn no_answer(&mut self, name: &str, service: Service, none: &NoAnswer) {
-        let ours = self.is_ours();
         match none {
             NoAnswer::NotThere => {
-                let mend = match (ours, name == self.domain) {
-                    (true, true) => format!(
-                        "remove the SRV record of {}.{name} whose target is \".\": it says that there is no such service",
-                        service.names()[1]
-                    ),
-                    (true, false) => format!("add an A or AAAA record of {name} with the address of this machine"),
+                let mend = match (self.is_ours(), self.doors(service, false).first()) {
                     (false, _) => "nobody can reach it; is it spelled right?".into(),
+                    // Without SRV records the domain itself was looked for, at the usual port.
+                    (true, Some(door)) if name == self.target.domain && door.port() != usual(service) => {
+                        format!(
+                            "add these records, with the address that the internet has for this machine: {} and {name}. \
+                             3600 IN A 192.0.2.1",
+                            self.record(service, false, door.port())
+                        )
+                    }
+                    (true, _) => format!(
+                        "add this record, with the address that the internet has for this machine: {name}. 3600 IN A \
+                         192.0.2.1"
+                    ),
                 };
-                self.fault(&format!("DNS knows nothing of {name}"), &mend);
+                self.fault(&format!("{name} has no address"), &mend);
             }
             NoAnswer::Silent => {
                 let mend = "look whether the resolvers in /etc/resolv.conf answer, or name others by dns.servers";
@@ -170,19 +196,27 @@ impl Finding<'_> {
         self.fault(&format!("{at}: {what}"), &mend);
     }
 
-    /// What lets a port be reached.
-    fn open(&self, service: Service, hop: &Hop, address: IpAddr) -> String {
+    /// Where we listen.
+    fn doors(&self, service: Service, direct: bool) -> &[SocketAddr] {
         let listen = &self.config.listen;
-        let doors = match (service, hop.direct) {
+        match (service, direct) {
             (Service::Server, false) => &listen.s2s,
             (Service::Server, true) => &listen.s2s_tls,
             (Service::Client, false) => &listen.c2s,
             (Service::Client, true) => &listen.c2s_tls,
-        };
+        }
+    }
+
+    /// What lets a port be reached.
+    fn open(&self, service: Service, hop: &Hop, address: IpAddr) -> String {
         let (port, key) = (hop.port, key(service, hop.direct));
-        let Some(door) = doors.first() else {
+        let Some(door) = self.doors(service, hop.direct).first() else {
             return format!("nobody listens: set {key} = {port} and restart, or remove the SRV record");
         };
+        if door.port() != port && hop.host == self.target.domain && port == usual(service) && !hop.direct {
+            let record = self.record(service, false, door.port());
+            return format!("{key} is port {}: set {key} = {port}, or add this record: {record}", door.port());
+        }
         format!(
             "let TCP port {port} of {address} lead to port {} of this machine: in the router's port forwarding and in every \
              firewall. Some routers lead nobody back from inside: then ask from elsewhere",
@@ -204,6 +238,11 @@ impl Finding<'_> {
             "without it dialback has to do, see federation.require_certificate".into()
         };
         match shown.proves(&self.domain) {
+            // Dialback will do where a certificate is not required.
+            Err(why) if !self.is_ours() && !self.config.federation.require_certificate => {
+                self.line(&format!("  note   {at}, but its certificate proves nothing: {why}"));
+                self.line(&format!("         {mend}"));
+            }
             Err(why) => self.fault(&format!("{at}, but its certificate proves nothing: {why}"), &mend),
             Ok(()) if days < RENEW_DAYS && self.is_ours() => {
                 self.fault(
@@ -213,6 +252,14 @@ impl Finding<'_> {
             }
             Ok(()) => self.line(&format!("  ok     {at}, certificate good for {days} days")),
         }
+    }
+}
+
+/// Where those look who find no SRV record, RFC 6120 §14.7.
+fn usual(service: Service) -> u16 {
+    match service {
+        Service::Client => 5_222,
+        Service::Server => 5_269,
     }
 }
 
