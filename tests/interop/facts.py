@@ -21,6 +21,7 @@ import slixmpp_chat
 import slixmpp_contacts
 import slixmpp_omemo_chat
 import slixmpp_phone
+import slixmpp_profile
 import slixmpp_pubsub
 import slixmpp_restart
 import slixmpp_resume
@@ -41,7 +42,7 @@ DOMAIN = "house.test"
 ACCOUNTS = 200
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
-             slixmpp_account, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server, slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast,
+             slixmpp_account, slixmpp_profile, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server, slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast,
              nbxmpp_chat, chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts)
 
 
