@@ -39,11 +39,11 @@ from servers import Authority, Lampone, Prosody
 from slixmpp_person import PASSWORD, House
 
 DOMAIN = "house.test"
-ACCOUNTS = 200
+ACCOUNTS = 800
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
-             slixmpp_account, slixmpp_profile, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server, slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast,
-             nbxmpp_chat, chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts)
+             slixmpp_account, slixmpp_profile, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server,
+             slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast, nbxmpp_chat, chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts)
 
 
 async def holds(house, fact):
@@ -98,7 +98,7 @@ def main():
         with server:
             server.start()
             server.add_accounts([("admin", PASSWORD), *((f"p{i}", PASSWORD) for i in range(ACCOUNTS))])
-            house = House(server, place)
+            house = House(server, place, ACCOUNTS)
             passed, failed = asyncio.run(run_all(house, sys.argv[1:]))
         if failed:
             print(f"--- what the server said:\n{server.said()[-6000:]}")

@@ -210,7 +210,7 @@ def setting(place, binary, label, facts, wanted, *, secure=False, trusted=True, 
         other.start()
         if twin:
             other.add_accounts(accounts)
-        here, there = House(server, place), House(other, place)
+        here, there = House(server, place, ACCOUNTS), House(other, place, ACCOUNTS)
         counts = asyncio.run(run_facts(here, there, facts, wanted, label))
     if counts[1]:
         print(f"--- {HERE}:\n{server.said()[-6000:]}\n--- {THERE}:\n{other.said()[-9000:]}")

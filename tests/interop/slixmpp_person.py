@@ -39,8 +39,8 @@ def facts():
 class House:
     """The server under test and who is in it. Every fact has accounts of its own."""
 
-    def __init__(self, server, directory):
-        self.server, self.directory = server, directory
+    def __init__(self, server, directory, accounts):
+        self.server, self.directory, self.accounts = server, directory, accounts
         self.kind = type(server).__name__.lower()
         self.domain = server.domain
         self.people = []
@@ -48,6 +48,8 @@ class House:
 
     def account(self):
         """The name of an account that no fact has used."""
+        if self.next_account == self.accounts:
+            raise SignInFailed(f"the facts use more than the {self.accounts} accounts that were made for them")
         self.next_account += 1
         return f"p{self.next_account - 1}"
 

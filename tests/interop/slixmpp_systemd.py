@@ -42,7 +42,7 @@ async def sockets_opened_by_systemd_are_used(house):
         await asyncio.wait_for(reader.readuntil(b"</stream:features>"), READY_S)
         writer.close()
         server.add_accounts([("anna", PASSWORD)])
-        there = House(server, house.directory)
+        there = House(server, house.directory, house.accounts)
         try:
             await there.arrives("anna")
             await there.arrives("anna", direct=False)
