@@ -33,6 +33,7 @@ import slixmpp_upload
 import xmppjs_fast
 
 sys.path.append(str(pathlib.Path(__file__).with_name("suites")))
+import aioxmpp_facts  # noqa: E402
 import scansion_facts  # noqa: E402
 import slixmpp_facts  # noqa: E402
 from servers import Authority, Lampone, Prosody
@@ -43,7 +44,8 @@ ACCOUNTS = 800
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
              slixmpp_account, slixmpp_profile, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server,
-             slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast, nbxmpp_chat, chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts)
+             slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast, nbxmpp_chat,
+             chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts, aioxmpp_facts)
 
 
 async def holds(house, fact):
@@ -74,6 +76,12 @@ async def run_all(house, wanted):
             begun = time.monotonic()
             error = await holds(house, fact)
             spent = time.monotonic() - begun
+            if error and house.server.process.poll() is None:
+                # Real clients have deadlines of their own, which a busy machine misses: once more, and it is told.
+                print(f" once more  {name} ({spent:.1f} s)\n{error}")
+                begun = time.monotonic()
+                error = await holds(house, fact)
+                spent = time.monotonic() - begun
             if error:
                 failed += 1
                 print(f"FAIL  {name} ({spent:.1f} s)\n{error}")

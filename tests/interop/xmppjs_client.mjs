@@ -12,6 +12,8 @@ const tell = (what) => console.log(JSON.stringify(what));
 const userAgent = xml("user-agent", { id: agent }, xml("software", {}, "xmpp.js"), xml("device", {}, "test bench"));
 const entity = client({ service, domain, resource: tag, userAgent, credentials: { username, password, token } });
 entity.reconnect.stop();
+// Its own two seconds a step are over before a busy machine has read its modules for the first time.
+entity.timeout = 20_000;
 const said = [];
 entity.on("element", (element) => said.push(element.name));
 entity.fast.saveToken = async (token) => tell({ token });

@@ -41,6 +41,7 @@ async def with_token(house):
 @fact(prosody=PROSODY)
 async def one_answer_binds_and_enables_stream_management(house):
     told = await signs_in(house, house.account(), str(uuid.uuid4()), password=PASSWORD)
+    assert "error" not in told, told
     assert "/bench/" in told["online"] and told["managed"] and told["pong"], told
     assert "mechanisms" not in told["said"] and told["said"].count("success") == 1, told
     assert "enabled" not in told["said"], "not by an element of its own"
