@@ -79,6 +79,8 @@ pub struct Session {
     pub device: Option<DeviceId>,
     /// Where its last stream came from.
     pub peer: Option<IpAddr>,
+    /// Its resource is random, of our making and new, so that only who was told it can name it.
+    pub is_unguessable: bool,
     /// Bound by the command line on the administration socket; belongs to no account.
     pub is_local: bool,
     /// Available presence; `None`: connected only.

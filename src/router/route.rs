@@ -377,10 +377,12 @@ pub fn as_if_nobody(stanza: &Stanza, is_ours: bool) -> Flow {
 }
 
 /// RFC 6121 §8.5.3.1: a request reaches a session only if its account lets the sender see presence, or the session
-/// sent presence there, or both are the same account.
+/// sent presence there, or both are the same account. That is a SHOULD for the sake of presence, of which a name that
+/// cannot be guessed gives nothing away: who knows it was told, and people who are no contacts send files and pings to it.
 fn shares_presence(ctx: &mut Ctx<'_>, account: AccountId, target: SessionId, from: &Jid) -> bool {
     let Some(session) = ctx.sessions().session(target) else { return false };
-    session.jid.bare_str() == from.bare_str()
+    session.is_unguessable
+        || session.jid.bare_str() == from.bare_str()
         // Who is in a room sent presence to one address there, and is asked from all of them (XEP-0045 §17.4).
         || session.directed.iter().any(|to| to.bare_str() == from.bare_str())
         || from.local().is_none()

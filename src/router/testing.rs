@@ -157,6 +157,7 @@ impl House {
             stream: Some(stream),
             device: None,
             peer: None,
+            is_unguessable: false,
             is_local,
             presence: None,
             interested: false,

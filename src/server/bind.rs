@@ -60,11 +60,12 @@ impl Server {
         let State::Verified(proof) = &slot.state else { return Next::Stop };
         let (account, device) = (proof.account.clone(), proof.device);
         let wanted = bind.leaf_text("resource").filter(|resource| !resource.is_empty());
-        let jid = match wanted {
-            Some(resource) => account.with_resource(&resource),
+        let jid = match &wanted {
+            Some(resource) => account.with_resource(resource),
             // RFC 6120 §7.6: of the server's making.
             None => account.with_resource(&resource(env)),
         };
+        let is_ours = wanted.is_none();
         let Ok(jid) = jid else {
             self.refuse_bind(id, iq, &StanzaError::new(Condition::BadRequest));
             return Next::Go;
@@ -81,6 +82,9 @@ impl Server {
                 return Next::Go;
             }
         };
+        if let Some(session) = self.core.sessions.session_mut(session) {
+            session.is_unguessable = is_ours;
+        }
         let bound = Element::new("bind", ns::BIND).leaf("jid", jid.as_str());
         let answer = Element::new("iq", ns::CLIENT).attr("type", "result").attr_if("id", iq.get("id")).child(bound);
         self.core.write(id, Chunk::new(answer.to_vec()));
@@ -139,6 +143,7 @@ impl Server {
             stream: Some(stream),
             device: None,
             peer: None,
+            is_unguessable: false,
             is_local: false,
             presence: None,
             interested: false,

@@ -127,7 +127,11 @@ impl Player {
         if element.name == "features" {
             self.features = Some(element.clone());
         }
-        self.bound |= element.get("type") == Some("result") && element.find("bind").is_some();
+        if let (Some("result"), Some(bind)) = (element.get("type"), element.find("bind")) {
+            let jid = bind.find("jid").map(Tree::text).unwrap_or_default();
+            let resource = jid.split_once('/').map(|(_, resource)| resource.to_owned());
+            (self.resource, self.bound) = (resource.unwrap_or_default(), true);
+        }
         if element.name == "success" && element.ns == "urn:xmpp:sasl:2" {
             self.welcomed(stage, element);
         }
