@@ -1,8 +1,8 @@
 //! Lets administrators run commands, from any client or from the command line, and everybody a few for their own account.
 //!
-//! Source: XEP-0050 v1.3.0, XEP-0133 v1.3.1. Invariant: every step of every command at the server asks anew whether the
-//! sender may administer it (S17b), and those at an account are for its owner; what waits for a form or for the world outside is bounded. Each command has at most
-//! one form, and takes it filled in with the first request as well.
+//! Source: XEP-0050 v1.3.0, XEP-0133 v1.3.1. Invariant: every step of every command that is for administrators asks anew
+//! whether the sender is one (S17b), and those at an account are for its owner; what waits for a form or for the world
+//! outside is bounded. Each command has at most one form, and takes it filled in with the first request as well.
 
 mod accounts;
 mod archives;
@@ -97,29 +97,44 @@ enum Done {
     With(Form),
     /// Well, with a result that holds something beside its fields.
     Holding(Form, Element),
+    /// Well, with a word about it.
+    Saying(String),
     /// Well, with a result that is not complete.
     Partly(Form, &'static str),
     /// It goes on when this question is answered.
     Later(QueryId, Then),
 }
 
-/// All commands there, in the order in which they are listed: an account's are for its owner, those of the server for
-/// administrators.
-fn all(scope: Scope) -> impl Iterator<Item = &'static Command> {
-    let all: [&[Command]; 5] = match scope {
-        Scope::Host => [accounts::COMMANDS, archives::COMMANDS, devices::COMMANDS, rooms::COMMANDS, server::COMMANDS],
-        Scope::Own => [archives::OWN, &[], &[], &[], &[]],
-        Scope::Other | Scope::Hosted => [&[]; 5],
+/// For an account's owner, at the account.
+const FOR_OWNER: [&[Command]; 1] = [archives::OWN];
+/// For everybody who lives here, at the server, where clients look: what they may do with their own account, too.
+const FOR_ALL: [&[Command]; 2] = [server::FOR_ALL, archives::OWN];
+/// For administrators, at the server.
+const FOR_ADMINS: [&[Command]; 5] =
+    [accounts::COMMANDS, archives::COMMANDS, devices::COMMANDS, rooms::COMMANDS, server::COMMANDS];
+
+/// The commands that the sender may run there, in the order in which they are listed.
+fn offered(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> impl Iterator<Item = &'static Command> {
+    let lives_here = ctx.is_local(iq.from) && iq.from.local().is_some();
+    let is_admin = iq.scope == Scope::Host && ctx.is_admin(iq.from);
+    let personal: &[&[Command]] = match iq.scope {
+        Scope::Own if iq.account.is_some() => &FOR_OWNER,
+        Scope::Host if lives_here => &FOR_ALL,
+        _ => &[],
     };
-    all.into_iter().flatten()
+    personal.iter().chain(if is_admin { &FOR_ADMINS[..] } else { &[] }).copied().flatten()
 }
 
-/// Whether the sender may run the commands there.
-fn may_run(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> bool {
-    match iq.scope {
-        Scope::Own => iq.account.is_some(),
-        _ => ctx.is_admin(iq.from),
+/// The command of a node.
+///
+/// # Errors
+/// `forbidden` if it is for administrators and the sender is none, `item-not-found` if nobody has it.
+fn find(iq: &Iq<'_>, node: &str, ctx: &mut Ctx<'_>) -> Result<&'static Command, StanzaError> {
+    if let Some(command) = offered(iq, ctx).find(|command| command.node == node) {
+        return Ok(command);
     }
+    let is_for_others = iq.scope == Scope::Host && FOR_ADMINS.into_iter().flatten().any(|command| command.node == node);
+    Err(if is_for_others { Condition::Forbidden } else { Condition::ItemNotFound }.into())
 }
 
 static CARD: Card = Card {
@@ -140,12 +155,7 @@ impl Service for Commands {
         if !iq.is_set() {
             return Err(Condition::BadRequest.into());
         }
-        if !may_run(iq, ctx) {
-            return Err(Condition::Forbidden.into());
-        }
-        let node = iq.payload.get("node").unwrap_or_default();
-        let command = all(iq.scope).find(|command| command.node == node);
-        let command = command.ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        let command = find(iq, iq.payload.get("node").unwrap_or_default(), ctx)?;
         let form = Form::find_in(iq.payload)?;
         let action = iq.payload.get("action").unwrap_or("execute");
         if let Some(id) = iq.payload.get("sessionid") {
@@ -252,6 +262,7 @@ impl Commands {
             Done::Holding(form, element) => {
                 command("completed", entry.node, &id).child(form.element().child(element)).into()
             }
+            Done::Saying(text) => command("completed", entry.node, &id).child(note("info", text)).into(),
             Done::Partly(form, why) => {
                 command("completed", entry.node, &id).child(note("warn", why)).child(form.element()).into()
             }
@@ -323,24 +334,24 @@ fn disclose(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<Vec<Element>
         identity.attr("type", ty).attr("name", name)
     };
     let feature = |var: &str| Element::new("feature", ns::DISCO_INFO).attr("var", var);
-    let may_run = may_run(ask.iq, ctx);
     let Some(node) = ask.node else {
-        // What an account lists without a node are its own nodes.
-        return (may_run && scope == Scope::Host).then(|| Ok(vec![item(ns::COMMANDS, "Commands")]));
+        // What an account lists without a node are its own nodes, and everybody's few commands need no sign there.
+        let lists = scope == Scope::Host && ctx.is_admin(ask.iq.from);
+        return lists.then(|| Ok(vec![item(ns::COMMANDS, "Commands")]));
     };
     if node == ns::COMMANDS {
-        return Some(Ok(match (ask.items, may_run) {
-            (true, true) => all(scope).map(|command| item(command.node, command.name)).collect(),
-            (true, false) => Vec::new(),
-            (false, _) => vec![identity("command-list", "Commands"), feature(ns::DISCO_INFO), feature(ns::DISCO_ITEMS)],
+        return Some(Ok(match ask.items {
+            true => offered(ask.iq, ctx).map(|command| item(command.node, command.name)).collect(),
+            false => vec![identity("command-list", "Commands"), feature(ns::DISCO_INFO), feature(ns::DISCO_ITEMS)],
         }));
     }
-    let command = all(scope).find(|command| command.node == node)?;
-    Some(match (may_run, ask.items) {
-        (false, _) => Err(Condition::Forbidden.into()),
-        (true, true) => Ok(Vec::new()),
-        (true, false) => Ok(vec![identity("command-node", command.name), feature(ns::COMMANDS), feature(ns::DATA)]),
-    })
+    match find(ask.iq, node, ctx) {
+        Ok(_) if ask.items => Some(Ok(Vec::new())),
+        Ok(command) => Some(Ok(vec![identity("command-node", command.name), feature(ns::COMMANDS), feature(ns::DATA)])),
+        // Whether there is no such node is not ours alone to say.
+        Err(error) if error.condition == Condition::ItemNotFound => None,
+        Err(error) => Some(Err(error)),
+    }
 }
 
 impl Call<'_> {

@@ -20,6 +20,14 @@ const OWN: &str = "urn:lampone:admin";
 /// FORM_TYPE of an invitation, XEP-0401 §10.2.
 const INVITATION: &str = "urn:xmpp:invite#invitation";
 
+/// Commands for everybody who lives here. `ping` is what other servers have under that name.
+pub(super) static FOR_ALL: &[Command] = &[Command {
+    node: "ping",
+    name: "Ask whether the server is there",
+    form: None,
+    run: |_, ctx| Ok(Done::Saying(format!("It is. Its time is {}.", time::stamp(ctx.wall_us / 1000)))),
+}];
+
 /// Commands about the server.
 pub(super) static COMMANDS: &[Command] = &[
     Command {

@@ -159,10 +159,11 @@ fn open_commands_are_bounded_and_belong_to_one_requester() {
 fn s17b_only_admins_of_this_server_run_commands() {
     let (mut house, _) = house();
     let juliet = house.online("juliet@capulet.lit/balcony");
-    for node in all(Scope::Host).map(|command| command.node).chain(["nonsense"]) {
+    for node in FOR_ADMINS.into_iter().flatten().map(|command| command.node) {
         assert_eq!(condition_of(&house.send(juliet, &execute(node, "", ""))), "forbidden", "{node}");
         assert_eq!(condition_of(&house.send(juliet, &execute(node, " sessionid='x'", ""))), "forbidden", "{node}");
     }
+    assert_eq!(condition_of(&house.send(juliet, &execute("nonsense", "", ""))), "item-not-found");
     // The username alone means nothing.
     for stranger in ["bard@montague.lit", "bard@capulet.lit.evil.lit", "capulet.lit/x"] {
         let stranger = Jid::parse(stranger).unwrap();
@@ -198,11 +199,13 @@ fn commands_are_disclosed_to_admins() {
         format!("<iq type='get' to='capulet.lit' id='d'><query xmlns='{ns}' node='{node}'/></iq>")
     };
     let list = result_of(&house.send(bard, &ask("items", ns::COMMANDS)));
-    assert_eq!(list.matches("<item jid='capulet.lit' node='").count(), all(Scope::Host).count(), "{list}");
-    assert!(!result_of(&house.send(juliet, &ask("items", ns::COMMANDS))).contains("<item"));
+    let count = |tables: &[&[Command]]| tables.iter().copied().flatten().count();
+    let listed = |list: &str| list.matches("<item jid='capulet.lit' node='").count();
+    assert_eq!(listed(&list), count(&FOR_ALL) + count(&FOR_ADMINS), "{list}");
+    assert_eq!(listed(&result_of(&house.send(juliet, &ask("items", ns::COMMANDS)))), count(&FOR_ALL));
     let info = result_of(&house.send(juliet, &ask("info", ns::COMMANDS)));
     assert!(info.contains("<identity category='automation' type='command-list'"), "{info}");
-    for command in all(Scope::Host) {
+    for command in FOR_ADMINS.into_iter().flatten() {
         let info = result_of(&house.send(bard, &ask("info", command.node)));
         assert!(info.contains("type='command-node'") && info.contains("<feature var='jabber:x:data'/>"), "{info}");
         assert_eq!(condition_of(&house.send(juliet, &ask("info", command.node))), "forbidden");
@@ -210,6 +213,7 @@ fn commands_are_disclosed_to_admins() {
     let root = "<iq type='get' to='capulet.lit' id='d'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>";
     assert!(result_of(&house.send(bard, root)).contains("node='http://jabber.org/protocol/commands'"));
     assert!(!result_of(&house.send(juliet, root)).contains("node="));
+    assert!(result_of(&house.send(juliet, &execute("ping", "", ""))).contains("<note type='info'>It is."));
 }
 
 #[test]
