@@ -216,6 +216,12 @@ pub fn item(store: &Store<'_>, owner: AccountId, contact: &str) -> Option<Roster
     RosterItem::decode(&store.read(&keys::row(keys::ROSTER, owner, contact.as_bytes()))?)
 }
 
+/// The groups into which contacts are sorted, each once, in order.
+pub fn groups(store: &Store<'_>, owner: AccountId) -> Vec<String> {
+    let groups = items(store, owner).into_iter().flat_map(|(_, item)| item.groups);
+    groups.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
 /// All items by contact, bounded by `limits::ROSTER_ITEMS_MAX` when they were written.
 pub fn items(store: &Store<'_>, owner: AccountId) -> Vec<(String, RosterItem)> {
     let prefix = keys::owned(keys::ROSTER, owner);

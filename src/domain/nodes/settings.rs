@@ -256,10 +256,12 @@ pub enum Holds {
     Line,
     /// One of these.
     Choice(&'static [&'static str]),
+    /// One of these, or another word.
+    Suggestion(&'static [&'static str]),
     /// Addresses.
     Addresses,
-    /// Lines.
-    Lines,
+    /// Groups of the owner's roster.
+    Groups,
 }
 
 fn flag(value: bool) -> Vec<String> {
@@ -302,7 +304,7 @@ fn number(value: u64, max: u64) -> Vec<String> {
     vec![if value == max { "max".into() } else { value.to_string() }]
 }
 
-/// Languages and links are short words; an empty one is none.
+/// Titles and links are short; an empty one is none.
 macro_rules! line {
     ($name:literal, $label:literal, $field:ident) => {
         Field {
@@ -342,6 +344,12 @@ macro_rules! choice {
     };
 }
 
+/// Languages that forms offer; nodes may have others.
+const LANGUAGES: &[&str] = &[
+    "ar", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "it", "ja", "ko", "nl", "no", "pl",
+    "pt", "ro", "ru", "sv", "tr", "uk", "zh",
+];
+
 /// Ten years: later is never.
 const EXPIRE_S_MAX: u64 = 10 * 365 * 86_400;
 
@@ -350,7 +358,13 @@ pub static FIELDS: &[Field] = &[
     line!("title", "A friendly name for the node", title),
     line!("description", "A description of the node", description),
     line!("type", "The type of the node's data, usually the namespace of the payload", kind),
-    line!("language", "The default language of the node", language),
+    Field {
+        name: "language",
+        label: "The default language of the node",
+        holds: Holds::Suggestion(LANGUAGES),
+        text: |settings| vec![settings.language.clone()],
+        set: |settings, values| read_line(values).map(|language| settings.language = language),
+    },
     choice!(
         "access_model",
         "Who may subscribe and retrieve items",
@@ -361,7 +375,7 @@ pub static FIELDS: &[Field] = &[
     Field {
         name: "roster_groups_allowed",
         label: "The roster groups allowed to subscribe and retrieve items",
-        holds: Holds::Lines,
+        holds: Holds::Groups,
         text: |settings| settings.roster_groups.clone(),
         set: |settings, values| read_lines(values).map(|groups| settings.roster_groups = groups),
     },

@@ -5,11 +5,15 @@
 
 use super::Site;
 use crate::{
-    domain::nodes::{
-        Node, Settings,
-        members::{Affiliation, Member, SHOWS, Subscription},
-        settings::{AccessModel, FIELDS, Holds, Wrong},
+    domain::{
+        nodes::{
+            Node, Settings,
+            members::{Affiliation, Member, SHOWS, Subscription},
+            settings::{AccessModel, FIELDS, Holds, Wrong},
+        },
+        roster,
     },
+    router::context::Ctx,
     wire::{
         element::Element,
         error::{Condition, ErrorKind, StanzaError},
@@ -30,28 +34,49 @@ const META_DATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
 const PREFIX: &str = "pubsub#";
 
 /// The settings to be filled in, or told if `kind` is `Result`.
-pub(super) fn settings(settings: &Settings, site: &Site, kind: FormType) -> Element {
+pub(super) fn settings(settings: &Settings, site: &Site, kind: FormType, ctx: &mut Ctx<'_>) -> Element {
     let form = Form::typed(kind, NODE_CONFIG);
     FIELDS
         .iter()
         .fold(form, |form, field| {
+            let values = field.text(settings);
             let mut shown = Field::new(format!("{PREFIX}{}", field.name), field_type(field.holds)).label(field.label);
-            if let (Holds::Choice(choices), FormType::Form) = (field.holds, kind) {
-                let offered = choices.iter().filter(|choice| field.name != "access_model" || offers(site, choice));
-                shown = offered.fold(shown, |shown, choice| shown.option(*choice, *choice));
+            if kind == FormType::Form {
+                let offered = choices(field.name, field.holds, &values, site, ctx);
+                shown = offered.into_iter().fold(shown, |shown, choice| shown.option(choice.clone(), choice));
             }
-            form.field(shown.values(field.text(settings)))
+            form.field(shown.values(values))
         })
         .element()
+}
+
+/// What may be chosen: what the node has now is always among it.
+fn choices(name: &str, holds: Holds, values: &[String], site: &Site, ctx: &mut Ctx<'_>) -> Vec<String> {
+    let mut offered: Vec<String> = match holds {
+        Holds::Choice(choices) => {
+            let offered = choices.iter().filter(|choice| name != "access_model" || offers(site, choice));
+            return offered.map(|&choice| choice.to_owned()).collect();
+        }
+        Holds::Suggestion(words) => words.iter().map(|&word| word.to_owned()).collect(),
+        Holds::Groups if site.is_personal => roster::groups(&ctx.store(), site.owner),
+        Holds::Groups => Vec::new(),
+        Holds::Bool | Holds::Line | Holds::Addresses => return Vec::new(),
+    };
+    for value in values {
+        if !offered.contains(value) {
+            offered.insert(0, value.clone());
+        }
+    }
+    offered
 }
 
 fn field_type(holds: Holds) -> FieldType {
     match holds {
         Holds::Bool => FieldType::Boolean,
         Holds::Line => FieldType::TextSingle,
-        Holds::Choice(_) => FieldType::ListSingle,
+        Holds::Choice(_) | Holds::Suggestion(_) => FieldType::ListSingle,
         Holds::Addresses => FieldType::JidMulti,
-        Holds::Lines => FieldType::TextMulti,
+        Holds::Groups => FieldType::ListMulti,
     }
 }
 
@@ -182,7 +207,7 @@ pub(super) fn meta_data(node: &Node, site: &Site, members: &[(String, Member)]) 
         .field(line("pubsub#type").values(text("type")))
         .field(line("pubsub#title").values(text("title")))
         .field(line("pubsub#description").values(text("description")))
-        .field(line("pubsub#language").values(text("language")))
+        .field(Field::new("pubsub#language", FieldType::ListSingle).values(text("language")))
         .field(Field::new("pubsub#creator", FieldType::JidSingle).value(node.creator.clone()))
         .field(line("pubsub#creation_date").value(created.to_string()))
         .field(Field::new("pubsub#owner", FieldType::JidMulti).values(owners))

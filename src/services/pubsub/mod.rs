@@ -242,7 +242,7 @@ fn everybodys(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, Stan
 fn owners(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let (asked, _) = parts(iq.payload)?;
     match (asked.name.as_ref(), iq.is_set()) {
-        ("default", false) => Ok(owner::defaults(site)),
+        ("default", false) => Ok(owner::defaults(site, ctx)),
         ("configure", false) => owner::settings(site, iq, asked, ctx),
         ("configure", true) => owner::configure(site, iq, asked, ctx),
         ("delete", true) => owner::delete(site, iq, asked, ctx),
