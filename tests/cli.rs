@@ -75,7 +75,9 @@ impl Folder {
         }
         // The pipe is read to its end, or the server would stand still some day.
         let log = std::thread::spawn(move || log.map_while(Result::ok).collect());
-        Served { child, log: Some(log) }
+        let on = seen.split(" on ").last().unwrap_or_default();
+        let doors = on.split(" and ").map(|door| door.trim().to_owned()).collect();
+        Served { child, doors, log: Some(log) }
     }
 }
 
@@ -88,6 +90,8 @@ impl Drop for Folder {
 /// A running server.
 struct Served {
     child: Child,
+    /// Addresses that it listens at, as in its log: STARTTLS, direct TLS, the web.
+    doors: Vec<String>,
     log: Option<std::thread::JoinHandle<Vec<String>>>,
 }
 
@@ -227,6 +231,47 @@ fn the_server_tells_its_state_writes_backups_and_invites() {
     assert!(welcome.contains("xmpp:home.example?register;preauth="), "{welcome}");
     assert!(welcome.contains("lampone user add NAME --admin"), "{welcome}");
     assert!(!welcome.contains('█'), "a QR code is for terminals");
+}
+
+#[test]
+fn a_bench_tells_before_measures_and_leaves_no_account() {
+    let folder = Folder::new("bench");
+    let served = folder.serve();
+    folder.done(&["user", "add", "anna", "--password-stdin"], "x\n");
+    let few = ["--accounts", "4", "--sign-ins", "4", "--idle", "4", "--seconds", "1", "--messages", "8"];
+    for (door, how) in [(0, "--yes"), (1, "--direct")] {
+        let words = [&["bench", &served.doors[door], "--yes"], &few[..], &[how][..usize::from(door == 1)]].concat();
+        let (out, err, code) = folder.run(&words, "");
+        assert_eq!(code, 0, "{err}");
+        assert!(
+            err.starts_with(&format!("At {}, for home.example, this will be done:\n", served.doors[door])),
+            "{err}"
+        );
+        let json = out.lines().last().unwrap();
+        for scenario in [
+            "\"signin\",\"count\":4",
+            "\"idle\",\"clients\":4",
+            "\"pairs\",\"messages\":16",
+            "\"rooms\",\"copies\":32",
+            "\"pages\",\"pages\":100",
+        ] {
+            assert!(json.contains(&format!("{{\"scenario\":{scenario},")), "{scenario}: {json}");
+        }
+        assert!(json.contains("\"misordered\":0,\"errors\":0"), "{json}");
+        assert_eq!(out.lines().count(), 7, "{out}");
+    }
+    assert_eq!(folder.done(&["user", "list"], ""), "anna@home.example\n");
+    // Nothing without consent, nothing at servers of others, and what is not offered is told.
+    let asked = folder.run(&["bench", &served.doors[0]], "y\n");
+    assert!(
+        asked.2 == 1 && asked.1.ends_with("there is no terminal to ask whether to begin; add --yes\n"),
+        "{asked:?}"
+    );
+    assert!(folder.refused(&["bench", "192.0.2.1", "--yes"], "").contains("add --mine"));
+    let uninvited = ["bench", &served.doors[0], "--yes", "--make", "register", "--domain", "home.example"];
+    let (out, err, code) = folder.run(&uninvited, "");
+    assert!(out.is_empty() && code == 1 && err.contains("An invitation is needed."), "{err}");
+    served.end();
 }
 
 #[test]

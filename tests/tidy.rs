@@ -28,7 +28,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 /// Crates and the only places that may name them.
 const ROOMS: &[(&str, &[&str])] = &[
     ("quick_xml", &["wire/"]),
-    ("rustls", &["adapters/tls"]),
+    ("rustls", &["adapters/tls", "adapters/load/client"]),
     ("redb", &["adapters/store/"]),
     ("smol", &["adapters/"]),
     ("async_io", &["adapters/"]),

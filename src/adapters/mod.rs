@@ -10,6 +10,7 @@ pub mod ending;
 mod http;
 mod inbound;
 pub mod listen;
+pub mod load;
 pub mod log;
 mod outbound;
 pub mod pool;

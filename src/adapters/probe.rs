@@ -106,6 +106,17 @@ pub fn look(
     })
 }
 
+/// An address of a host.
+///
+/// # Errors
+/// It has none, or DNS cannot say.
+pub fn address(host: &str) -> Result<IpAddr, NoAnswer> {
+    let addresses = async_io::block_on(Resolver::new(Vec::new()).addresses(host))?;
+    // Many a home has IPv6 in DNS and not on the cable.
+    let four = addresses.iter().find(|address| address.is_ipv4());
+    four.or(addresses.first()).copied().ok_or(NoAnswer::NotThere)
+}
+
 async fn greeted(
     to: SocketAddr,
     direct: bool,

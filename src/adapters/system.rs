@@ -134,7 +134,7 @@ fn tell(state: &[NotifyState<'_>]) {
 }
 
 /// Every client is a file; the soft limit is often 1,024 for the sake of `select(2)`, which nobody uses here.
-fn raise_file_limit() {
+pub fn raise_file_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(e) = rustix::process::setrlimit(Resource::Nofile, raised) {

@@ -7,6 +7,7 @@
 //! Invariants: [`Step::Secured`] comes once and before any plaintext; TLS 1.3 and 1.2 only, no early data, no session
 //! memory (compression and renegotiation do not exist in rustls); tickets end with the certificate they were given for.
 
+mod asking;
 mod certificate;
 mod der;
 mod peer;
@@ -31,6 +32,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
+pub use self::asking::asking;
 use self::{
     der::Hash,
     peer::{Roots, Sides},

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use argh::{FromArgs, SubCommands};
 
 use super::settings::Sources;
+use crate::adapters::load::sasl::Mechanism;
 
 /// XMPP chat server for the home.
 #[derive(FromArgs)]
 #[argh(
     example = "Start a server, with data in ./lampone-data:\n  {command_name} serve --domain home.example",
     example = "Make an account on it; the password is asked for:\n  {command_name} user add anna",
-    note = "All commands but serve, check, doctor, plan and version speak to a running\n  server through its administration socket, which root and the server's own\n  user may use. Name the server by the same --config or --data.",
+    note = "All commands but serve, check, doctor, bench, plan and version speak to a\n  running server through its administration socket, which root and the\n  server's own user may use. Name the server by the same --config or --data.",
     note = "Settings are read from lampone.toml in the data directory, or from\n  /etc/lampone.toml. `{command_name} COMMAND --help` tells more.",
     error_code(0, "It is done."),
     error_code(1, "It is not done; standard error says why."),
@@ -38,6 +39,7 @@ pub enum Command {
     Backup(Backup),
     Invite(Invite),
     Announce(Announce),
+    Bench(Bench),
     Plan(Plan),
     Version(Version),
 }
@@ -301,6 +303,83 @@ command! {
         /// the message; without it, standard input is read
         #[argh(positional, arg_name = "text")]
         pub text: Option<String>,
+    }
+}
+
+command! {
+    ["domain of the accounts (default: that of the Lampone that makes them, else the host)"]
+    /// Put load on an XMPP server of yours and measure it: sign-ins, idle clients, pairs chatting, a room, an archive.
+    #[argh(
+        subcommand,
+        name = "bench",
+        example = "Lampone on this machine:\n  {command_name} localhost --pid $(pidof lampone)",
+        example = "Prosody on the same machine:\n  {command_name} localhost --domain home.example --pid $(pidof lua5.4) \\\n    --make 'prosodyctl register {{user}} {{domain}} {{password}}' \\\n    --unmake 'prosodyctl deluser {{user}}@{{domain}}'",
+        note = "It tells what it will do and asks before it begins. It connects to the host\n  that is named and to no other; the accounts are new ones, and go in the end.\n  On standard output: a table, then one line of JSON."
+    )]
+    Bench {
+        /// the server, as host or host:port; TLS from the start at port 5223, else STARTTLS
+        #[argh(positional, arg_name = "host")]
+        pub host: String,
+
+        /// of signin, idle, pairs, rooms, archive those that are wanted, with commas (default: all)
+        #[argh(option, arg_name = "list")]
+        pub only: Option<String>,
+
+        /// how the accounts are made: lampone (by the one on this machine, the default), register (in band, XEP-0077), or a command with {user}, {domain} and {password}
+        #[argh(option, arg_name = "how")]
+        pub make: Option<String>,
+
+        /// the command that removes one, if a command made it
+        #[argh(option, arg_name = "command")]
+        pub unmake: Option<String>,
+
+        /// accounts, 2 to 500 (default: 20)
+        #[argh(option, default = "20", arg_name = "number")]
+        pub accounts: usize,
+
+        /// sign-ins, 1 to 5000 (default: 100)
+        #[argh(option, default = "100", arg_name = "number")]
+        pub sign_ins: usize,
+
+        /// idle clients, 1 to 5000 (default: 100)
+        #[argh(option, default = "100", arg_name = "number")]
+        pub idle: usize,
+
+        /// seconds that they are idle, 1 to 600 (default: 10)
+        #[argh(option, default = "10", arg_name = "number")]
+        pub seconds: u64,
+
+        /// messages of each pair and of the room, 1 to 10000 (default: 200)
+        #[argh(option, default = "200", arg_name = "number")]
+        pub messages: u32,
+
+        /// scram-sha-1 (the default), scram-sha-256 or plain
+        #[argh(option, default = "Mechanism::ScramSha1", arg_name = "mechanism")]
+        pub mechanism: Mechanism,
+
+        /// PEM file with the authorities to trust; without it any certificate will do
+        #[argh(option, arg_name = "file")]
+        pub ca: Option<PathBuf>,
+
+        /// process of the server on this machine, whose time and memory are measured
+        #[argh(option, arg_name = "number")]
+        pub pid: Option<u32>,
+
+        /// TLS from the start at this port too, though it is not 5223
+        #[argh(switch)]
+        pub direct: bool,
+
+        /// the server has no stream management (XEP-0198): a message is done when it has arrived
+        #[argh(switch)]
+        pub unacknowledged: bool,
+
+        /// the host is yours though it is not in this network
+        #[argh(switch)]
+        pub mine: bool,
+
+        /// do not ask before it begins
+        #[argh(switch)]
+        pub yes: bool,
     }
 }
 

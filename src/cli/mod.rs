@@ -5,6 +5,7 @@
 //! | `args.rs` | what can be typed |
 //! | `settings.rs` | from command line and files to settings |
 //! | `serve.rs`, `check.rs`, `doctor.rs` | the server itself; its settings looked at; what others find |
+//! | `bench.rs` | load on a server, and what came of it |
 //! | `client.rs` | the stream to a running server |
 //! | `users.rs`, `house.rs` | commands that a running server carries out |
 //! | `password.rs`, `print.rs` | what a person types and reads |
@@ -12,6 +13,7 @@
 //! Exit codes: 0 it is done, 1 it is not and standard error says why, 2 the command line was not understood.
 
 mod args;
+mod bench;
 mod check;
 mod client;
 mod doctor;
@@ -76,6 +78,7 @@ fn carry_out(command: Command) -> Result<(), Mistakes> {
             UserCommand::Revoke(c) => users::revoke(&c),
             UserCommand::EmptyArchive(c) => users::empty_archive(&c),
         },
+        Command::Bench(c) => bench::bench(&c),
         Command::Status(c) => house::status(&c.sources()),
         Command::Backup(c) => house::backup(&c),
         Command::Invite(c) => house::invite(&c),

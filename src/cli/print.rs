@@ -28,6 +28,11 @@ pub fn out(text: &str) -> Result<(), Mistakes> {
     }
 }
 
+/// Writes to standard error what somebody who looks on may want to know.
+pub fn err(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Text without what a terminal would obey.
 pub fn shown(text: &str) -> Cow<'_, str> {
     match text.contains(char::is_control) {

@@ -65,6 +65,30 @@ fn add_one(command: &args::Add, name: &str) -> Result<(), Mistakes> {
     print::out(&format!("{jid} is added.\n"))
 }
 
+/// Makes these accounts, all of one password.
+///
+/// # Errors
+/// A line for each that was not made.
+pub fn make(client: &mut Client, names: &[String], password: &str) -> Result<(), Mistakes> {
+    let users: Result<Vec<_>, String> = names.iter().map(|name| Ok((client.account(name)?, password))).collect();
+    let mut progress = Progress::default();
+    add_pipelined(client, &users.map_err(|line| vec![line])?, false, &mut progress).map_err(|line| vec![line])?;
+    if progress.failed.is_empty() { Ok(()) } else { Err(progress.failed) }
+}
+
+/// Removes these accounts.
+///
+/// # Errors
+/// A line for each that is still there.
+pub fn unmake(client: &mut Client, names: &[String]) -> Result<(), Mistakes> {
+    let mut left = Vec::new();
+    for name in names {
+        let whom = client.account(name).map(|jid| Field::plain("accountjids", jid.as_str().to_owned()));
+        left.extend(whom.and_then(|whom| client.command(REMOVE, vec![whom])).err().map(|why| format!("{name}: {why}")));
+    }
+    if left.is_empty() { Ok(()) } else { Err(left) }
+}
+
 fn new_account(jid: &Jid, password: &str, is_admin: bool) -> Vec<Field> {
     // XEP-0133 §4.1.
     let mut fields = credentials(jid, password);

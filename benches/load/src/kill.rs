@@ -13,7 +13,7 @@ use std::{
 
 use argh::FromArgs;
 
-use crate::{
+use crate::load::{
     Names,
     client::{Client, News, Setting},
     fleet::{Fleet, Scenario},

@@ -1,24 +1,26 @@
 //! XMPP load generator: it drives a server from outside and prints one line of JSON.
 //!
-//! One thread, no sleeping, as few system calls as the work allows: it shares the machine with what it measures.
+//! What it does is `lampone bench`'s, of whose files it is built; here are the command line that `benches/compare` wants,
+//! and the killing.
 
-mod client;
-mod fleet;
-mod gauge;
-mod idle;
+// Not every part of it is wanted here.
+#[allow(dead_code)]
+#[path = "../../../src/adapters/load/mod.rs"]
+mod load;
+
 mod kill;
-mod pages;
-mod pairs;
-mod sasl;
-mod signin;
-mod xml;
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{
+    io::{self, Read, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use argh::FromArgs;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::{client::Setting, sasl::Mechanism};
+use crate::load::{Names, Watch, client::Setting, idle, pages, pairs, sasl::Mechanism, sign_in};
 
 /// Drives an XMPP server over direct TLS and prints one line of JSON.
 #[derive(FromArgs)]
@@ -57,23 +59,74 @@ struct Arguments {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
-    Pairs(pairs::Pairs),
-    SignIn(signin::SignIn),
-    Idle(idle::Idle),
-    Pages(pages::Pages),
+    Pairs(Pairs),
+    SignIn(SignIn),
+    Idle(Idle),
+    Pages(Pages),
     Kill(kill::Kill),
 }
 
-/// Names of accounts by number.
-pub struct Names {
-    prefix: String,
-    accounts: usize,
+/// chat messages between pairs of accounts
+#[derive(FromArgs)]
+#[argh(subcommand, name = "pairs")]
+struct Pairs {
+    /// pairs of accounts
+    #[argh(option, default = "1")]
+    pairs: usize,
+    /// messages in flight per pair
+    #[argh(option, default = "1")]
+    in_flight: u32,
+    /// messages per pair that are measured
+    #[argh(option, default = "1000")]
+    messages: u32,
+    /// messages per pair before the measurement
+    #[argh(option, default = "50")]
+    warmup: u32,
+    /// bytes of a body
+    #[argh(option, default = "100")]
+    body: usize,
 }
 
-impl Names {
-    pub fn of(&self, number: usize) -> String {
-        format!("{}{}", self.prefix, number % self.accounts.max(1))
-    }
+/// sign-ins one after the other
+#[derive(FromArgs)]
+#[argh(subcommand, name = "signin")]
+struct SignIn {
+    /// sign-ins that are measured
+    #[argh(option, default = "200")]
+    count: usize,
+    /// sign-ins before the measurement
+    #[argh(option, default = "20")]
+    warmup: usize,
+    /// sign-ins under way at once
+    #[argh(option, default = "2")]
+    at_once: usize,
+}
+
+/// clients that do nothing until standard input ends
+#[derive(FromArgs)]
+#[argh(subcommand, name = "idle")]
+struct Idle {
+    /// how many clients
+    #[argh(option, default = "100")]
+    count: usize,
+    /// sign-ins under way at once
+    #[argh(option, default = "8")]
+    at_once: usize,
+}
+
+/// pages of an archive, newest first
+#[derive(FromArgs)]
+#[argh(subcommand, name = "pages")]
+struct Pages {
+    /// pages that are measured
+    #[argh(option, default = "200")]
+    count: u32,
+    /// pages before the measurement
+    #[argh(option, default = "10")]
+    warmup: u32,
+    /// messages of a page
+    #[argh(option, default = "50")]
+    size: u32,
 }
 
 fn tls(ca: &str) -> Result<rustls::ClientConfig, String> {
@@ -101,17 +154,35 @@ fn run() -> Result<String, String> {
         tls: Arc::new(tls(&arguments.ca)?),
         mechanism: arguments.mechanism,
         password: arguments.password,
+        starttls: false,
         sm: !arguments.no_sm,
         presence: true,
+        registers: false,
+        watch: Watch::default(),
     };
-    let names = Names { prefix: arguments.prefix, accounts: arguments.accounts };
-    match arguments.scenario {
-        Command::Pairs(scenario) => pairs::run(&scenario, &setting, &names, arguments.pid),
-        Command::SignIn(scenario) => signin::run(&scenario, setting, &names, arguments.pid),
-        Command::Idle(scenario) => idle::run(&scenario, &setting, &names, arguments.pid),
-        Command::Pages(scenario) => pages::run(&scenario, setting, &names, arguments.pid),
-        Command::Kill(scenario) => kill::run(scenario, &setting, &names),
-    }
+    let (names, pid) = (Names { prefix: arguments.prefix, accounts: arguments.accounts }, arguments.pid);
+    let figures = match arguments.scenario {
+        Command::Pairs(Pairs { pairs, in_flight, messages, warmup, body }) => {
+            pairs::run(&pairs::Pairs { pairs, in_flight, messages, warmup, body }, &setting, &names, pid)
+        }
+        Command::SignIn(SignIn { count, warmup, at_once }) => {
+            sign_in::run(&sign_in::SignIn { count, warmup, at_once }, &setting, &names, pid)
+        }
+        Command::Idle(Idle { count, at_once }) => {
+            // A line as soon as all are there; nothing is read from the server until standard input has ended.
+            idle::run(&idle::Idle { count, at_once }, &setting, &names, pid, |here, _| {
+                println!("{}", here.json());
+                io::stdout().flush()?;
+                io::stdin().read_to_end(&mut Vec::new()).map(drop)
+            })
+            .map(|[_, held]| held)
+        }
+        Command::Pages(Pages { count, warmup, size }) => {
+            pages::run(&pages::Pages { count, warmup, size }, &setting, &names, pid)
+        }
+        Command::Kill(scenario) => return kill::run(scenario, &setting, &names),
+    };
+    figures.map(|figures| figures.json()).map_err(|e| e.to_string())
 }
 
 fn main() -> ExitCode {

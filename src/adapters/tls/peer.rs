@@ -84,7 +84,7 @@ impl Sides {
 
 /// Takes every certificate whose key the peer has.
 #[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
+pub(super) struct Anybody(pub(super) WebPkiSupportedAlgorithms);
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(

@@ -1,38 +1,58 @@
-//! One client: TCP, TLS 1.3, sign-in, bind, stream management, all without blocking.
+//! One client: TCP, STARTTLS or direct TLS, sign-in, bind, stream management, all without blocking but the connect.
 //!
-//! Sources: RFC 6120 §4–§7, XEP-0368 (direct TLS), XEP-0198. `sent`, `handled` and `acked` count stanzas as XEP-0198 §4
-//! does, from `<enable/>` and `<enabled/>` on.
+//! Sources: RFC 6120 §4–§7, XEP-0368 (direct TLS), XEP-0077 §3.1 (registration), XEP-0198. `sent`, `handled` and `acked`
+//! count stanzas as XEP-0198 §4 does, from `<enable/>` and `<enabled/>` on.
+//!
+//! Invariant: passwords go over TLS only.
 
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
+    time::Duration,
 };
 
 use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
-use crate::{
+use super::{
+    Watch,
     sasl::{Derived, Exchange, Mechanism},
     xml::{self, Found, Scanner},
 };
 
+/// Bytes of one element from the server; more is no answer to anything that is asked here.
+const ELEMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// What every client of a run has in common.
+#[derive(Clone)]
 pub struct Setting {
     pub address: SocketAddr,
     pub domain: String,
     pub tls: Arc<ClientConfig>,
+    /// TLS begins after STARTTLS, not at once.
+    pub starttls: bool,
     pub mechanism: Mechanism,
     pub password: String,
     /// Enable stream management.
     pub sm: bool,
     /// Send initial presence once bound.
     pub presence: bool,
+    /// Make the account instead of signing in to it.
+    pub registers: bool,
+    pub watch: Watch,
 }
 
 /// How far a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Before TLS, waits for features.
+    Greeting,
+    /// Has asked for TLS.
+    Upgrading,
     Opening,
+    Registering,
     Authenticating,
     Reopening,
     Binding,
@@ -43,7 +63,7 @@ pub enum Stage {
 
 /// What a client tells its scenario.
 pub enum News<'a> {
-    /// Signed in, bound, managed if asked for.
+    /// Signed in, bound, managed if asked for; or registered, if that was wanted.
     Live,
     /// A message, presence or IQ arrived.
     Stanza(&'a [u8]),
@@ -67,6 +87,7 @@ pub struct Client {
     input: Vec<u8>,
     taken: usize,
     scanner: Scanner,
+    user: String,
     exchange: Exchange,
     /// A write did not fit into the socket.
     pub stalled: bool,
@@ -74,16 +95,22 @@ pub struct Client {
 
 impl Client {
     /// Connects and queues the stream header; the handshake runs with the first `read` and `flush`.
+    ///
+    /// # Errors
+    /// Nobody listens there.
     pub fn connect(user: &str, setting: &Setting) -> io::Result<Client> {
-        let socket = TcpStream::connect(setting.address)?;
-        socket.set_nonblocking(true)?;
+        let mut socket = TcpStream::connect_timeout(&setting.address, CONNECT)?;
         socket.set_nodelay(true)?;
+        if setting.starttls {
+            // A few hundred bytes into an empty socket's buffer.
+            socket.write_all(header(&setting.domain).as_bytes())?;
+        }
+        socket.set_nonblocking(true)?;
         let name = ServerName::try_from(setting.domain.clone()).map_err(io::Error::other)?;
         let mut tls = ClientConnection::new(setting.tls.clone(), name).map_err(io::Error::other)?;
         tls.set_buffer_limit(None);
-        let exchange = Exchange::new(setting.mechanism, user, &setting.password);
         let mut client = Client {
-            stage: Stage::Opening,
+            stage: if setting.starttls { Stage::Greeting } else { Stage::Opening },
             sent: 0,
             acked: 0,
             handled: 0,
@@ -93,11 +120,14 @@ impl Client {
             input: Vec::new(),
             taken: 0,
             scanner: Scanner::default(),
-            exchange,
+            user: user.to_owned(),
+            exchange: Exchange::new(setting.mechanism, user, &setting.password)?,
             stalled: false,
         };
-        client.open(setting);
-        client.flush()?;
+        if !setting.starttls {
+            client.write(&header(&setting.domain));
+            client.flush()?;
+        }
         Ok(client)
     }
 
@@ -113,10 +143,17 @@ impl Client {
         self.sent += 1;
     }
 
+    fn is_clear(&self) -> bool {
+        matches!(self.stage, Stage::Greeting | Stage::Upgrading)
+    }
+
     /// Writes what is queued, as far as the socket takes it.
+    ///
+    /// # Errors
+    /// The connection is gone.
     pub fn flush(&mut self) -> io::Result<()> {
         self.stalled = false;
-        while self.tls.wants_write() {
+        while !self.is_clear() && self.tls.wants_write() {
             match self.tls.write_tls(&mut self.socket) {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -142,13 +179,22 @@ impl Client {
         self.stage = Stage::Closed;
     }
 
-    /// Reads until the socket is empty and tells the news in order. An error ends the connection.
+    /// Reads until the socket is empty and tells the news in order.
+    ///
+    /// # Errors
+    /// The connection or the stream ended, or the server said what cannot be gone on with.
     pub fn read(
         &mut self,
         setting: &Setting,
         derived: &mut Derived,
         news: &mut impl FnMut(&mut Client, News<'_>),
     ) -> io::Result<()> {
+        while self.is_clear() {
+            if !self.read_clear()? {
+                return Ok(());
+            }
+            self.take(setting, derived, news)?;
+        }
         loop {
             match self.tls.read_tls(&mut self.socket) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -166,6 +212,20 @@ impl Client {
             }
         }
         self.flush()
+    }
+
+    /// Whether something came before TLS.
+    fn read_clear(&mut self) -> io::Result<bool> {
+        let mut piece = [0; 4096];
+        match self.socket.read(&mut piece) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => {
+                self.input.extend_from_slice(&piece[..length]);
+                Ok(true)
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     fn take(
@@ -191,6 +251,9 @@ impl Client {
         self.input = input;
         self.input.drain(..self.taken);
         self.taken = 0;
+        if self.input.len() > ELEMENT_BYTES_MAX {
+            return Err(io::Error::other("the server's answer is too long"));
+        }
         if self.input.is_empty() {
             // Thousands of idle clients would otherwise keep their largest read.
             self.input = Vec::new();
@@ -207,14 +270,43 @@ impl Client {
     ) -> io::Result<()> {
         let name = xml::name(element);
         if name == b"stream:error" || name == b"failure" || name == b"failed" {
-            return Err(io::Error::other(String::from_utf8_lossy(element).into_owned()));
+            return Err(refused(element));
         }
         match self.stage {
+            Stage::Greeting => {
+                if xml::find(element, "<starttls").is_none() {
+                    return Err(io::Error::other("the server offers no STARTTLS"));
+                }
+                self.socket.write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")?;
+                self.stage = Stage::Upgrading;
+            }
+            Stage::Upgrading => {
+                // RFC 6120 §5.4.3.3: the stream begins anew.
+                self.stage = Stage::Opening;
+                self.scanner = Scanner::default();
+                self.write(&header(&setting.domain));
+                self.flush()?;
+            }
+            Stage::Opening if setting.registers => {
+                // XEP-0077 §3.1. Name and password are ours and need no escaping.
+                let (user, password) = (&self.user, &setting.password);
+                let form = format!(
+                    "<iq type='set' id='register'><query xmlns='jabber:iq:register'><username>{user}</username>\
+                     <password>{password}</password></query></iq>"
+                );
+                self.write(&form);
+                self.stage = Stage::Registering;
+            }
             Stage::Opening => {
                 let mechanism = setting.mechanism.name();
                 let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism=";
                 self.write(&format!("{auth}'{mechanism}'>{}</auth>", self.exchange.initial()));
                 self.stage = Stage::Authenticating;
+            }
+            Stage::Registering => {
+                expect_result(element)?;
+                self.stage = Stage::Live;
+                news(self, News::Live);
             }
             Stage::Authenticating if name == b"challenge" => {
                 let answer = self.exchange.answer(xml::text(element), derived).map_err(io::Error::other)?;
@@ -223,17 +315,18 @@ impl Client {
             Stage::Authenticating => {
                 self.exchange.accept(xml::text(element)).map_err(io::Error::other)?;
                 self.scanner = Scanner::default();
-                self.open(setting);
+                self.write(&header(&setting.domain));
                 self.stage = Stage::Reopening;
             }
             Stage::Reopening => {
+                if setting.sm && xml::find(element, "urn:xmpp:sm:3").is_none() {
+                    return Err(io::Error::other("the server offers no stream management (XEP-0198)"));
+                }
                 self.write("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
                 self.stage = Stage::Binding;
             }
             Stage::Binding => {
-                if xml::attribute(element, "type") != Some("result") {
-                    return Err(io::Error::other(String::from_utf8_lossy(element).into_owned()));
-                }
+                expect_result(element)?;
                 if setting.sm {
                     self.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
                     self.counts = true;
@@ -276,12 +369,21 @@ impl Client {
             _ => {}
         }
     }
+}
 
-    fn open(&mut self, setting: &Setting) {
-        let domain = &setting.domain;
-        self.write(&format!(
-            "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' \
-             xmlns:stream='http://etherx.jabber.org/streams'>"
-        ));
-    }
+fn header(domain: &str) -> String {
+    format!(
+        "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' \
+         xmlns:stream='http://etherx.jabber.org/streams'>"
+    )
+}
+
+fn expect_result(iq: &[u8]) -> io::Result<()> {
+    if xml::attribute(iq, "type") == Some("result") { Ok(()) } else { Err(refused(iq)) }
+}
+
+/// What the server said instead of going on.
+fn refused(element: &[u8]) -> io::Error {
+    let said = String::from_utf8_lossy(&element[..element.len().min(500)]);
+    io::Error::other(format!("the server said {said}"))
 }

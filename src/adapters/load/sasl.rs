@@ -2,10 +2,13 @@
 //!
 //! The server's signature is checked, so a server that skips half of the exchange is not measured as fast.
 
-use std::{collections::HashMap, num::NonZeroU32};
+use std::{collections::HashMap, io, num::NonZeroU32};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ring::{digest, hmac, pbkdf2, rand::SecureRandom};
+
+/// Iterations of PBKDF2 that a server can demand: half a second of a Pi's time.
+const ROUNDS_MAX: u32 = 1_000_000;
 
 /// What the client proves its password with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +58,17 @@ pub struct Exchange {
 
 impl Exchange {
     /// Begins; a nonce of 144 bits comes from the operating system.
-    pub fn new(mechanism: Mechanism, user: &str, password: &str) -> Self {
-        let mut nonce = [0; 18];
-        ring::rand::SystemRandom::new().fill(&mut nonce).expect("the system's random source");
-        Exchange {
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn new(mechanism: Mechanism, user: &str, password: &str) -> io::Result<Self> {
+        Ok(Exchange {
             mechanism,
             user: user.into(),
             password: password.into(),
-            nonce: BASE64_STANDARD.encode(nonce),
+            nonce: random()?,
             server_signature: Vec::new(),
-        }
+        })
     }
 
     fn first_bare(&self) -> String {
@@ -128,7 +132,8 @@ impl Exchange {
     }
 
     fn salted(&self, salt: Vec<u8>, rounds: u32, derived: &mut Derived) -> Result<Vec<u8>, String> {
-        let count = NonZeroU32::new(rounds).ok_or("no iterations")?;
+        let count = NonZeroU32::new(rounds).filter(|n| n.get() <= ROUNDS_MAX);
+        let count = count.ok_or_else(|| format!("{rounds} iterations are not a sane number"))?;
         let (algorithm, len) = match self.mechanism {
             Mechanism::ScramSha1 => (pbkdf2::PBKDF2_HMAC_SHA1, 20),
             _ => (pbkdf2::PBKDF2_HMAC_SHA256, 32),
@@ -142,6 +147,17 @@ impl Exchange {
         derived.0.insert(key, out.clone());
         Ok(out)
     }
+}
+
+/// 144 random bits, base64.
+///
+/// # Errors
+/// The system has none.
+pub fn random() -> io::Result<String> {
+    let mut bytes = [0; 18];
+    let filled = ring::rand::SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| io::Error::other("the system has no random bytes"))?;
+    Ok(BASE64_STANDARD.encode(bytes))
 }
 
 fn keyed(algorithm: hmac::Algorithm, key: &[u8], data: &[u8]) -> hmac::Tag {
@@ -159,7 +175,7 @@ mod tests {
 
     #[test]
     fn scram_sha_1_gives_the_proof_of_rfc_5802_section_5() {
-        let mut exchange = Exchange::new(Mechanism::ScramSha1, "user", "pencil");
+        let mut exchange = Exchange::new(Mechanism::ScramSha1, "user", "pencil").unwrap();
         exchange.nonce = "fyko+d2lbbFgONRv9qkxdawL".into();
         let challenge = "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096";
         let answer = exchange.answer(BASE64_STANDARD.encode(challenge).as_bytes(), &mut Derived::default()).unwrap();

@@ -3,37 +3,34 @@
 //! A message is done when its receiver has it and, with stream management, when the server's `<a/>` to the sender covers
 //! it. XEP-0198 §4.
 
-use std::{fmt::Write, io, time::Duration, time::Instant};
-
-use argh::FromArgs;
-
-use crate::{
-    Names,
-    client::{Client, News, Setting, Stage},
-    fleet::{Fleet, Scenario},
-    gauge::Gauge,
-    xml,
+use std::{
+    collections::VecDeque,
+    fmt::Write,
+    io,
+    time::{Duration, Instant},
 };
 
-/// chat messages between pairs of accounts
-#[derive(FromArgs)]
-#[argh(subcommand, name = "pairs")]
+use super::{
+    Figures, Names,
+    client::{Client, News, Setting},
+    fleet::{Fleet, STILL, Scenario},
+    gauge::Gauge,
+    micros, xml,
+};
+
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
 pub struct Pairs {
-    /// pairs of accounts
-    #[argh(option, default = "1")]
-    pairs: usize,
-    /// messages in flight per pair
-    #[argh(option, default = "1")]
-    in_flight: u32,
-    /// messages per pair that are measured
-    #[argh(option, default = "1000")]
-    messages: u32,
-    /// messages per pair before the measurement
-    #[argh(option, default = "50")]
-    warmup: u32,
-    /// bytes of a body
-    #[argh(option, default = "100")]
-    body: usize,
+    /// Pairs of accounts.
+    pub pairs: usize,
+    /// Messages in flight per pair.
+    pub in_flight: u32,
+    /// Messages per pair that are measured.
+    pub messages: u32,
+    /// Messages per pair before the measurement.
+    pub warmup: u32,
+    /// Bytes of a body.
+    pub body: usize,
 }
 
 #[derive(Default, Clone)]
@@ -46,6 +43,8 @@ struct Pair {
     /// Stanzas that the sender had sent before its first message.
     before: u32,
     done: u32,
+    /// When those were sent that have not arrived: `in_flight` at most.
+    sent_at: VecDeque<Instant>,
 }
 
 /// Even clients send, the odd ones behind them receive.
@@ -62,6 +61,8 @@ struct Chat {
     errors: u64,
     /// Pairs whose sender may send more, by number.
     ready: Vec<usize>,
+    /// From sending to arriving.
+    latencies_us: Vec<u32>,
 }
 
 impl Chat {
@@ -95,6 +96,7 @@ impl Chat {
             let _ = write!(out, "<message to='{}' type='chat' id='m{}'>", pair.to, pair.sent);
             let _ = write!(out, "<body>{}</body></message>", self.body);
             client.sent += 1;
+            pair.sent_at.push_back(Instant::now());
         }
         if self.sm {
             out.push_str("<r xmlns='urn:xmpp:sm:3'/>");
@@ -120,6 +122,7 @@ impl Scenario for Chat {
                     let pair = &mut self.pairs[number];
                     self.misordered += u64::from(id != pair.received + 1);
                     pair.received += 1;
+                    self.latencies_us.extend(pair.sent_at.pop_front().map(|at| micros(at.elapsed())));
                     self.settle(number);
                 }
             }
@@ -129,9 +132,10 @@ impl Scenario for Chat {
 }
 
 fn phase(chat: &mut Chat, fleet: &mut Fleet<'_>, messages: u32) -> io::Result<()> {
+    let begin = chat.until;
     chat.until += messages;
     chat.running = true;
-    chat.finished = 0;
+    chat.finished = if messages == 0 { chat.pairs.len() } else { 0 };
     chat.ready = (0..chat.pairs.len()).collect();
     let mut last = Instant::now();
     while chat.finished < chat.pairs.len() {
@@ -144,19 +148,26 @@ fn phase(chat: &mut Chat, fleet: &mut Fleet<'_>, messages: u32) -> io::Result<()
         if let Some((index, e)) = fleet.wait(Duration::from_secs(1), chat)?.pop() {
             return Err(io::Error::other(format!("client {index}: {e}")));
         }
+        let done: u64 = chat.pairs.iter().map(|pair| u64::from(pair.done.saturating_sub(begin))).sum();
+        fleet.tell(done, chat.pairs.len() as u64 * u64::from(messages));
         if !chat.ready.is_empty() {
             last = Instant::now();
-        } else if last.elapsed() > Duration::from_secs(20) {
-            let done: u64 = chat.pairs.iter().map(|p| u64::from(p.done)).sum();
-            return Err(io::Error::other(format!("nothing moved for 20 s; {done} messages were done")));
+        } else if last.elapsed() > STILL {
+            return Err(io::Error::other(format!(
+                "nothing moved for {} s; {done} messages were done",
+                STILL.as_secs()
+            )));
         }
     }
     Ok(())
 }
 
-/// Runs it; the line of JSON.
-pub fn run(pairs: &Pairs, setting: &Setting, names: &Names, pid: Option<u32>) -> Result<String, String> {
-    let users: Vec<String> = (0..2 * pairs.pairs).map(|i| names.of(i)).collect();
+/// Runs it.
+///
+/// # Errors
+/// A connection broke, or nothing moves any more.
+pub fn run(pairs: &Pairs, setting: &Setting, names: &Names, pid: Option<u32>) -> io::Result<Figures> {
+    let users = names.first(2 * pairs.pairs);
     let to = |i: usize| format!("{}@{}", users[2 * i + 1], setting.domain);
     let mut chat = Chat {
         pairs: (0..pairs.pairs).map(|i| Pair { to: to(i), ..Pair::default() }).collect(),
@@ -169,24 +180,29 @@ pub fn run(pairs: &Pairs, setting: &Setting, names: &Names, pid: Option<u32>) ->
         misordered: 0,
         errors: 0,
         ready: Vec::new(),
+        latencies_us: Vec::new(),
     };
-    let measured = (|| {
-        let mut fleet = Fleet::new(setting)?;
-        fleet.sign_in(&users, 8, &mut chat)?;
-        phase(&mut chat, &mut fleet, pairs.warmup)?;
-        let (before, start) = (Gauge::read(pid), Instant::now());
-        phase(&mut chat, &mut fleet, pairs.messages)?;
-        let (seconds, after) = (start.elapsed().as_secs_f64(), Gauge::read(pid));
-        for client in fleet.clients.iter_mut().flatten().filter(|c| c.stage == Stage::Live) {
-            client.close();
-        }
-        io::Result::Ok((seconds, after.since(&before)))
-    })();
-    let (seconds, cost) = measured.map_err(|e| e.to_string())?;
-    let messages = pairs.pairs as u64 * u64::from(pairs.messages);
-    Ok(format!(
-        "{{\"scenario\":\"pairs\",\"pairs\":{},\"in_flight\":{},\"sm\":{},\"messages\":{messages},\"misordered\":{},\
-         \"errors\":{},\"seconds\":{seconds:.3},{cost}}}",
-        pairs.pairs, pairs.in_flight, setting.sm, chat.misordered, chat.errors
-    ))
+    let mut fleet = Fleet::new(setting)?;
+    fleet.sign_in(&users, 8, &mut chat)?;
+    phase(&mut chat, &mut fleet, pairs.warmup)?;
+    chat.latencies_us.clear();
+    let (before, start) = (Gauge::of(pid), Instant::now());
+    phase(&mut chat, &mut fleet, pairs.messages)?;
+    let (seconds, cost) = (start.elapsed().as_secs_f64(), Gauge::spent(pid, before));
+    fleet.close();
+    Ok(Figures {
+        scenario: "pairs",
+        unit: "messages",
+        count: pairs.pairs as u64 * u64::from(pairs.messages),
+        seconds,
+        latencies_us: chat.latencies_us,
+        cost,
+        more: vec![
+            ("pairs", pairs.pairs as u64),
+            ("in_flight", u64::from(pairs.in_flight)),
+            ("acknowledged", u64::from(setting.sm)),
+            ("misordered", chat.misordered),
+            ("errors", chat.errors),
+        ],
+    })
 }

@@ -16,9 +16,17 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    /// Reads the process; what cannot be read stays 0.
-    pub fn read(pid: Option<u32>) -> Gauge {
-        let Some(pid) = pid else { return Gauge::default() };
+    /// Reads the process, if one is to be; what cannot be read stays 0.
+    pub fn of(pid: Option<u32>) -> Option<Gauge> {
+        pid.map(Gauge::read)
+    }
+
+    /// What was spent since `before`, if it was read.
+    pub fn spent(pid: Option<u32>, before: Option<Gauge>) -> Option<Gauge> {
+        Some(Gauge::of(pid)?.since(&before?))
+    }
+
+    fn read(pid: u32) -> Gauge {
         let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
         let stat = file("stat");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
@@ -37,15 +45,20 @@ impl Gauge {
         }
     }
 
-    /// As members of a JSON object: what was spent since `before`, and the memory now.
-    pub fn since(&self, before: &Gauge) -> String {
-        format!(
-            "\"cpu_ms\":{},\"switches\":{},\"written\":{},\"rss_kib\":{}",
-            self.cpu_ms.saturating_sub(before.cpu_ms),
-            self.switches.saturating_sub(before.switches),
-            self.written.saturating_sub(before.written),
-            self.rss_kib
-        )
+    /// What was spent since `before`, and the memory now.
+    pub fn since(&self, before: &Gauge) -> Gauge {
+        Gauge {
+            cpu_ms: self.cpu_ms.saturating_sub(before.cpu_ms),
+            switches: self.switches.saturating_sub(before.switches),
+            written: self.written.saturating_sub(before.written),
+            rss_kib: self.rss_kib,
+        }
+    }
+
+    /// As members of a JSON object.
+    pub fn json(&self) -> String {
+        let Gauge { cpu_ms, switches, written, rss_kib } = self;
+        format!("\"cpu_ms\":{cpu_ms},\"switches\":{switches},\"written\":{written},\"rss_kib\":{rss_kib}")
     }
 }
 

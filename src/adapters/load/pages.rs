@@ -3,31 +3,29 @@
 //! The archive is that of the first receiver of `pairs`, so run that first. When its beginning is reached the next page
 //! is the newest one again.
 
-use std::{fmt::Write, io, time::Duration, time::Instant};
-
-use argh::FromArgs;
-
-use crate::{
-    Names,
-    client::{Client, News, Setting},
-    fleet::{Fleet, Scenario},
-    gauge::Gauge,
-    xml,
+use std::{
+    fmt::Write,
+    io,
+    time::{Duration, Instant},
 };
 
-/// pages of an archive, newest first
-#[derive(FromArgs)]
-#[argh(subcommand, name = "pages")]
+use super::{
+    Figures, Names,
+    client::{Client, News, Setting},
+    fleet::{Fleet, STILL, Scenario},
+    gauge::Gauge,
+    micros, xml,
+};
+
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
 pub struct Pages {
-    /// pages that are measured
-    #[argh(option, default = "200")]
-    count: u32,
-    /// pages before the measurement
-    #[argh(option, default = "10")]
-    warmup: u32,
-    /// messages of a page
-    #[argh(option, default = "50")]
-    size: u32,
+    /// Pages that are measured.
+    pub count: u32,
+    /// Pages before the measurement.
+    pub warmup: u32,
+    /// Messages of a page.
+    pub size: u32,
 }
 
 #[derive(Default)]
@@ -37,12 +35,15 @@ struct Reader {
     asked: u32,
     answered: u32,
     messages: u64,
+    asked_at: Option<Instant>,
+    latencies_us: Vec<u32>,
     failure: Option<String>,
 }
 
 impl Reader {
     fn ask(&mut self, client: &mut Client, size: u32) {
         self.asked += 1;
+        self.asked_at = Some(Instant::now());
         let mut out = String::with_capacity(256);
         let _ = write!(out, "<iq type='set' id='p{}'><query xmlns='urn:xmpp:mam:2' queryid='p'>", self.asked);
         let _ = write!(out, "<set xmlns='http://jabber.org/protocol/rsm'><max>{size}</max>");
@@ -58,6 +59,7 @@ impl Scenario for Reader {
             self.messages += 1;
         } else if xml::name(stanza) == b"iq" && xml::attribute(stanza, "id").is_some_and(|id| id.starts_with('p')) {
             self.answered += 1;
+            self.latencies_us.extend(self.asked_at.map(|at| micros(at.elapsed())));
             let text = String::from_utf8_lossy(stanza);
             if !text.contains("<fin") {
                 self.failure = Some(text.into_owned());
@@ -71,7 +73,8 @@ impl Scenario for Reader {
 }
 
 fn phase(reader: &mut Reader, fleet: &mut Fleet<'_>, pages: u32, size: u32) -> io::Result<()> {
-    let until = reader.asked + pages;
+    let begin = reader.asked;
+    let until = begin + pages;
     let mut last = Instant::now();
     while reader.answered < until {
         if reader.asked == reader.answered {
@@ -84,32 +87,40 @@ fn phase(reader: &mut Reader, fleet: &mut Fleet<'_>, pages: u32, size: u32) -> i
         if let Some((_, e)) = fleet.wait(Duration::from_secs(1), reader)?.pop() {
             return Err(e);
         }
+        fleet.tell(u64::from(reader.answered - begin), u64::from(pages));
         if let Some(failure) = reader.failure.take() {
             return Err(io::Error::other(failure));
         }
-        if last.elapsed() > Duration::from_secs(20) {
-            return Err(io::Error::other("a page did not come within 20 s"));
+        if last.elapsed() > STILL {
+            return Err(io::Error::other(format!("a page did not come within {} s", STILL.as_secs())));
         }
     }
     Ok(())
 }
 
-/// Runs it; the line of JSON.
-pub fn run(pages: &Pages, setting: Setting, names: &Names, pid: Option<u32>) -> Result<String, String> {
-    let setting = Setting { presence: false, sm: false, ..setting };
+/// Runs it.
+///
+/// # Errors
+/// The server keeps no archive, or a page did not come.
+pub fn run(pages: &Pages, setting: &Setting, names: &Names, pid: Option<u32>) -> io::Result<Figures> {
+    let setting = Setting { presence: false, sm: false, ..setting.clone() };
     let mut reader = Reader::default();
-    let measured = (|| {
-        let mut fleet = Fleet::new(&setting)?;
-        fleet.sign_in(&[names.of(1)], 1, &mut reader)?;
-        phase(&mut reader, &mut fleet, pages.warmup, pages.size)?;
-        reader.messages = 0;
-        let (before, start) = (Gauge::read(pid), Instant::now());
-        phase(&mut reader, &mut fleet, pages.count, pages.size)?;
-        io::Result::Ok((start.elapsed().as_secs_f64(), Gauge::read(pid).since(&before)))
-    })();
-    let (seconds, cost) = measured.map_err(|e| e.to_string())?;
-    Ok(format!(
-        "{{\"scenario\":\"pages\",\"pages\":{},\"size\":{},\"messages\":{},\"seconds\":{seconds:.3},{cost}}}",
-        pages.count, pages.size, reader.messages
-    ))
+    let mut fleet = Fleet::new(&setting)?;
+    fleet.sign_in(&[names.of(1)], 1, &mut reader)?;
+    phase(&mut reader, &mut fleet, pages.warmup, pages.size)?;
+    reader.messages = 0;
+    reader.latencies_us.clear();
+    let (before, start) = (Gauge::of(pid), Instant::now());
+    phase(&mut reader, &mut fleet, pages.count, pages.size)?;
+    let (seconds, cost) = (start.elapsed().as_secs_f64(), Gauge::spent(pid, before));
+    fleet.close();
+    Ok(Figures {
+        scenario: "pages",
+        unit: "pages",
+        count: u64::from(pages.count),
+        seconds,
+        latencies_us: reader.latencies_us,
+        cost,
+        more: vec![("size", u64::from(pages.size)), ("messages", reader.messages)],
+    })
 }
