@@ -137,7 +137,8 @@ impl Server {
                 Next::Widen(bounds) => framer.set_bounds(bounds),
                 Next::Stop => break,
                 Next::Upgrade => {
-                    self.upgrade(env, id, !input.is_empty());
+                    // Whitespace says nothing, and go-xmpp sends a line end.
+                    self.upgrade(env, id, !input.trim_ascii().is_empty());
                     break;
                 }
             }

@@ -153,6 +153,15 @@ fn s6_what_came_in_clear_behind_starttls_is_refused() {
 }
 
 #[test]
+fn a_line_end_behind_starttls_is_no_attempt_to_smuggle() {
+    let mut world = World::new(&["romeo"]);
+    let mut romeo = Player::connect(&mut world, "romeo", "orchard", false);
+    romeo.open_stream(&mut world);
+    romeo.send(&mut world, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\r\n");
+    assert_eq!(romeo.element(&mut world).name, "proceed");
+}
+
+#[test]
 fn s6_nothing_said_in_clear_counts_under_tls() {
     let mut world = World::new(&["romeo"]);
     let mut romeo = Player::connect(&mut world, "romeo", "orchard", false);
