@@ -127,6 +127,8 @@ pub struct Hosts {
     pub pubsub: Option<String>,
     /// Rooms, XEP-0045.
     pub rooms: Option<String>,
+    /// Uploads, XEP-0363; the domain itself has them as well.
+    pub upload: Option<String>,
 }
 
 /// With which other servers, and on what terms.
@@ -230,7 +232,7 @@ impl Default for Config {
                 day_bytes: limits::UPLOAD_DAY_BYTES,
                 total_bytes: limits::UPLOAD_TOTAL_BYTES,
             },
-            hosts: Hosts { pubsub: Some("pubsub".into()), rooms: Some("rooms".into()) },
+            hosts: Hosts { pubsub: Some("pubsub".into()), rooms: Some("rooms".into()), upload: Some("upload".into()) },
             federation: Federation { enabled: true, allow: Vec::new(), block: Vec::new(), require_certificate: false },
             limits: Limits {
                 stanza_bytes: limits::STANZA_BYTES_MAX,

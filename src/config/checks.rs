@@ -39,12 +39,17 @@ fn domains(reading: &mut Reading) {
 
 /// No service's host name is a domain that is served.
 fn hosts(reading: &mut Reading) {
-    if !reading.sound(&["domain", "hosts.pubsub", "hosts.rooms"]) {
+    if !reading.sound(&["domain", "hosts.pubsub", "hosts.rooms", "hosts.upload"]) {
         return;
     }
     let hosts = reading.draft.config.hosts.clone();
-    for (key, name) in [("hosts.pubsub", &hosts.pubsub), ("hosts.rooms", &hosts.rooms)] {
+    let names = [("hosts.pubsub", &hosts.pubsub), ("hosts.rooms", &hosts.rooms), ("hosts.upload", &hosts.upload)];
+    for (at, (key, name)) in names.iter().enumerate() {
         let Some(name) = name else { continue };
+        if let Some((other, _)) = names[..at].iter().find(|(_, other)| other.as_ref() == Some(name)) {
+            let what = format!("found \"{name}\", which is the name of {other} as well; give another name");
+            return reading.refuse(key, &what);
+        }
         for domain in reading.draft.config.domains.clone() {
             let host = format!("{name}.{domain}");
             if served(reading, &host) {
@@ -52,12 +57,6 @@ fn hosts(reading: &mut Reading) {
                 return reading.refuse(key, &what);
             }
         }
-    }
-    if let (Some(name), Some(other)) = (&hosts.rooms, &hosts.pubsub)
-        && name == other
-    {
-        let what = format!("found \"{name}\", which is the name of hosts.pubsub as well; give another name");
-        reading.refuse("hosts.rooms", &what);
     }
 }
 

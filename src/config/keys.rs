@@ -263,6 +263,13 @@ pub(super) static KEYS: &[Key] = &[
         set: |draft, given| given.host().map(|host| draft.config.hosts.rooms = host),
     },
     Key {
+        name: "hosts.upload",
+        takes: HOST,
+        default: "\"upload\"",
+        doc: "A host name of uploads (XEP-0363) for apps that do not ask the domain itself: what stands before each domain.",
+        set: |draft, given| given.host().map(|host| draft.config.hosts.upload = host),
+    },
+    Key {
         name: "federation.enabled",
         takes: BOOLEAN,
         default: "true",

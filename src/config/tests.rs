@@ -215,6 +215,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "retention.upload_days=0",
         "hosts.pubsub=knoten",
         "hosts.rooms=stube",
+        "hosts.upload=ablage",
         "federation.enabled=false",
         "federation.allow=a.example, b.example",
         "federation.block=",

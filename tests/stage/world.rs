@@ -385,7 +385,7 @@ impl World {
 
     /// Whether a domain is served here, or is the host name of a service.
     pub fn serves(&self, domain: &str) -> bool {
-        let names = [&self.config.hosts.pubsub, &self.config.hosts.rooms];
+        let names = [&self.config.hosts.pubsub, &self.config.hosts.rooms, &self.config.hosts.upload];
         let named = |own: &String, name: &Option<String>| name.as_ref().is_some_and(|n| domain == format!("{n}.{own}"));
         let hosts = |own: &String| names.iter().any(|name| named(own, name));
         self.config.domains.iter().any(|own| own == domain || hosts(own))

@@ -63,7 +63,7 @@ static CARD: Card = Card {
     source: "XEP-0363 v1.2.0",
     features: &[],
     stream_features: &[],
-    iq: &[(Scope::Host, ns::UPLOAD, "request")],
+    iq: &[(Scope::Host, ns::UPLOAD, "request"), (Scope::Hosted, ns::UPLOAD, "request")],
     passes: &[],
 };
 
@@ -89,14 +89,19 @@ const SHOWN: &[&str] = &[
     "video/",
 ];
 
+/// Whether people of a domain can upload anything.
+fn is_offered(domain: &str, config: &Config) -> bool {
+    config.upload.file_bytes > 0 && config.web_url(domain).is_some()
+}
+
 impl Service for Upload {
     fn card(&self) -> &'static Card {
         &CARD
     }
 
-    /// §3; told of the domain itself, so that one name is enough.
+    /// §3; told of the domain itself, where one name is enough, and of a host name, for who looks for one only.
     fn disco(&self, scope: Scope, domain: &str, config: &Config) -> Vec<Element> {
-        if scope != Scope::Host || config.upload.file_bytes == 0 || config.web_url(domain).is_none() {
+        if scope == Scope::Own || (scope == Scope::Host && !is_offered(domain, config)) {
             return Vec::new();
         }
         let feature = |var: String| Element::new("feature", ns::DISCO_INFO).attr("var", var);
@@ -109,13 +114,20 @@ impl Service for Upload {
         ]
     }
 
+    fn host(&self, domain: &str, config: &Config) -> Option<String> {
+        let host = config.hosts.upload.as_ref().filter(|_| is_offered(domain, config))?;
+        Some(format!("{host}.{domain}"))
+    }
+
     /// §4.
     fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
         iq.only_get()?;
-        let base = ctx.config().web_url(iq.domain).filter(|_| ctx.config().upload.file_bytes > 0);
+        let host = ctx.core.hosts.get(iq.domain);
+        let domain = host.map_or(iq.domain, |host| &host.domain);
+        let base = ctx.config().web_url(domain).filter(|_| is_offered(domain, ctx.config()));
         let base = base.ok_or(StanzaError::new(Condition::ServiceUnavailable))?;
         // One of our own, of this domain.
-        let here = iq.from.local().is_some() && iq.from.domain() == iq.domain;
+        let here = iq.from.local().is_some() && iq.from.domain() == domain;
         let account = if here { ctx.account(iq.from) } else { None };
         let account = account.ok_or(StanzaError::new(Condition::Forbidden))?;
         let wish = slot::Wish::read(iq.payload)?;

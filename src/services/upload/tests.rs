@@ -128,6 +128,21 @@ fn a_slot_has_two_addresses_of_one_file() {
 }
 
 #[test]
+fn a_host_name_gives_slots_as_the_domain_does() {
+    let mut house = house(|_| {});
+    let juliet = house.online("juliet@capulet.lit/balcony");
+    let query = |what: &str, to: &str| {
+        format!("<iq type='get' to='{to}' id='d'><query xmlns='http://jabber.org/protocol/disco#{what}'/></iq>")
+    };
+    let items = result_of(&house.send(juliet, &query("items", "capulet.lit")));
+    assert!(items.contains("<item jid='upload.capulet.lit'/>"), "{items}");
+    let info = result_of(&house.send(juliet, &query("info", "upload.capulet.lit")));
+    assert!(info.contains("<identity category='store' type='file'/>") && info.contains("max-file-size"), "{info}");
+    let there = request(10).replace("to='capulet.lit'", "to='upload.capulet.lit'");
+    assert!(result_of(&house.send(juliet, &there)).contains("<put url='https://capulet.lit:5443/upload/"));
+}
+
+#[test]
 fn only_accounts_get_slots() {
     let mut house = house(|_| {});
     let line = house.online("capulet.lit/1");
