@@ -194,8 +194,9 @@ pub const SWIFT_SYNC_US: u64 = 2_000;
 pub const SWIFT_SYNCS_FIRST: u32 = 16;
 /// The same after one that was not: a card that hesitates now and then is left to the thread.
 pub const SWIFT_SYNCS_AGAIN: u32 = 64;
-/// Bytes of writes held in memory before they move from the journal into the database.
-pub const OVERLAY_BYTES_MAX: usize = 768 * 1024;
+/// Bytes of writes held in memory before they move from the journal into the database: a move rewrites the last block of
+/// every archive that grew, so one that many messages share costs each of them less.
+pub const OVERLAY_BYTES_MAX: usize = 1536 * 1024;
 /// Milliseconds after which a smaller layer moves as well, with whatever happens next: nobody is woken for it. A day: a
 /// move writes some 40 KB however little it moves, which many messages should share; the journal keeps them meanwhile.
 pub const OVERLAY_MS_MAX: u64 = 86_400_000;

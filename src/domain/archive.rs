@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     limits,
-    wire::{jid::Jid, stanza::Stored},
+    wire::{
+        jid::Jid,
+        stanza::{Stanza, Stored},
+    },
 };
 
 const VERSION: u8 = 1;
@@ -69,14 +72,13 @@ pub struct Entry {
 const OVERHEAD: u64 = 128;
 
 impl Entry {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(41);
-        out.push(VERSION);
-        out.extend_from_slice(&self.contact.bare);
-        out.extend_from_slice(&self.contact.resource);
-        out.extend_from_slice(&self.other.0.to_be_bytes());
-        for number in [self.size, self.count, self.bytes] {
-            out.extend_from_slice(&number.to_be_bytes());
+    fn encode(&self) -> [u8; 41] {
+        let mut out = [VERSION; 41];
+        out[1..9].copy_from_slice(&self.contact.bare);
+        out[9..13].copy_from_slice(&self.contact.resource);
+        out[13..17].copy_from_slice(&self.other.0.to_be_bytes());
+        for (place, number) in out[17..].chunks_exact_mut(8).zip([self.size, self.count, self.bytes]) {
+            place.copy_from_slice(&number.to_be_bytes());
         }
         out
     }
@@ -101,9 +103,14 @@ impl Entry {
     }
 }
 
-/// Writes the text of a message; once, however many archives hold it.
-pub fn keep_text(store: &mut Store<'_>, id: MessageId, stanza: &Stored) {
-    store.put_new(&keys::text(id), &encode_text(stanza));
+/// Writes the text of a message for `to`; once, however many archives hold it.
+pub fn keep_text(store: &mut Store<'_>, id: MessageId, stanza: &Stanza, to: Option<&Jid>) {
+    let (from, to) = (stanza.from.as_str(), to.map(Jid::as_str).unwrap_or_default());
+    let mut text = Vec::with_capacity(128 + from.len() + to.len() + stanza.content_len());
+    open_text(from, to, &mut text);
+    let insert_at = stanza.write_rest(&mut text);
+    close_text(insert_at, &mut text);
+    store.put_new(&keys::text(id), &text);
 }
 
 /// Another text in the place of one that is there.
@@ -135,15 +142,31 @@ pub fn texts(
 /// The bytes of a stanza in the store, as [`decode_text`] reads them: lengths, addresses, the rest.
 pub fn encode_text(stanza: &Stored) -> Vec<u8> {
     let mut out = Vec::with_capacity(9 + stanza.from.len() + stanza.to.len() + stanza.rest.len());
+    open_text(&stanza.from, &stanza.to, &mut out);
+    out.extend_from_slice(&stanza.rest);
+    close_text(stanza.insert_at, &mut out);
+    out
+}
+
+/// Where a text says at which place children can be put in.
+const INSERT_AT: Range<usize> = 5..9;
+
+/// What stands in front of the rest.
+fn open_text(from: &str, to: &str, out: &mut Vec<u8>) {
     out.push(VERSION);
     // An address has at most 3,071 bytes (RFC 7622 §3.1).
-    out.extend_from_slice(&(stanza.from.len() as u16).to_be_bytes());
-    out.extend_from_slice(&(stanza.to.len() as u16).to_be_bytes());
-    out.extend_from_slice(&(stanza.insert_at as u32).to_be_bytes());
-    out.extend_from_slice(stanza.from.as_bytes());
-    out.extend_from_slice(stanza.to.as_bytes());
-    out.extend_from_slice(&stanza.rest);
-    out
+    out.extend_from_slice(&(from.len() as u16).to_be_bytes());
+    out.extend_from_slice(&(to.len() as u16).to_be_bytes());
+    out.extend_from_slice(&[0; INSERT_AT.end - INSERT_AT.start]);
+    out.extend_from_slice(from.as_bytes());
+    out.extend_from_slice(to.as_bytes());
+}
+
+/// What is known once the rest is written.
+fn close_text(insert_at: usize, out: &mut [u8]) {
+    if let Some(place) = out.get_mut(INSERT_AT) {
+        place.copy_from_slice(&(insert_at as u32).to_be_bytes());
+    }
 }
 
 /// Reads [`encode_text`].
@@ -204,8 +227,7 @@ pub fn first(store: &Store<'_>, owner: AccountId) -> Option<Entry> {
 /// The newest message of an archive.
 pub fn last(store: &Store<'_>, owner: AccountId) -> Option<Entry> {
     let bounds = [0, u64::MAX].map(|id| keys::archived(owner, MessageId(id)));
-    let (key, value) = store.newest(&bounds[0], &bounds[1])?;
-    Entry::decode(&key, &value)
+    store.newest(&bounds[0], &bounds[1], Entry::decode)?
 }
 
 /// The first message number that the owner of an archive has not wanted forgotten.

@@ -6,13 +6,24 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map},
     ops::{Bound, ControlFlow},
     sync::Arc,
 };
 
+use few::Few;
+
 use super::store::{View, Visitor};
 use crate::limits;
+
+mod few;
+
+type Key = Few<{ few::KEY }>;
+/// The values of an archive's rows stand in place, texts in a box.
+type Value = Few<46>;
+
+/// Bytes of room that a new batch begins with at most: an idle house keeps no more.
+const ROOM_BYTES_MAX: usize = 16 * 1024;
 
 /// A batch of writes that becomes durable as one; ids only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,9 +33,20 @@ pub struct BatchId(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     /// `None`: removed.
-    value: Option<Box<[u8]>>,
+    value: Option<Value>,
     /// Neither the database nor an older layer has ever had this key: its removal leaves no trace.
     fresh: bool,
+}
+
+impl Entry {
+    fn value(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(Value::as_slice)
+    }
+
+    /// Bytes that it takes under this key.
+    fn size(&self, key: &[u8]) -> usize {
+        key.len() + self.value().map_or(0, <[u8]>::len)
+    }
 }
 
 /// A key and what was written there; `None`: it was removed.
@@ -33,7 +55,7 @@ type Row<'a> = (&'a [u8], Option<&'a [u8]>);
 /// A set of writes in the order of their keys. Frozen, it is shared with the store's thread, read only.
 #[derive(Clone, Debug, Default)]
 pub struct Layer {
-    rows: BTreeMap<Box<[u8]>, Entry>,
+    rows: BTreeMap<Key, Entry>,
     bytes: usize,
     through: BatchId,
 }
@@ -41,7 +63,7 @@ pub struct Layer {
 impl Layer {
     /// Every key that was written, with its value, or `None` if it was removed; in order.
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.rows.iter().map(|(key, entry)| (&**key, entry.value.as_deref()))
+        self.rows.iter().map(|(key, entry)| (key.as_slice(), entry.value()))
     }
 
     /// The last batch in it, once it is frozen; batches that were taken back do not count.
@@ -56,21 +78,41 @@ impl Layer {
 
     /// The keys of a range, descending if `back`.
     fn range<'a>(&'a self, from: &[u8], to: &[u8], back: bool) -> impl Iterator<Item = Row<'a>> + use<'a> {
-        let mut rows = self.rows.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        let mut rows = self.rows.range((Bound::Included(Key::of(from)), Bound::Excluded(Key::of(to))));
         std::iter::from_fn(move || {
             let (key, entry) = if back { rows.next_back() } else { rows.next() }?;
-            Some((&**key, entry.value.as_deref()))
+            Some((key.as_slice(), entry.value()))
         })
     }
 
-    fn set(&mut self, key: &[u8], entry: Option<Entry>) {
-        let size = |entry: &Entry| key.len() + entry.value.as_ref().map_or(0, |value| value.len());
-        self.bytes += entry.as_ref().map_or(0, size);
-        let before = match entry {
-            Some(entry) => self.rows.insert(key.into(), entry),
-            None => self.rows.remove(key),
-        };
-        self.bytes -= before.as_ref().map_or(0, size);
+    /// The last row of a range.
+    fn last(&self, from: &[u8], to: &[u8]) -> Option<Row<'_>> {
+        // Nothing is looked up at the range's other end.
+        let (key, entry) = self.rows.range((Bound::Unbounded, Bound::Excluded(Key::of(to)))).next_back()?;
+        (key.as_slice() >= from).then(|| (key.as_slice(), entry.value()))
+    }
+
+    fn entry(&self, key: &[u8]) -> Option<&Entry> {
+        // A long key is not copied into a box to be looked up.
+        if Key::fits(key) { self.rows.get(&Key::of(key)) } else { self.rows.get(key) }
+    }
+
+    fn set(&mut self, key: Key, entry: Option<Entry>) {
+        self.bytes += entry.as_ref().map_or(0, |entry| entry.size(key.as_slice()));
+        match (self.rows.entry(key), entry) {
+            (btree_map::Entry::Occupied(mut slot), Some(entry)) => {
+                let before = slot.insert(entry);
+                self.bytes -= before.size(slot.key().as_slice());
+            }
+            (btree_map::Entry::Occupied(slot), None) => {
+                let (key, before) = slot.remove_entry();
+                self.bytes -= before.size(key.as_slice());
+            }
+            (btree_map::Entry::Vacant(slot), Some(entry)) => {
+                slot.insert(entry);
+            }
+            (btree_map::Entry::Vacant(_), None) => {}
+        }
     }
 }
 
@@ -83,31 +125,40 @@ pub enum Op<'a> {
     Remove(&'a [u8]),
 }
 
-impl Op<'_> {
-    fn write(&self, out: &mut Vec<u8>) {
-        let (key, value) = match self {
+impl<'a> Op<'a> {
+    fn parts(&self) -> Row<'a> {
+        match *self {
             Op::Put(key, value) => (key, Some(value)),
             Op::Remove(key) => (key, None),
-        };
-        // Keys and values are bounded far below 4 GiB by the stanzas they come from.
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let (key, value) = self.parts();
         out.push(u8::from(value.is_some()));
-        out.extend_from_slice(&(key.len() as u32).to_le_bytes());
-        out.extend_from_slice(key);
+        write_part(key, out);
         if let Some(value) = value {
-            out.extend_from_slice(&(value.len() as u32).to_le_bytes());
-            out.extend_from_slice(value);
+            write_part(value, out);
         }
     }
 }
 
+/// Length and bytes. Keys and values are bounded far below 4 GiB by the stanzas they come from.
+fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Takes what [`write_part`] wrote from the front.
+fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    *bytes = rest;
+    Some(part)
+}
+
 /// Reads the writes of a batch in order; `false`: the bytes are no batch, and what was read before that stands.
 pub fn decode(mut bytes: &[u8], mut op: impl FnMut(Op<'_>)) -> bool {
-    fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-        let (len, rest) = bytes.split_first_chunk::<4>()?;
-        let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-        *bytes = rest;
-        Some(part)
-    }
     while let Some((kind, rest)) = bytes.split_first() {
         bytes = rest;
         let Some(key) = part(&mut bytes) else { return false };
@@ -123,12 +174,47 @@ pub fn decode(mut bytes: &[u8], mut op: impl FnMut(Op<'_>)) -> bool {
     true
 }
 
-/// What keys were before the writes of a batch, in order; to be put back if the disk refuses.
+/// What keys were before the writes of a batch, in order; to be put back if the disk refuses. Mostly it does not, so this
+/// is one run of bytes that costs little to write: for each write what was there, and the key.
 #[derive(Debug, Default)]
 struct Undo {
-    before: Vec<(Box<[u8]>, Option<Entry>)>,
+    before: Vec<u8>,
     /// Rows that somebody has received, which stays true whatever the disk says.
-    received: Vec<Box<[u8]>>,
+    received: Vec<Key>,
+}
+
+/// The layers knew nothing of the key, or of its removal; otherwise the key had a value.
+const UNKNOWN: u8 = 0;
+const REMOVED: u8 = 1;
+const VALUE: u8 = 2;
+/// Added to the others: [`Entry::fresh`].
+const FRESH: u8 = 4;
+
+impl Undo {
+    fn note(&mut self, key: &[u8], before: Option<&Entry>) {
+        let kind = before.map_or(UNKNOWN, |entry| {
+            (if entry.value.is_some() { VALUE } else { REMOVED }) + (if entry.fresh { FRESH } else { 0 })
+        });
+        self.before.push(kind);
+        write_part(key, &mut self.before);
+        if let Some(value) = before.and_then(Entry::value) {
+            write_part(value, &mut self.before);
+        }
+    }
+
+    /// What [`Undo::note`] was told, the last first.
+    fn backwards(&self) -> Vec<(Key, Option<Entry>)> {
+        let (mut bytes, mut out) = (self.before.as_slice(), Vec::new());
+        while let Some((kind, rest)) = bytes.split_first() {
+            bytes = rest;
+            let Some(key) = part(&mut bytes) else { break };
+            let value = if kind & VALUE == 0 { None } else { part(&mut bytes).map(Value::of) };
+            let entry = Entry { value, fresh: kind & FRESH != 0 };
+            out.push((Key::of(key), (*kind != UNKNOWN).then_some(entry)));
+        }
+        out.reverse();
+        out
+    }
 }
 
 /// All writes that the database does not have.
@@ -150,7 +236,7 @@ impl Overlay {
     /// See [`super::store::Store::read`].
     pub fn read(&self, view: &dyn View, key: &[u8]) -> Option<Vec<u8>> {
         match self.entry(key) {
-            Some(entry) => entry.value.as_ref().map(|value| value.to_vec()),
+            Some(entry) => entry.value().map(<[u8]>::to_vec),
             None => view.read(key),
         }
     }
@@ -167,7 +253,7 @@ impl Overlay {
         let mut left = keys.iter();
         // Those that are written here, up to the next one that is not.
         let mut written = |visit: &mut dyn FnMut(Option<&[u8]>) -> ControlFlow<()>| {
-            left.by_ref().map_while(|key| self.entry(key)).try_for_each(|entry| visit(entry.value.as_deref()))
+            left.by_ref().map_while(|key| self.entry(key)).try_for_each(|entry| visit(entry.value()))
         };
         let mut ended = false;
         view.read_each(&below, back, &mut |value| {
@@ -184,8 +270,8 @@ impl Overlay {
     }
 
     fn entry(&self, key: &[u8]) -> Option<&Entry> {
-        let frozen = || self.frozen.as_ref().and_then(|layer| layer.rows.get(key));
-        self.active.rows.get(key).or_else(frozen)
+        let frozen = || self.frozen.as_ref().and_then(|layer| layer.entry(key));
+        self.active.entry(key).or_else(frozen)
     }
 
     /// See [`super::store::Store::scan`].
@@ -227,10 +313,16 @@ impl Overlay {
         }
     }
 
-    /// The last row of a range if it was written, not removed, since the last flush.
-    pub fn newest(&self, from: &[u8], to: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        let (key, value) = self.above(from, to, true).next()?;
-        Some((key.to_vec(), value?.to_vec()))
+    /// What `read` makes of the last row of a range, if that was written, not removed, since the last flush. Keys must
+    /// never be used below others of the range that were there before.
+    pub fn newest<T>(&self, from: &[u8], to: &[u8], read: impl FnOnce(&[u8], &[u8]) -> T) -> Option<T> {
+        // What is in the newer layer comes behind what is in the older one, unless it removes that.
+        let (key, value) = match self.active.last(from, to) {
+            Some((_, None)) => self.above(from, to, true).next(),
+            None => self.frozen.as_ref().and_then(|layer| layer.last(from, to)),
+            written => written,
+        }?;
+        Some(read(key, value?))
     }
 
     /// The written keys of a range with what was written last, looked up as far as somebody asks: a short read of a
@@ -256,42 +348,57 @@ impl Overlay {
 
     /// See [`super::store::Store::put`].
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        let fresh = self.active.rows.get(key).is_some_and(|entry| entry.fresh);
-        self.write(Op::Put(key, value), self.entry(key).cloned(), fresh, true);
+        self.write(Op::Put(key, value), false, true);
     }
 
     /// See [`super::store::Store::put_new`].
     pub fn put_new(&mut self, key: &[u8], value: &[u8]) {
         debug_assert!(self.entry(key).is_none(), "a new key is new");
-        self.write(Op::Put(key, value), None, true, true);
+        self.write(Op::Put(key, value), true, true);
     }
 
     /// See [`super::store::Store::remove`].
     pub fn remove(&mut self, key: &[u8]) {
-        self.write(Op::Remove(key), self.entry(key).cloned(), false, true);
+        self.write(Op::Remove(key), false, true);
     }
 
     /// Removes a row that somebody has received: nobody waits for it, so it causes no commit of its own.
     pub fn forget(&mut self, key: &[u8]) {
-        let before = self.entry(key);
-        if before.is_none_or(|entry| entry.value.is_some()) {
-            self.write(Op::Remove(key), before.cloned(), false, false);
+        if self.entry(key).is_none_or(|entry| entry.value.is_some()) {
+            self.write(Op::Remove(key), false, false);
         }
-        self.open_undo.received.push(key.into());
+        self.open_undo.received.push(Key::of(key));
     }
 
-    /// `before`: what the layers hold under the key.
-    fn write(&mut self, op: Op<'_>, before: Option<Entry>, fresh: bool, urgent: bool) {
+    /// `is_new`: no layer has ever had the key, nor has the database.
+    fn write(&mut self, op: Op<'_>, is_new: bool, is_urgent: bool) {
         op.write(&mut self.open);
-        let (key, entry) = match op {
-            Op::Put(key, value) => (key, Some(Entry { value: Some(value.into()), fresh })),
-            // A key that nothing below knows needs no tombstone.
-            Op::Remove(key) if self.active.rows.get(key).is_some_and(|entry| entry.fresh) => (key, None),
-            Op::Remove(key) => (key, Some(Entry { value: None, fresh: false })),
-        };
-        self.open_undo.before.push((key.into(), before));
-        self.active.set(key, entry);
-        if urgent {
+        let (key, value) = op.parts();
+        let value = value.map(Value::of);
+        match self.active.rows.entry(Key::of(key)) {
+            btree_map::Entry::Occupied(mut slot) => {
+                let before = slot.get();
+                self.open_undo.note(key, Some(before));
+                self.active.bytes -= before.size(key);
+                let fresh = before.fresh;
+                // A key that nothing below knows needs no tombstone.
+                if fresh && value.is_none() {
+                    slot.remove();
+                } else {
+                    let entry = Entry { value, fresh };
+                    self.active.bytes += entry.size(key);
+                    slot.insert(entry);
+                }
+            }
+            btree_map::Entry::Vacant(slot) => {
+                let below = self.frozen.as_ref().filter(|_| !is_new).and_then(|layer| layer.entry(key));
+                self.open_undo.note(key, below);
+                let entry = Entry { value, fresh: is_new };
+                self.active.bytes += entry.size(key);
+                slot.insert(entry);
+            }
+        }
+        if is_urgent {
             self.puts += 1;
             self.open_urgent = true;
         }
@@ -335,8 +442,12 @@ impl Overlay {
         self.open_urgent = false;
         self.journal_bytes += self.open.len();
         self.last = batch;
-        self.in_flight.push_back((batch, std::mem::take(&mut self.open_undo)));
-        Some(std::mem::take(&mut self.open))
+        // The next batch is likely to be as large as this one.
+        let room = |bytes: &[u8]| Vec::with_capacity(bytes.len().min(ROOM_BYTES_MAX));
+        let undo = Undo { before: room(&self.open_undo.before), received: Vec::new() };
+        self.in_flight.push_back((batch, std::mem::replace(&mut self.open_undo, undo)));
+        let next = room(&self.open);
+        Some(std::mem::replace(&mut self.open, next))
     }
 
     /// All batches up to this one are durable.
@@ -358,8 +469,8 @@ impl Overlay {
         (self.open, self.open_urgent) = (Vec::new(), false);
         let mut received = Vec::new();
         loop {
-            for (key, entry) in undo.before.into_iter().rev() {
-                self.active.set(&key, entry);
+            for (key, entry) in undo.backwards() {
+                self.active.set(key, entry);
             }
             received.append(&mut undo.received);
             match self.in_flight.pop_back_if(|(id, _)| *id >= batch) {
@@ -368,7 +479,7 @@ impl Overlay {
             }
         }
         for key in received {
-            self.forget(&key);
+            self.forget(key.as_slice());
         }
     }
 
@@ -377,7 +488,7 @@ impl Overlay {
         let Some(frozen) = self.frozen.take() else { return };
         let newer = std::mem::replace(&mut self.active, Arc::unwrap_or_clone(frozen));
         for (key, entry) in newer.rows {
-            self.active.set(&key, Some(entry));
+            self.active.set(key, Some(entry));
         }
     }
 
@@ -414,163 +525,4 @@ impl Overlay {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::domain::store::MemoryView;
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Put(u8, u8),
-        PutNew(u8),
-        Remove(u8),
-        Forget(u8),
-        Take,
-        Commit,
-        Refuse,
-        Freeze,
-        Flush(bool),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            6 => (0..12u8, any::<u8>()).prop_map(|(key, value)| Step::Put(key, value)),
-            2 => any::<u8>().prop_map(Step::PutNew),
-            3 => (0..12u8).prop_map(Step::Remove),
-            2 => (0..12u8).prop_map(Step::Forget),
-            3 => Just(Step::Take),
-            2 => Just(Step::Commit),
-            1 => Just(Step::Refuse),
-            2 => Just(Step::Freeze),
-            2 => any::<bool>().prop_map(Step::Flush),
-        ]
-    }
-
-    type Model = BTreeMap<Vec<u8>, Vec<u8>>;
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-        #[test]
-        fn reads_are_those_of_a_plain_map_whatever_the_disk_does(steps in prop::collection::vec(step(), 1..80)) {
-            let mut overlay = Overlay::default();
-            let mut view = MemoryView::default();
-            let mut model = Model::new();
-            // The model before each batch in flight and before the open one.
-            let mut before: Vec<(u64, Model)> = Vec::new();
-            let mut open_before = Model::new();
-            let (mut next, mut fresh) = (1u64, 1000u32);
-            let mut flushing: Option<(u64, Arc<Layer>)> = None;
-            // What was received, with the batch that was open.
-            let mut received: Vec<(u64, Vec<u8>)> = Vec::new();
-            for step in steps {
-                match step {
-                    Step::Put(key, value) => {
-                        overlay.put(&[key], &[value]);
-                        model.insert(vec![key], vec![value]);
-                    }
-                    Step::PutNew(value) => {
-                        fresh += 1;
-                        overlay.put_new(&fresh.to_be_bytes(), &[value]);
-                        model.insert(fresh.to_be_bytes().to_vec(), vec![value]);
-                    }
-                    Step::Remove(key) => {
-                        let key = model.keys().nth(key as usize).cloned().unwrap_or_else(|| vec![key]);
-                        overlay.remove(&key);
-                        model.remove(&key);
-                    }
-                    Step::Forget(key) => {
-                        let key = model.keys().nth(key as usize).cloned().unwrap_or_else(|| vec![key]);
-                        overlay.forget(&key);
-                        model.remove(&key);
-                        received.push((next, key));
-                    }
-                    Step::Take if overlay.take_batch(BatchId(next)).is_some() => {
-                        before.push((next, std::mem::replace(&mut open_before, model.clone())));
-                        next += 1;
-                    }
-                    Step::Commit if !before.is_empty() => {
-                        let (id, _) = before.remove(0);
-                        overlay.committed(BatchId(id));
-                    }
-                    Step::Refuse if !before.is_empty() => {
-                        let (id, old) = before.swap_remove(0);
-                        before.clear();
-                        overlay.refused(BatchId(id));
-                        model = old.clone();
-                        open_before = old;
-                        received.retain(|(batch, _)| *batch >= id);
-                        for (batch, key) in &mut received {
-                            *batch = next;
-                            model.remove(key);
-                        }
-                        // The store's thread refuses a flush that stands behind a refused batch.
-                        flushing = None;
-                    }
-                    Step::Freeze => {
-                        if let Some(layer) = overlay.freeze() {
-                            flushing = Some((next - 1, layer));
-                        }
-                    }
-                    // In the order of the store's queue: a flush ends only after the batches before it.
-                    Step::Flush(done) if flushing.as_ref().is_some_and(|(last, _)| before.iter().all(|(id, _)| id > last)) => {
-                        let (_, layer) = flushing.take().unwrap();
-                        if done {
-                            view.apply(&layer);
-                        }
-                        overlay.flushed(done);
-                    }
-                    _ => {}
-                }
-                for back in [false, true] {
-                    for limit in [1, 3, usize::MAX] {
-                        let mut want: Vec<_> = model.clone().into_iter().collect();
-                        if back { want.reverse(); }
-                        want.truncate(limit);
-                        prop_assert_eq!(overlay.scan(&view, &[], &[255; 5], back, limit), want);
-                    }
-                }
-                for key in 0..12u8 {
-                    prop_assert_eq!(overlay.read(&view, &[key]), model.get(&vec![key]).cloned());
-                }
-                let keys: Vec<[u8; 1]> = (0..12).map(|key| [key]).collect();
-                let keys: Vec<&[u8]> = keys.iter().map(<[u8; 1]>::as_slice).collect();
-                for limit in [1, 5, 12] {
-                    let mut found = Vec::new();
-                    overlay.read_each(&view, &keys, false, &mut |value| {
-                        found.push(value.map(<[u8]>::to_vec));
-                        if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-                    });
-                    let want: Vec<_> = keys.iter().take(limit).map(|key| model.get(*key).cloned()).collect();
-                    prop_assert_eq!(found, want);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_message_that_was_received_leaves_no_trace() {
-        let mut overlay = Overlay::default();
-        overlay.put_new(b"q1", b"hello");
-        assert!(overlay.take_batch(BatchId(1)).is_some());
-        overlay.committed(BatchId(1));
-        overlay.forget(b"q1");
-        assert!(overlay.has_lazy() && !overlay.has_open());
-        assert!(overlay.take_batch(BatchId(2)).is_some());
-        assert!(overlay.is_empty());
-    }
-
-    #[test]
-    fn a_batch_reads_back_as_it_was_written() {
-        let mut overlay = Overlay::default();
-        overlay.put(b"a", b"1");
-        overlay.remove(b"b");
-        let bytes = overlay.take_batch(BatchId(1)).unwrap();
-        let mut ops = Vec::new();
-        assert!(decode(&bytes, |op| ops.push(format!("{op:?}"))));
-        assert_eq!(ops, ["Put([97], [49])", "Remove([98])"]);
-        for cut in 1..bytes.len() {
-            decode(&bytes[..cut], |_| {});
-        }
-    }
-}
+mod tests;

@@ -106,10 +106,11 @@ impl Store<'_> {
         });
     }
 
-    /// The last row with `from <= key < to`, where keys are never used below others that were there before: what was
-    /// written lately is then found without looking into the database.
-    pub fn newest(&self, from: &[u8], to: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        self.overlay.newest(from, to).or_else(|| self.scan(from, to, true, 1).pop())
+    /// What `read` makes of the last row with `from <= key < to`, where keys are never used below others that were there
+    /// before: what was written lately is then found without looking into the database.
+    pub fn newest<T>(&self, from: &[u8], to: &[u8], read: impl Fn(&[u8], &[u8]) -> T) -> Option<T> {
+        let below = || self.scan(from, to, true, 1).pop().map(|(key, value)| read(&key, &value));
+        self.overlay.newest(from, to, &read).or_else(below)
     }
 
     /// At most `limit` rows whose key starts with `prefix`, ascending.

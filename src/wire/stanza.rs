@@ -404,14 +404,21 @@ impl Stanza {
     /// The message as the store keeps it.
     pub fn to_stored(&self) -> Stored {
         let mut rest = Vec::with_capacity(96 + self.content_len());
-        self.open_rest(&mut rest);
-        rest.push(b'>');
-        let insert_at = rest.len();
-        rest.extend_from_slice(&self.adds);
-        rest.extend_from_slice(self.bytes.get(range(&self.outline.content)).unwrap_or_default());
-        rest.extend_from_slice(b"</message>");
+        let insert_at = self.write_rest(&mut rest);
         let to = self.to.as_ref().map(|to| to.as_str().to_owned()).unwrap_or_default();
         Stored { from: self.from.as_str().to_owned(), to, rest, insert_at }
+    }
+
+    /// Appends what [`Stored::rest`] holds of the message; [`Stored::insert_at`].
+    pub fn write_rest(&self, out: &mut Vec<u8>) -> usize {
+        let start = out.len();
+        self.open_rest(out);
+        out.push(b'>');
+        let insert_at = out.len() - start;
+        out.extend_from_slice(&self.adds);
+        out.extend_from_slice(self.bytes.get(range(&self.outline.content)).unwrap_or_default());
+        out.extend_from_slice(b"</message>");
+        insert_at
     }
 
     /// The stanza that tells its sender of this error, RFC 6120 §8.3.1.

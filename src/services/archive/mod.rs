@@ -184,7 +184,7 @@ impl Archive {
             Some(filed) => MessageId(filed.number),
             None => {
                 let id = ctx.stored_message_id();
-                archive::keep_text(&mut ctx.store(), id, &stanza.to_stored());
+                archive::keep_text(&mut ctx.store(), id, stanza, stanza.to.as_ref());
                 id
             }
         };

@@ -130,10 +130,8 @@ pub(super) fn show_subject(room: &Room, visit: &Visit, ctx: &mut Ctx<'_>) {
 /// Keeps a message in the room's archive; its number.
 pub(super) fn keep(room: &Room, message: &Stanza, ctx: &mut Ctx<'_>) -> MessageId {
     let id = ctx.stored_message_id();
-    let mut stored = message.to_stored();
-    stored.to.clear();
     let mut store = ctx.store();
-    archive::keep_text(&mut store, id, &stored);
+    archive::keep_text(&mut store, id, message, None);
     let contact = archive::Contact::of(&message.from);
     let count = archive::file(&mut store, room.id, id, contact, None, message.content_len());
     if count.is_multiple_of(limits::ARCHIVE_TRIM_EVERY) {
