@@ -3,6 +3,8 @@ import converse from "./node_modules/converse.js/dist/converse.min.js";
 
 converse.initialize({
   websocket_url: `wss://${location.host}/ws`,
+  // For browsers without WebSocket.
+  bosh_service_url: `https://${location.host}/bosh`,
   assets_path: "/chat/node_modules/converse.js/dist/",
   view_mode: "fullscreen",
   default_domain: location.hostname,

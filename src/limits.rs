@@ -358,6 +358,26 @@ pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
 pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
 /// Bytes of a form's content.
 pub const FORM_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request of BOSH: the largest stanza and what is around it.
+pub const BOSH_BODY_BYTES_MAX: usize = STANZA_BYTES_MAX + 8 * 1024;
+/// Bytes of such requests that are being read, in all.
+pub const BOSH_READING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Seconds that an answer waits for something to say; proxies give up after as many.
+pub const BOSH_WAIT_S_MAX: u64 = 60;
+/// Requests of a session that wait at once; one more may be under way.
+pub const BOSH_HOLD_MAX: u64 = 2;
+/// Seconds that must lie between two empty requests of a client that polls.
+pub const BOSH_POLLING_S: u64 = 2;
+/// Seconds without a request after which a client is gone: a round trip under bad conditions.
+pub const BOSH_INACTIVITY_S: u64 = 30;
+/// The same for a client that polls.
+pub const BOSH_POLLED_INACTIVITY_S: u64 = 90;
+/// Seconds of a pause that a client may ask for.
+pub const BOSH_PAUSE_S_MAX: u64 = 120;
+/// Times that a request may be sent again before the next one.
+pub const BOSH_REPEATS_MAX: u32 = 16;
+/// Milliseconds that a client which wants no waiting waits nevertheless for the answer to what it says.
+pub const BOSH_GRACE_MS: u64 = 200;
 /// Bytes of an upload that are gathered before they are written, and that are read at once for a download: below what
 /// the allocator maps anew each time.
 pub const FILE_BLOCK_BYTES: usize = 64 * 1024;

@@ -9,6 +9,7 @@ use std::{
     io::{self, IoSlice, Write},
     net::IpAddr,
     os::fd::OwnedFd,
+    rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use async_io::Async;
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
 use super::{
+    http::Line,
     table::Seat,
     tls::{Start, Tls},
 };
@@ -36,8 +38,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 const KEEPALIVE_PROBES: u32 = 2;
 const USER_TIMEOUT_MS: u32 = 420_000;
 
-/// A stream socket, TCP or Unix.
-pub(super) struct Socket(Async<OwnedFd>);
+/// A stream socket, TCP or Unix; none where a stream is carried by requests.
+pub(super) struct Socket(Option<Async<OwnedFd>>);
 
 impl Socket {
     /// Registers an accepted socket, which is non-blocking already.
@@ -51,18 +53,22 @@ impl Socket {
             let _ = sockopt::set_tcp_keepcnt(&fd, KEEPALIVE_PROBES);
             let _ = sockopt::set_tcp_user_timeout(&fd, USER_TIMEOUT_MS);
         }
-        Ok(Socket(Async::new_nonblocking(fd)?))
+        Ok(Socket(Some(Async::new_nonblocking(fd)?)))
+    }
+
+    fn fd(&self) -> io::Result<&Async<OwnedFd>> {
+        self.0.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// What went wrong while it waited, such as a connection that was refused.
     pub fn error(&self) -> io::Result<()> {
-        Ok(sockopt::socket_error(self.0.get_ref())??)
+        Ok(sockopt::socket_error(self.fd()?.get_ref())??)
     }
 
     /// Reads what is there; 0 is the end.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match rustix::net::recv(self.0.get_ref(), &mut *buffer, RecvFlags::empty()) {
+            match rustix::net::recv(self.fd()?.get_ref(), &mut *buffer, RecvFlags::empty()) {
                 Err(rustix::io::Errno::INTR) => {}
                 other => return Ok(other?.0),
             }
@@ -71,22 +77,22 @@ impl Socket {
 
     /// One task at a time may wait for it to be readable.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_readable(cx)
+        self.fd()?.poll_readable(cx)
     }
 
     /// One task at a time may wait for it to be writable.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_writable(cx)
+        self.fd()?.poll_writable(cx)
     }
 
     /// Nothing more is written or read; whoever waits wakes up. The peer may be gone already.
     pub fn shut(&self) {
-        let _ = rustix::net::shutdown(self.0.get_ref(), Shutdown::Both);
+        let _ = self.fd().map(|fd| rustix::net::shutdown(fd.get_ref(), Shutdown::Both));
     }
 
     /// Nothing more is written.
     pub fn finish(&self) {
-        let _ = rustix::net::shutdown(self.0.get_ref(), Shutdown::Write);
+        let _ = self.fd().map(|fd| rustix::net::shutdown(fd.get_ref(), Shutdown::Write));
     }
 }
 
@@ -98,7 +104,7 @@ impl Write for &Socket {
     // The runtime ignores SIGPIPE, so a closed peer is an error here and nothing worse.
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match rustix::io::writev(self.0.get_ref(), buffers) {
+            match rustix::io::writev(self.fd()?.get_ref(), buffers) {
                 Err(rustix::io::Errno::INTR) => {}
                 other => return Ok(other?),
             }
@@ -120,6 +126,8 @@ pub(super) enum Channel {
     Tls(Box<Tls>),
     /// The driver has the TLS in its hands, within one call.
     Lent,
+    /// Requests and answers, each over whatever connection it comes by.
+    Requests(Rc<Line>),
 }
 
 /// Which TLS comes after STARTTLS.
@@ -143,7 +151,7 @@ pub(super) enum Flushed {
 
 /// One connection.
 pub(super) struct Connection {
-    pub socket: std::rc::Rc<Socket>,
+    pub socket: Rc<Socket>,
     pub channel: Channel,
     pub address: Option<IpAddr>,
     /// What follows `Upgrading`.
@@ -171,7 +179,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection that was accepted at this door.
-    pub fn new(socket: std::rc::Rc<Socket>, door: &Door, seat: Seat) -> Connection {
+    pub fn new(socket: Rc<Socket>, door: &Door, seat: Seat) -> Connection {
         let channel = match *door {
             Door::DirectTls(_) => Channel::Tls(Box::new(Tls::new(Start::Direct))),
             Door::PeerDirectTls(_) => Channel::Tls(Box::new(Tls::new(Start::PeerDirect))),
@@ -181,7 +189,7 @@ impl Connection {
     }
 
     /// A connection that we opened: with TLS that is established, or with what STARTTLS is to bring.
-    pub fn dialed(socket: std::rc::Rc<Socket>, tls: Box<Tls>, door: &Door, seat: Seat) -> Connection {
+    pub fn dialed(socket: Rc<Socket>, tls: Box<Tls>, door: &Door, seat: Seat) -> Connection {
         if let Door::Dialed { tls: true, .. } = door {
             return Connection::over(socket, Channel::Tls(tls), door, seat);
         }
@@ -189,13 +197,24 @@ impl Connection {
         Connection { upgrade: Upgrade::Dial(tls), ..connection }
     }
 
+    /// A stream that is carried by requests.
+    pub fn by_requests(line: Rc<Line>, door: &Door, seat: Seat) -> Connection {
+        Connection::over(Rc::new(Socket(None)), Channel::Requests(line), door, seat)
+    }
+
+    /// What carries it, if that is no socket.
+    pub fn line(&self) -> Option<&Rc<Line>> {
+        if let Channel::Requests(line) = &self.channel { Some(line) } else { None }
+    }
+
     /// A connection over a channel that was opened before.
-    pub fn over(socket: std::rc::Rc<Socket>, channel: Channel, door: &Door, seat: Seat) -> Connection {
+    pub fn over(socket: Rc<Socket>, channel: Channel, door: &Door, seat: Seat) -> Connection {
         let (address, start, frames) = match *door {
             Door::StartTls(address) | Door::DirectTls(address) => (Some(address), Start::Upgraded, None),
             Door::PeerStartTls(address) | Door::PeerDirectTls(address) | Door::Dialed { address, .. } => {
                 (Some(address), Start::PeerUpgraded, None)
             }
+            Door::Bosh(address) => (Some(address), Start::Upgraded, None),
             Door::WebSocket(address) => (Some(address), Start::Upgraded, Some(Box::default())),
             Door::Local { .. } => (None, Start::Upgraded, None),
         };
@@ -221,7 +240,7 @@ impl Connection {
     }
 
     /// Its socket and seat, when no stream comes of it.
-    pub fn into_parts(self) -> (std::rc::Rc<Socket>, Seat) {
+    pub fn into_parts(self) -> (Rc<Socket>, Seat) {
         (self.socket, self.seat)
     }
 
@@ -236,8 +255,34 @@ impl Connection {
         self.pending_bytes + self.gathered_bytes
     }
 
+    /// Gives what waits to the requests that wait for it. What nobody has asked for yet stays here, but for last words.
+    fn speak(&mut self, line: &Line, gather: &mut Vec<u8>) -> Flushed {
+        if self.closing {
+            while !self.pending.is_empty() {
+                // It cannot fail: there is no socket.
+                let _ = self.gather(gather);
+            }
+            line.close();
+            return Flushed::Done;
+        }
+        line.settle();
+        while !self.pending.is_empty() && line.unsaid() == 0 {
+            let _ = self.gather(gather);
+            line.settle();
+        }
+        self.gathered_bytes = line.unsaid();
+        if self.gathered_bytes > 0 {
+            return Flushed::Blocked;
+        }
+        self.pending = VecDeque::new();
+        Flushed::Done
+    }
+
     /// Writes as much as the socket takes. `gather` is the process's scratch buffer.
     pub fn flush(&mut self, gather: &mut Vec<u8>) -> Flushed {
+        if let Some(line) = self.line().cloned() {
+            return self.speak(&line, gather);
+        }
         if matches!(self.channel, Channel::Upgrading)
             && let Err(e) = self.discard_clear()
         {
@@ -305,6 +350,7 @@ impl Connection {
         match &mut self.channel {
             Channel::Tls(tls) => tls.write(bytes),
             Channel::Lent => {}
+            Channel::Requests(line) => line.say(bytes),
             Channel::Clear | Channel::Upgrading => match (&*self.socket).write(bytes) {
                 Ok(n) => self.rest.extend_from_slice(bytes.get(n..).unwrap_or_default()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.rest.extend_from_slice(bytes),
@@ -375,6 +421,9 @@ impl Connection {
     pub fn abandon(mut self) {
         self.say_goodbye();
         let _ = self.push();
+        if let Some(line) = self.line() {
+            line.break_off();
+        }
         self.socket.shut();
         if let Some(reader) = self.reader.take() {
             reader.wake();

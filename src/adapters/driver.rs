@@ -198,6 +198,7 @@ impl Driver {
             Door::StartTls(address)
             | Door::DirectTls(address)
             | Door::WebSocket(address)
+            | Door::Bosh(address)
             | Door::PeerStartTls(address)
             | Door::PeerDirectTls(address)
             | Door::Dialed { address, .. } => Some(address),

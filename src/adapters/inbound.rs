@@ -61,7 +61,7 @@ impl Driver {
     }
 
     /// Waits until the connection is not paused, or gone.
-    async fn resumed(&self, id: StreamId) {
+    pub(super) async fn resumed(&self, id: StreamId) {
         poll_fn(|cx| match self.core.borrow_mut().table.find(id) {
             Some(c) if c.paused => {
                 c.reader = Some(cx.waker().clone());
@@ -127,7 +127,7 @@ impl Driver {
                 }
             }
             // In clear after <starttls/>: dropped (S6).
-            other @ (Channel::Upgrading | Channel::Lent) => connection.channel = other,
+            other @ (Channel::Upgrading | Channel::Lent | Channel::Requests(_)) => connection.channel = other,
             Channel::Tls(mut tls) => {
                 let address = connection.address;
                 let fate = self.decrypt(core, id, &mut tls, bytes, address);

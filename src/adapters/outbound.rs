@@ -87,7 +87,8 @@ impl Driver {
         if c.waiting() > limits::OUTBOX_BYTES_MAX && !std::mem::replace(&mut c.stuck, true) {
             core.queue.push_back(Event::Stuck(id));
         }
-        if !std::mem::replace(&mut c.writing, true) {
+        // Who is carried by requests is flushed again when the next one comes.
+        if !std::mem::replace(&mut c.writing, true) && c.line().is_none() {
             let socket = c.socket.clone();
             self.spawn(self.clone().write_on(id, socket));
         }
@@ -120,6 +121,13 @@ impl Driver {
                 }
             }
         };
+        if let Some(line) = connection.line().cloned() {
+            connection.flush(&mut self.core.borrow_mut().gather);
+            yield_now().await;
+            said();
+            // Its seat is taken until somebody has fetched the last words, or nobody comes for them.
+            return line.ended().await;
+        }
         self.part_by(self.clock.now().plus_ms(limits::CLOSING_MS_MAX), &socket);
         loop {
             let flushed = connection.flush(&mut self.core.borrow_mut().gather);

@@ -13,15 +13,12 @@
 
 use ring::digest;
 
-use crate::{
-    limits,
-    wire::{
-        build,
-        element::Element,
-        framer::{Bounds, Frame, Framer, HEADER_BYTES_MAX, Header},
-        ns,
-        stanza::{AttrName, NsRef, Outline},
-    },
+use super::cutter::{Cutter, Said};
+use crate::wire::{
+    build,
+    element::Element,
+    framer::{HEADER_BYTES_MAX, Header},
+    ns,
 };
 
 /// RFC 6455 §1.3.
@@ -34,9 +31,6 @@ const PIECES_MAX: u16 = 1_024;
 const HEAD_BYTES_MAX: usize = 14;
 /// Bytes of control frames that wait to be said; who asks for more answers is not listening.
 const WORDS_BYTES_MAX: usize = 4 * 1024;
-
-/// What we say is longer than what we hear, and bounded elsewhere.
-const SPOKEN: Bounds = Bounds { stanza_bytes_max: limits::OUTBOX_BYTES_CAP, depth_max: limits::DEPTH_MAX + 8 };
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
@@ -72,7 +66,7 @@ pub struct Frames {
     /// Content of a control frame.
     control: heapless::Vec<u8, CONTROL_BYTES_MAX>,
     /// Cuts what we say.
-    cutter: Framer,
+    cutter: Cutter,
     words: Vec<u8>,
     has_closed: bool,
 }
@@ -104,7 +98,7 @@ impl Default for Frames {
             pieces: 0,
             reading: Reading::Beginning(Vec::new()),
             control: heapless::Vec::new(),
-            cutter: Framer::new(SPOKEN),
+            cutter: Cutter::default(),
             words: Vec::new(),
             has_closed: false,
         }
@@ -250,26 +244,16 @@ impl Frames {
     }
 
     /// Makes messages of what a stream says: whole elements, tags of the stream among them.
-    pub fn say(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
-        // RFC 7395 §3.7: a stream begins anew.
-        if bytes.starts_with(b"<?xml") {
-            self.cutter.restart(SPOKEN);
-        }
-        let mut outline = Outline::default();
-        let mut message = Vec::new();
-        loop {
-            message.clear();
-            match self.cutter.next(&mut bytes, &mut outline) {
-                Ok(Some(Frame::Header(header))) => write_open(&header, &mut message),
-                Ok(Some(Frame::Element(element))) => stand_alone(element, &outline, &mut message),
-                Ok(Some(Frame::End)) => {
-                    message.extend_from_slice(b"<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>");
-                }
-                Ok(None) => return,
-                Err(error) => return log::error!("our own words cannot be read: {}", error.condition.as_str()),
+    pub fn say(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.cutter.cut(bytes, |said| match said {
+            Said::Open(header) => {
+                let mut open = Vec::new();
+                write_open(&header, &mut open);
+                frame(TEXT, &open, out);
             }
-            frame(TEXT, &message, out);
-        }
+            Said::Element(element) => frame(TEXT, element, out),
+            Said::End => frame(TEXT, b"<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>", out),
+        });
     }
 }
 
@@ -363,21 +347,6 @@ fn write_open(header: &Header, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(b"/>");
-}
-
-/// An element with the namespace that the stream's header had declared for it.
-fn stand_alone(element: &[u8], outline: &Outline, out: &mut Vec<u8>) {
-    let declared = match &outline.ns {
-        NsRef::Content if outline.attrs.iter().all(|attr| attr.name != AttrName::Xmlns) => {
-            &b" xmlns='jabber:client'"[..]
-        }
-        // What is left of our header's prefixes, the framer has declared.
-        _ => b"",
-    };
-    let (start, rest) = element.split_at_checked(outline.name.end as usize).unwrap_or((element, b""));
-    for part in [start, declared, rest] {
-        out.extend_from_slice(part);
-    }
 }
 
 #[cfg(test)]

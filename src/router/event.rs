@@ -27,6 +27,8 @@ pub enum Door {
     DirectTls(IpAddr),
     /// WebSocket messages, RFC 7395; `Event::Secured` follows before any bytes. Without TLS only a trusted proxy comes in.
     WebSocket(IpAddr),
+    /// Requests and answers, XEP-0124; as [`Door::WebSocket`].
+    Bosh(IpAddr),
     /// The same from another server, port 5269.
     PeerStartTls(IpAddr),
     /// The same from another server with TLS from the start (XEP-0368, ALPN `xmpp-server`).

@@ -17,6 +17,9 @@ use crate::{
 /// The path at which streams in WebSocket messages begin, RFC 7395.
 pub const WEBSOCKET_PATH: &str = "ws";
 
+/// The path at which streams are carried by requests, XEP-0124.
+pub const BOSH_PATH: &str = "bosh";
+
 /// A request that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);

@@ -74,6 +74,7 @@ impl Slot {
             Door::StartTls(ip)
             | Door::DirectTls(ip)
             | Door::WebSocket(ip)
+            | Door::Bosh(ip)
             | Door::PeerStartTls(ip)
             | Door::PeerDirectTls(ip) => Some(ip),
             // Whom we dialed is no stranger at our door.
@@ -152,7 +153,9 @@ impl Server {
             Door::PeerStartTls(_) | Door::PeerDirectTls(_) | Door::Dialed { .. } => {
                 State::Peer(Box::new(PeerStream::new(env.now)))
             }
-            Door::StartTls(_) | Door::DirectTls(_) | Door::WebSocket(_) | Door::Local { .. } => State::Clear,
+            Door::StartTls(_) | Door::DirectTls(_) | Door::WebSocket(_) | Door::Bosh(_) | Door::Local { .. } => {
+                State::Clear
+            }
         };
         let slot = Slot {
             state,

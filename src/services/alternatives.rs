@@ -7,7 +7,7 @@ use crate::{
     router::{
         context::Ctx,
         service::{Card, Service},
-        web::{Answer, Method, Page, Request, RequestId, WEBSOCKET_PATH},
+        web::{Answer, BOSH_PATH, Method, Page, Request, RequestId, WEBSOCKET_PATH},
     },
     wire::{element::Element, jid},
 };
@@ -23,6 +23,8 @@ static CARD: Card =
 const XRD: &str = "http://docs.oasis-open.org/ns/xri/xrd-1.0";
 /// XEP-0156 §3.
 const WEBSOCKET: &str = "urn:xmpp:alt-connections:websocket";
+/// XEP-0156 §3.
+const BOSH: &str = "urn:xmpp:alt-connections:xbosh";
 
 impl Service for Alternatives {
     fn card(&self) -> &'static Card {
@@ -53,8 +55,8 @@ fn links(request: &Request, config: &Config) -> Vec<(&'static str, String)> {
     // A proxy calls us as it likes, and `web.url` may name us otherwise: then the first domain is meant.
     let domain = config.domains.iter().find(is_asked).or(config.domains.first());
     let url = domain.and_then(|domain| config.web_url(domain));
-    let websocket = url.and_then(|url| Some(format!("wss://{}/{WEBSOCKET_PATH}", url.strip_prefix("https://")?)));
-    websocket.into_iter().map(|href| (WEBSOCKET, href)).collect()
+    let Some(place) = url.as_deref().and_then(|url| url.strip_prefix("https://")) else { return Vec::new() };
+    vec![(WEBSOCKET, format!("wss://{place}/{WEBSOCKET_PATH}")), (BOSH, format!("https://{place}/{BOSH_PATH}"))]
 }
 
 fn xml(request: &Request, config: &Config) -> Page {
@@ -118,9 +120,12 @@ mod tests {
         assert_eq!((page.status, page.kind), (200, "application/xrd+xml; charset=utf-8"));
         let link = "<Link rel='urn:xmpp:alt-connections:websocket' href='wss://capulet.lit:5443/ws'/>";
         assert!(text(&page).contains(link), "{}", text(&page));
+        let link = "<Link rel='urn:xmpp:alt-connections:xbosh' href='https://capulet.lit:5443/bosh'/>";
+        assert!(text(&page).contains(link), "{}", text(&page));
         assert!(page.headers.contains(&("access-control-allow-origin", "*".into())));
         let page = ask(Method::Get, "/.well-known/host-meta.json", Some("xn--mnchen-3ya.lit"));
-        let expected = "{\"links\":[{\"rel\":\"urn:xmpp:alt-connections:websocket\",\"href\":\"wss://xn--mnchen-3ya.lit:5443/ws\"}]}";
+        let expected = "{\"links\":[{\"rel\":\"urn:xmpp:alt-connections:websocket\",\"href\":\"wss://xn--mnchen-3ya.lit:5443/ws\"},\
+                        {\"rel\":\"urn:xmpp:alt-connections:xbosh\",\"href\":\"https://xn--mnchen-3ya.lit:5443/bosh\"}]}";
         assert_eq!((page.kind, text(&page).as_str()), ("application/json", expected));
         assert!(text(&ask(Method::Get, "/.well-known/host-meta", None)).contains("wss://capulet.lit:5443/ws"));
     }

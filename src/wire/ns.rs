@@ -32,6 +32,10 @@ pub const ROSTER: &str = "jabber:iq:roster";
 pub const ROSTERVER: &str = "urn:xmpp:features:rosterver";
 /// Subscription pre-approval feature, RFC 6121 §3.4.
 pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
+/// What a request of BOSH is wrapped in, XEP-0124.
+pub const HTTP_BIND: &str = "http://jabber.org/protocol/httpbind";
+/// What XMPP adds to it, XEP-0206.
+pub const XBOSH: &str = "urn:xmpp:xbosh";
 /// Framing of streams in WebSocket messages, RFC 7395 §3.3.2.
 pub const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 /// XEP-0363.

@@ -3,8 +3,10 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+mod bosh;
 mod messages;
 mod process;
+mod requests;
 mod web;
 
 use std::{fs, path::Path};
@@ -26,6 +28,26 @@ fn conversations_go_as_written_over_websocket() {
         |name| !of_tcp.contains(&name),
         |mut process| {
             process.by_websocket = true;
+            process
+        },
+    );
+}
+
+#[test]
+fn conversations_go_as_written_over_bosh() {
+    // Those about headers and STARTTLS are about TCP, as those in which a connection that breaks is noticed at once.
+    let of_tcp = [
+        "rfc6120-4-streams.chat",
+        "rfc6120-4.9-errors.chat",
+        "rfc6120-5-starttls.chat",
+        "rfc6121-4-presence.chat",
+        "xep0357-push.chat",
+    ];
+    play(
+        "bosh",
+        |name| !of_tcp.contains(&name),
+        |mut process| {
+            process.by_bosh = true;
             process
         },
     );

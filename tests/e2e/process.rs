@@ -23,6 +23,7 @@ use rustls::{
 
 use crate::{
     messages::{self, Messages},
+    requests::Requests,
     stage::{
         Conn, Stage,
         world::{DOMAIN, PASSWORD, World},
@@ -42,6 +43,8 @@ pub struct Process {
     pub web: SocketAddr,
     /// Connections by direct TLS go to the web door, RFC 7395.
     pub by_websocket: bool,
+    /// The same by XEP-0124.
+    pub by_bosh: bool,
     admins: String,
     sets: Vec<String>,
     lines: Vec<Line>,
@@ -53,6 +56,8 @@ struct Line {
     tls: Option<Box<ClientConnection>>,
     /// The stream is in WebSocket messages.
     messages: Option<Messages>,
+    /// The stream is in requests and answers.
+    requests: Option<Requests>,
     ahead: Vec<u8>,
 }
 
@@ -100,6 +105,7 @@ impl Process {
             direct,
             web,
             by_websocket: false,
+            by_bosh: false,
             sets: sets.to_vec(),
             admins,
             lines: Vec::new(),
@@ -131,6 +137,11 @@ impl Process {
         let line = &mut self.lines[conn];
         if !line.ahead.is_empty() {
             return std::mem::take(&mut line.ahead);
+        }
+        if let Some(mut requests) = line.requests.take() {
+            let out = requests.take(|| self.browse(self.web));
+            self.lines[conn].requests = Some(requests);
+            return out;
         }
         let Some(socket) = &mut line.socket else { return Vec::new() };
         let mut buffer = vec![0; 64 * 1024];
@@ -257,7 +268,7 @@ impl Process {
         let (tls, socket) = line.into_parts();
         let conn = self.lines.len();
         let (socket, tls) = (Some(socket), Some(Box::new(tls)));
-        self.lines.push(Line { socket, tls, messages: Some(Messages::default()), ahead: Vec::new() });
+        self.lines.push(Line { socket, tls, messages: Some(Messages::default()), requests: None, ahead: Vec::new() });
         conn
     }
 
@@ -314,11 +325,16 @@ impl Stage for Process {
         if direct && self.by_websocket {
             return self.connect_by_websocket();
         }
+        if direct && self.by_bosh {
+            let requests = Some(Requests::new(DOMAIN));
+            self.lines.push(Line { socket: None, tls: None, messages: None, requests, ahead: Vec::new() });
+            return self.lines.len() - 1;
+        }
         let socket = TcpStream::connect(if direct { self.direct } else { self.plain }).expect("a connection");
         socket.set_nodelay(true).expect("an option");
         socket.set_read_timeout(Some(Duration::from_millis(PATIENCE_MS))).expect("a timeout");
         let conn = self.lines.len();
-        self.lines.push(Line { socket: Some(socket), tls: None, messages: None, ahead: Vec::new() });
+        self.lines.push(Line { socket: Some(socket), tls: None, messages: None, requests: None, ahead: Vec::new() });
         if direct {
             self.secure(conn);
         }
@@ -326,6 +342,11 @@ impl Stage for Process {
     }
 
     fn put(&mut self, conn: Conn, bytes: &[u8]) {
+        if let Some(mut requests) = self.lines[conn].requests.take() {
+            requests.put(bytes, || self.browse(self.web));
+            self.lines[conn].requests = Some(requests);
+            return;
+        }
         let line = &mut self.lines[conn];
         let Some(socket) = &mut line.socket else { return };
         let framed = line.messages.is_some().then(|| messages::say(bytes));
@@ -357,19 +378,29 @@ impl Stage for Process {
             let bytes = self.read(conn);
             self.lines[conn].ahead = bytes;
         }
-        self.lines[conn].socket.is_none() && self.lines[conn].ahead.is_empty()
+        let line = &self.lines[conn];
+        let is_over = line.requests.as_ref().map_or(line.socket.is_none(), |requests| requests.is_over);
+        is_over && line.ahead.is_empty()
     }
 
     fn cut(&mut self, conn: Conn) {
         let line = &mut self.lines[conn];
         line.socket = None;
         line.ahead.clear();
+        if let Some(requests) = &mut line.requests {
+            requests.cut();
+        }
     }
 
     fn power_cut(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.lines.iter_mut().for_each(|line| line.socket = None);
+        for line in &mut self.lines {
+            line.socket = None;
+            if let Some(requests) = &mut line.requests {
+                requests.cut();
+            }
+        }
         self.child = spawn(&self.data, [self.plain, self.direct, self.web], &self.admins, &self.sets);
     }
 

@@ -1,5 +1,5 @@
-"""Converse.js, as the server serves it at /chat/, in Debian's Chromium: over WebSocket two people talk, and one sends a
-picture. Screenshots are kept in `target/screenshots`."""
+"""Converse.js, as the server serves it at /chat/, in Debian's Chromium: over WebSocket, and over BOSH, two people talk, and
+one sends a picture. Screenshots are kept in `target/screenshots`."""
 
 import asyncio
 import json
@@ -26,12 +26,13 @@ def picture(path):
     return path
 
 
-@fact(prosody="its web door is another matter")
-async def two_browsers_talk_and_one_sends_a_picture(house):
+async def talk(house, way):
+    """What happened between two browsers, line by line; and the addresses of their WebSockets and of their BOSH requests."""
     shots = pathlib.Path("target/screenshots").resolve()
     shots.mkdir(parents=True, exist_ok=True)
     wanted = {"domain": house.domain, "port": house.server.web_port, "people": [house.account(), house.account()],
-              "password": PASSWORD, "picture": str(picture(house.directory / "raspberry.png")), "screenshots": str(shots)}
+              "password": PASSWORD, "picture": str(picture(house.directory / "raspberry.png")), "screenshots": str(shots),
+              "way": way}
     node = await asyncio.create_subprocess_exec("node", SCRIPT, json.dumps(wanted), env=os.environ,
                                                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     try:
@@ -42,5 +43,17 @@ async def two_browsers_talk_and_one_sends_a_picture(house):
     told = [json.loads(line) for line in out.decode().splitlines()]
     for happened in ({"heard": "message"}, {"heard": "answer"}, {"saw": "picture"}):
         assert happened in told, (told, err.decode()[-2000:])
-    sockets = [socket for line in told for socket in line.get("sockets", [])]
+    return [[address for line in told for address in line.get(kind, [])] for kind in ("sockets", "requests")]
+
+
+@fact(prosody="its web door is another matter")
+async def two_browsers_talk_and_one_sends_a_picture(house):
+    sockets, _ = await talk(house, "websocket")
     assert sockets and all(socket == f"wss://{house.domain}:{house.server.web_port}/ws" for socket in sockets), sockets
+
+
+@fact(prosody="its web door is another matter")
+async def two_browsers_talk_over_bosh_and_one_sends_a_picture(house):
+    sockets, requests = await talk(house, "bosh")
+    assert not sockets, sockets
+    assert requests and all(to == f"https://{house.domain}:{house.server.web_port}/bosh" for to in requests), requests

@@ -1,12 +1,12 @@
 // Converse.js in Debian's Chromium, driven by playwright-core. What to do comes as one JSON object in the first argument;
-// what happened goes out as JSON, a line each. Two people sign in over WebSocket, talk, and one sends a picture.
+// what happened goes out as JSON, a line each. Two people sign in over WebSocket or BOSH, talk, and one sends a picture.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
 const require = createRequire(pathToFileURL(`${process.env.BROWSER}/`));
 const { chromium } = require("playwright-core");
 
-const { domain, port, people, password, picture, screenshots } = JSON.parse(process.argv[2]);
+const { domain, port, people, password, picture, screenshots, way } = JSON.parse(process.argv[2]);
 const tell = (what) => console.log(JSON.stringify(what));
 const patience = { timeout: 20_000 };
 
@@ -25,12 +25,15 @@ async function arrives(name) {
   page.on("console", (line) => line.type() === "error" && tell({ console: line.text() }));
   const sockets = [];
   page.on("websocket", (socket) => sockets.push(socket.url()));
+  const requests = [];
+  page.on("request", (request) => request.method() === "POST" && requests.push(request.url()));
+  if (way === "bosh") await page.addInitScript(() => { delete window.WebSocket; });
   await page.goto(`https://${domain}:${port}/chat`, { waitUntil: "load" });
   await page.fill('input[name="jid"]', `${name}@${domain}`, patience);
   await page.fill('input[name="password"]', password, patience);
   await page.click('input[type="submit"], button[type="submit"]', patience);
   await page.waitForSelector(".controlbox-section, converse-user-profile", patience);
-  tell({ online: name, sockets });
+  tell({ online: name, sockets, requests });
   return page;
 }
 
@@ -58,13 +61,13 @@ try {
     return images.some((image) => image.src.includes("/upload/") && image.naturalWidth > 1);
   }, null, patience);
   tell({ saw: "picture" });
-  await anna.screenshot({ path: `${screenshots}/converse-anna.png` });
-  await ben.screenshot({ path: `${screenshots}/converse-ben.png` });
+  await anna.screenshot({ path: `${screenshots}/converse-${way}-anna.png` });
+  await ben.screenshot({ path: `${screenshots}/converse-${way}-ben.png` });
 } catch (error) {
   tell({ error: String(error) });
   let at = 0;
   for (const context of browser.contexts()) {
-    for (const page of context.pages()) await page.screenshot({ path: `${screenshots}/failed-${at++}.png` });
+    for (const page of context.pages()) await page.screenshot({ path: `${screenshots}/failed-${way}-${at++}.png` });
   }
 } finally {
   await browser.close();

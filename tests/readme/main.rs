@@ -22,6 +22,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("proto/sasl2.rs", "XEP-0388 v1.0.4"),
     ("proto/fast.rs", "XEP-0484 v0.2.0"),
     ("proto/scram.rs", "RFC 5802, RFC 7677, RFC 8265 §4.2"),
+    ("proto/bosh/mod.rs", "XEP-0124 v1.11.2, XEP-0206 v1.4"),
     ("proto/websocket.rs", "RFC 7395, RFC 6455"),
     ("proto/sm.rs", "XEP-0198 v1.6.3"),
     ("router/route.rs", "RFC 6120 §10, RFC 6121 §8"),

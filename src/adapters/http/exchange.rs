@@ -42,6 +42,9 @@ const ALWAYS: &[(&str, &str)] = &[
 /// Where streams in WebSocket messages begin.
 const WEBSOCKET: [&str; 1] = [crate::router::web::WEBSOCKET_PATH];
 
+/// Where streams that are carried by requests are.
+const BOSH: [&str; 1] = [crate::router::web::BOSH_PATH];
+
 /// What of the request's head is looked at once the house has answered.
 struct Conditions {
     is_head: bool,
@@ -80,6 +83,10 @@ pub(super) async fn exchange(
                 }
                 Err(page) => Answer::Page(page),
             }
+        }
+        Ok(head) if head.target.path() == BOSH => {
+            let is_secure = is_tls || driver.web.is_proxy(peer);
+            Answer::Page(super::bosh::converse(&driver, &head, is_secure, body.take()).await)
         }
         Ok(mut head) => match read_form(&mut head, &mut body).await {
             Err(page) => Answer::Page(page),
@@ -286,7 +293,9 @@ fn page_response(page: Page, conditions: &Conditions) -> Response<Outgoing> {
     if !page.kind.is_empty() {
         headers.push(("content-type", page.kind.to_owned()));
     }
-    if page.status == 200 {
+    // What is never the same twice has no tag.
+    let is_kept = headers.iter().all(|(name, value)| *name != "cache-control" || value != "no-store");
+    if page.status == 200 && is_kept {
         let print = digest::digest(&digest::SHA256, &page.body);
         let etag = print.as_ref().iter().take(8).fold(String::new(), |out, byte| format!("{out}{byte:02x}"));
         let etag = format!("\"{etag}\"");

@@ -8,6 +8,7 @@
 //! decided by the house, and the bytes of files never enter it.
 
 mod body;
+mod bosh;
 mod exchange;
 mod files;
 mod link;
@@ -30,6 +31,7 @@ use async_io::Timer;
 use hyper::{rt, server::conn::http1, service::service_fn};
 use smol::{channel::Sender, future::or};
 
+pub(super) use self::bosh::Line;
 use self::{files::Files, link::Link};
 use super::{
     conn::{Channel, Connection, Socket},
@@ -51,6 +53,7 @@ pub(super) struct Web {
     seats: Rc<Seats>,
     files: RefCell<Option<Rc<Files>>>,
     config: RefCell<Rc<Config>>,
+    lines: bosh::Lines,
 }
 
 impl Default for Web {
@@ -61,6 +64,7 @@ impl Default for Web {
             seats: Seats::new(limits::HTTP_CONNECTIONS_MAX, limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX),
             files: RefCell::default(),
             config: RefCell::default(),
+            lines: bosh::Lines::default(),
         }
     }
 }
