@@ -52,10 +52,10 @@ def main():
             with server:
                 print(f"accepting after {server.start():.2f} s")
                 server.add_accounts([("anna", PASSWORD), ("bert", PASSWORD)])
-                asyncio.run(before_the_restart(House(server, place)))
+                asyncio.run(before_the_restart(House(server, place, 0)))
             with server:
                 print(f"accepting again after {server.start():.2f} s")
-                asyncio.run(after_the_restart(House(server, place)))
+                asyncio.run(after_the_restart(House(server, place, 0)))
         except BaseException:
             print(server.said()[-4000:])
             raise
