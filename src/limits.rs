@@ -17,6 +17,8 @@ pub const PREAUTH_MS_MAX: u64 = 30_000;
 pub const CLOSING_MS_MAX: u64 = 2_000;
 /// Connections in all: sockets of a small machine, 1,024 files by default with room for the store.
 pub const STREAMS_MAX: usize = 8_192;
+/// Percent of the memory that the system allows us, past which nobody new comes in: the rest is for those who are here.
+pub const MEMORY_PERCENT: u64 = 85;
 /// Connections from one IPv4 address or one IPv6 /64: a household behind one address, with every device twice.
 pub const STREAMS_PER_ADDRESS_MAX: usize = 2_048;
 /// Connections from one address or /64 that have no session.

@@ -275,6 +275,9 @@ async fn accept(driver: Rc<Driver>, kind: Kind, listener: Async<OwnedFd>) {
                     let from = from.and_then(|from| SocketAddr::try_from(from).ok()).map(|from| from.ip());
                     if let Err(refusal) = enter(&driver, kind, fd, from) {
                         complain(&match refusal {
+                            Refusal::Memory => {
+                                "memory is nearly used up (MemoryHigh=): nobody new comes in for now".into()
+                            }
                             Refusal::House => "as many connections as limits.streams allows: more are refused".into(),
                             Refusal::Address => format!("too many connections from {from:?}: more are refused"),
                         });
@@ -297,6 +300,10 @@ async fn accept(driver: Rc<Driver>, kind: Kind, listener: Async<OwnedFd>) {
 }
 
 fn enter(driver: &Rc<Driver>, kind: Kind, fd: OwnedFd, from: Option<IpAddr>) -> Result<(), Refusal> {
+    // Whoever mends that is let in.
+    if kind != Kind::Admin && driver.memory.is_near() {
+        return Err(Refusal::Memory);
+    }
     let door = match (kind, from.map(|ip| ip.to_canonical())) {
         (Kind::StartTls, Some(ip)) => Door::StartTls(ip),
         (Kind::DirectTls, Some(ip)) => Door::DirectTls(ip),

@@ -12,6 +12,7 @@ mod inbound;
 pub mod listen;
 pub mod load;
 pub mod log;
+mod memory;
 mod outbound;
 pub mod pool;
 pub mod port;

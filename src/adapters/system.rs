@@ -55,6 +55,9 @@ pub fn serve(config: Config, sources: ReloadFn, house: HouseFn) -> Result<(), St
     if let Some(period) = sd_notify::watchdog_enabled() {
         driver.spawn(reassure(period / 2));
     }
+    if let Some(bytes) = driver.memory.bytes() {
+        log::info!("memory: {} MiB at most", bytes / (1024 * 1024));
+    }
     let status = format!("serving {}", config.domains.join(", "));
     log::info!("{status} on {}", addresses.join(" and "));
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);

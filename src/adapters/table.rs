@@ -93,6 +93,8 @@ pub enum Refusal {
     House,
     /// As many as there may be from its address or /64.
     Address,
+    /// The memory that we may have is nearly used up.
+    Memory,
 }
 
 impl Seats {
