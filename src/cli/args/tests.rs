@@ -2,6 +2,9 @@
 
 use super::*;
 
+#[path = "shipped.rs"]
+mod shipped;
+
 /// Options of every command that settings belong to.
 const SETTINGS: &[&str] = &["--config", "--domain", "--data", "--set"];
 
