@@ -1,4 +1,4 @@
-//! The house from its front door: one file for each file of `src/server`, and every conversation of `tests/scripts`.
+//! The house from its front door: one file for each file of `src/server`, what each client looks for, and every conversation of `tests/scripts`.
 //!
 //! Tests that stand for a line of the security checklist carry its number.
 
@@ -7,6 +7,7 @@ mod stage;
 
 mod bind;
 mod bound;
+mod clients;
 mod devices;
 mod durable;
 mod fast;
