@@ -20,7 +20,7 @@ use std::{
 use argh::FromArgs;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::load::{Names, Watch, client::Setting, idle, pages, pairs, sasl::Mechanism, sign_in};
+use crate::load::{Names, Watch, client::Setting, events, idle, pages, pairs, sasl::Mechanism, sign_in};
 
 /// Drives an XMPP server over direct TLS and prints one line of JSON.
 #[derive(FromArgs)]
@@ -63,6 +63,7 @@ enum Command {
     SignIn(SignIn),
     Idle(Idle),
     Pages(Pages),
+    Events(Events),
     Kill(kill::Kill),
 }
 
@@ -129,6 +130,24 @@ struct Pages {
     size: u32,
 }
 
+/// one account publishes, others hear of it
+#[derive(FromArgs)]
+#[argh(subcommand, name = "events")]
+struct Events {
+    /// accounts that listen
+    #[argh(option, default = "50")]
+    listeners: usize,
+    /// events that are measured
+    #[argh(option, default = "200")]
+    count: u32,
+    /// events before the measurement
+    #[argh(option, default = "20")]
+    warmup: u32,
+    /// bytes of the text in an item
+    #[argh(option, default = "100")]
+    body: usize,
+}
+
 fn tls(ca: &str) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).map_err(|e| format!("{ca}: {e}"))? {
@@ -179,6 +198,9 @@ fn run() -> Result<String, String> {
         }
         Command::Pages(Pages { count, warmup, size }) => {
             pages::run(&pages::Pages { count, warmup, size }, &setting, &names, pid)
+        }
+        Command::Events(Events { listeners, count, warmup, body }) => {
+            events::run(&events::Events { listeners, count, warmup, body }, &setting, &names, pid)
         }
         Command::Kill(scenario) => return kill::run(scenario, &setting, &names),
     };

@@ -29,6 +29,11 @@ const TELL: Duration = Duration::from_millis(200);
 /// What a scenario does when something happens to client number `usize`.
 pub trait Scenario {
     fn news(&mut self, index: usize, client: &mut Client, news: News<'_>);
+
+    /// What the server said instead of what was wanted, once.
+    fn failure(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// All clients of a run by number. A slot whose client has gone is `None`.
@@ -102,6 +107,37 @@ impl<'s> Fleet<'s> {
             client.flush()?;
         }
         self.arm(index)
+    }
+
+    /// Sends a stanza of a client.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn say(&mut self, index: usize, stanza: &str) -> io::Result<()> {
+        if let Some(client) = &mut self.clients[index] {
+            client.stanza(stanza);
+        }
+        self.flush(index)
+    }
+
+    /// Serves the clients until it is so; `what` names what is waited for.
+    ///
+    /// # Errors
+    /// A client was lost, the server refused something, or it did not come within [`STILL`].
+    pub fn until<S: Scenario>(&mut self, scenario: &mut S, what: &str, is_so: impl Fn(&S) -> bool) -> io::Result<()> {
+        let begun = Instant::now();
+        while !is_so(scenario) {
+            if let Some((index, e)) = self.wait(Duration::from_secs(1), scenario)?.pop() {
+                return Err(io::Error::other(format!("client {index}: {e}")));
+            }
+            if let Some(failure) = scenario.failure() {
+                return Err(io::Error::other(format!("the server said {failure}")));
+            }
+            if begun.elapsed() > STILL {
+                return Err(io::Error::other(format!("{what} did not come within {} s", STILL.as_secs())));
+            }
+        }
+        Ok(())
     }
 
     /// Says how far it is to whoever watches, now and then.

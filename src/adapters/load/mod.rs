@@ -7,6 +7,7 @@
 //! scenario ends when [`Watch`] says so; numbers of clients and messages are the caller's to bound.
 
 pub mod client;
+pub mod events;
 pub mod fleet;
 pub mod gauge;
 pub mod idle;

@@ -3,15 +3,12 @@
 //!
 //! A message is done when every occupant has it, the one who spoke too.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Instant};
 
 use super::{
     Figures, Names,
     client::{Client, News, Setting},
-    fleet::{Fleet, STILL, Scenario},
+    fleet::{Fleet, Scenario},
     gauge::Gauge,
     micros, xml,
 };
@@ -97,51 +94,31 @@ impl Scenario for Room {
             _ => {}
         }
     }
-}
 
-/// Serves the clients until the room is as wanted.
-fn until(fleet: &mut Fleet<'_>, room: &mut Room, what: &str, is_so: impl Fn(&Room) -> bool) -> io::Result<()> {
-    let begun = Instant::now();
-    while !is_so(room) {
-        if let Some((index, e)) = fleet.wait(Duration::from_secs(1), room)?.pop() {
-            return Err(io::Error::other(format!("client {index}: {e}")));
-        }
-        if let Some(failure) = room.failure.take() {
-            return Err(io::Error::other(format!("the server said {failure}")));
-        }
-        if begun.elapsed() > STILL {
-            return Err(io::Error::other(format!("{what} did not come within {} s", STILL.as_secs())));
-        }
+    fn failure(&mut self) -> Option<String> {
+        self.failure.take()
     }
-    Ok(())
-}
-
-fn say(fleet: &mut Fleet<'_>, index: usize, stanza: &str) -> io::Result<()> {
-    if let Some(client) = &mut fleet.clients[index] {
-        client.stanza(stanza);
-    }
-    fleet.flush(index)
 }
 
 /// The server's service for rooms.
 fn discover(fleet: &mut Fleet<'_>, room: &mut Room, domain: &str) -> io::Result<String> {
     let items = "<query xmlns='http://jabber.org/protocol/disco#items'/>";
-    say(fleet, 0, &format!("<iq type='get' id='items' to='{domain}'>{items}</iq>"))?;
-    until(fleet, room, "the list of services", |room| room.services.is_some())?;
+    fleet.say(0, &format!("<iq type='get' id='items' to='{domain}'>{items}</iq>"))?;
+    fleet.until(room, "the list of services", |room| room.services.is_some())?;
     let services = room.services.take().unwrap_or_default();
     room.unasked = services.len();
     for service in &services {
         let info = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
-        say(fleet, 0, &format!("<iq type='get' id='info' to='{service}'>{info}</iq>"))?;
+        fleet.say(0, &format!("<iq type='get' id='info' to='{service}'>{info}</iq>"))?;
     }
-    until(fleet, room, "what services can do", |room| room.unasked == 0)?;
+    fleet.until(room, "what services can do", |room| room.unasked == 0)?;
     room.service.take().ok_or_else(|| io::Error::other("the server has no rooms (XEP-0045)"))
 }
 
 fn enter(fleet: &mut Fleet<'_>, room: &mut Room, index: usize, address: &str) -> io::Result<()> {
     let history = "<x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x>";
-    say(fleet, index, &format!("<presence to='{address}/n{index}'>{history}</presence>"))?;
-    until(fleet, room, "an entrance", |room| room.entered > index)
+    fleet.say(index, &format!("<presence to='{address}/n{index}'>{history}</presence>"))?;
+    fleet.until(room, "an entrance", |room| room.entered > index)
 }
 
 /// Runs it in a room of this name.
@@ -156,8 +133,8 @@ pub fn run(rooms: &Rooms, name: &str, setting: &Setting, names: &Names, pid: Opt
     enter(&mut fleet, &mut room, 0, &address)?;
     let owner = "<query xmlns='http://jabber.org/protocol/muc#owner'>";
     let form = format!("{owner}<x xmlns='jabber:x:data' type='submit'/></query>");
-    say(&mut fleet, 0, &format!("<iq type='set' id='made' to='{address}'>{form}</iq>"))?;
-    until(&mut fleet, &mut room, "the room", |room| room.is_made)?;
+    fleet.say(0, &format!("<iq type='set' id='made' to='{address}'>{form}</iq>"))?;
+    fleet.until(&mut room, "the room", |room| room.is_made)?;
     for index in 1..rooms.occupants {
         enter(&mut fleet, &mut room, index, &address)?;
         fleet.tell(index as u64, rooms.occupants as u64);
@@ -169,15 +146,15 @@ pub fn run(rooms: &Rooms, name: &str, setting: &Setting, names: &Names, pid: Opt
         (room.message, room.copies) = (number, 0);
         let message = format!("<message to='{address}' type='groupchat' id='g{number}'><body>{body}</body></message>");
         let said = Instant::now();
-        say(&mut fleet, number as usize % rooms.occupants, &message)?;
-        until(&mut fleet, &mut room, "a message", |room| room.copies >= rooms.occupants)?;
+        fleet.say(number as usize % rooms.occupants, &message)?;
+        fleet.until(&mut room, "a message", |room| room.copies >= rooms.occupants)?;
         latencies_us.push(micros(said.elapsed()));
         fleet.tell(u64::from(number), u64::from(rooms.messages));
     }
     let (seconds, cost) = (start.elapsed().as_secs_f64(), Gauge::spent(pid, before));
     room.is_made = false;
-    say(&mut fleet, 0, &format!("<iq type='set' id='made' to='{address}'>{owner}<destroy/></query></iq>"))?;
-    until(&mut fleet, &mut room, "the end of the room", |room| room.is_made)?;
+    fleet.say(0, &format!("<iq type='set' id='made' to='{address}'>{owner}<destroy/></query></iq>"))?;
+    fleet.until(&mut room, "the end of the room", |room| room.is_made)?;
     fleet.close();
     let (occupants, messages) = (rooms.occupants as u64, u64::from(rooms.messages));
     Ok(Figures {
