@@ -22,3 +22,4 @@ pub mod store;
 pub mod system;
 mod table;
 pub mod tls;
+mod workers;

@@ -12,7 +12,6 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
@@ -22,9 +21,10 @@ use rustix::{
     fs::{FallocateFlags, OFlags, fallocate},
     io::Errno,
 };
-use smol::{future::or, lock::Semaphore};
+use smol::future::or;
 
 use crate::{
+    adapters::workers::Workers,
     limits,
     router::event::{FileId, TakeError},
 };
@@ -32,7 +32,7 @@ use crate::{
 /// The folder of files.
 pub(super) struct Files {
     root: PathBuf,
-    workers: Arc<Semaphore>,
+    workers: Workers,
 }
 
 /// A block that is being read: the file, standing behind it, and its bytes.
@@ -90,7 +90,7 @@ impl Files {
             _ => {}
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&half).map_err(told)?;
-        Ok(Files { root, workers: Arc::new(Semaphore::new(limits::FILE_WORKERS_MAX)) })
+        Ok(Files { root, workers: Workers::new("lampone-files", limits::FILE_WORKERS_MAX) })
     }
 
     fn path(&self, file: FileId) -> PathBuf {
@@ -98,9 +98,9 @@ impl Files {
     }
 
     /// Work for a thread of the pool.
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let _permit = self.workers.acquire_arc().await;
-        smol::unblock(work).await
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        let done = self.workers.run(work).await;
+        done.unwrap_or_else(|| Err(io::Error::other("the thread that worked on it is gone")))
     }
 
     /// All files that have their name.
@@ -108,9 +108,10 @@ impl Files {
         let root = self.root.clone();
         self.work(move || {
             let entries = fs::read_dir(&root).into_iter().flatten().flatten();
-            entries.filter_map(|entry| FileId::parse(entry.file_name().to_str()?)).collect()
+            Ok(entries.filter_map(|entry| FileId::parse(entry.file_name().to_str()?)).collect())
         })
         .await
+        .unwrap_or_default()
     }
 
     /// Removes a file.
@@ -156,7 +157,7 @@ impl Files {
             let etag = format!("\"{:x}-{:x}\"", changed.as_micros(), meta.len());
             Some(Shared { file, bytes: meta.len(), kind, etag })
         };
-        self.work(open).await
+        self.work(move || Ok(open())).await.ok().flatten()
     }
 
     /// The file, to be read from this byte.
@@ -277,7 +278,7 @@ impl Half {
 impl Drop for Half {
     fn drop(&mut self) {
         if let Some(path) = self.path.take() {
-            smol::unblock(move || fs::remove_file(path)).detach();
+            self.files.workers.start(move || drop(fs::remove_file(path)));
         }
     }
 }
