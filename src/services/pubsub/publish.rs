@@ -3,6 +3,8 @@
 //! Source: XEP-0060 §7, XEP-0163 §3. Invariant: whether somebody may publish is decided before anything else is told, so
 //! that preconditions do not tell strangers how a node is set up; bytes are counted before they are kept.
 
+use std::collections::BTreeSet;
+
 use super::{Site, access, bad_request, forms, items, no_room, node_name, notify, owner, unsupported};
 use crate::{
     domain::{
@@ -192,9 +194,10 @@ fn make_room(site: &Site, node: &Node, needs_one: bool, ctx: &mut Ctx<'_>) -> Ve
 /// XEP-0060 §7.2.
 pub(super) fn retract(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let name = node_name(asked)?;
-    let mut ids = Vec::new();
+    // Each once: what is gone already must not be taken off the account's bytes again.
+    let mut ids = BTreeSet::new();
     for item in asked.children().filter(|child| child.is("item", ns::PUBSUB)) {
-        ids.push(item.get("id").filter(|id| !id.is_empty()).ok_or(bad_request("item-required"))?);
+        ids.insert(item.get("id").filter(|id| !id.is_empty()).ok_or(bad_request("item-required"))?);
     }
     if ids.is_empty() {
         return Err(bad_request("item-required"));

@@ -291,3 +291,22 @@ fn a_form_of_another_service_may_say_that_nobody_gets_replies() {
     assert!(replies(&mut play, "publisher").contains("<value>publisher</value><option label='owner'>"));
     assert!(replies(&mut play, "none").contains("<value>none</value><option label='owner'>"));
 }
+
+#[test]
+fn an_item_named_twice_is_taken_back_once() {
+    // What an account holds is counted, and nobody counts it down.
+    let mut play = Play::new();
+    let juliet = juliet(&mut play);
+    for id in ["a", "b"] {
+        play.publish_with(juliet, "n", &item(id), &[("max_items", "10")]);
+    }
+    let bytes = |play: &mut Play| {
+        let account = play.house.account("juliet@capulet.lit");
+        facts::totals(&play.house.ctx().store(), account).bytes
+    };
+    let before = bytes(&mut play);
+    let out = play.ask(juliet, "set", "", "<retract node='n' notify='1'><item id='a'/><item id='a'/></retract>");
+    assert_eq!(result_of(&answers(&out, juliet)), "");
+    assert_eq!(bytes(&mut play), before / 2);
+    assert_eq!(play.ids(juliet, "", "<items node='n'/>"), "b");
+}
