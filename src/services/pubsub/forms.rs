@@ -3,7 +3,7 @@
 //! Source: XEP-0060 §8.2, §7.1.5, §5.4 and §16.4. Invariant: all forms are made from, and read into, the one table of
 //! settings.
 
-use super::Site;
+use super::{Site, access};
 use crate::{
     domain::{
         nodes::{
@@ -18,6 +18,7 @@ use crate::{
         element::Element,
         error::{Condition, ErrorKind, StanzaError},
         form::{FORM_TYPE, Field, FieldType, Form, FormType},
+        jid::Jid,
         ns, time,
     },
 };
@@ -33,16 +34,17 @@ const META_DATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
 /// What stands before each name.
 const PREFIX: &str = "pubsub#";
 
-/// The settings to be filled in, or told if `kind` is `Result`.
-pub(super) fn settings(settings: &Settings, site: &Site, kind: FormType, ctx: &mut Ctx<'_>) -> Element {
+/// The settings to be filled in by `asker`, or told to everybody if there is none.
+pub(super) fn settings(settings: &Settings, site: &Site, asker: Option<&Jid>, ctx: &mut Ctx<'_>) -> Element {
+    let kind = if asker.is_some() { FormType::Form } else { FormType::Result };
     let form = Form::typed(kind, NODE_CONFIG);
     FIELDS
         .iter()
         .fold(form, |form, field| {
             let values = field.text(settings);
             let mut shown = Field::new(format!("{PREFIX}{}", field.name), field_type(field.holds)).label(field.label);
-            if kind == FormType::Form {
-                let offered = choices(field.name, field.holds, &values, site, ctx);
+            if let Some(asker) = asker {
+                let offered = choices((field.name, field.holds), &values, (site, asker), ctx);
                 shown = offered.into_iter().fold(shown, |shown, choice| shown.option(choice.clone(), choice));
             }
             form.field(shown.values(values))
@@ -51,14 +53,20 @@ pub(super) fn settings(settings: &Settings, site: &Site, kind: FormType, ctx: &m
 }
 
 /// What may be chosen: what the node has now is always among it.
-fn choices(name: &str, holds: Holds, values: &[String], site: &Site, ctx: &mut Ctx<'_>) -> Vec<String> {
+fn choices(
+    (name, holds): (&str, Holds),
+    values: &[String],
+    (site, asker): (&Site, &Jid),
+    ctx: &mut Ctx<'_>,
+) -> Vec<String> {
     let mut offered: Vec<String> = match holds {
         Holds::Choice(choices) => {
             let offered = choices.iter().filter(|choice| name != "access_model" || offers(site, choice));
             return offered.map(|&choice| choice.to_owned()).collect();
         }
         Holds::Suggestion(words) => words.iter().map(|&word| word.to_owned()).collect(),
-        Holds::Groups if site.is_personal => roster::groups(&ctx.store(), site.owner),
+        // Which groups there are is nobody's business but the account's, whoever may set up one of its nodes.
+        Holds::Groups if access::is_host_of(site, asker) => roster::groups(&ctx.store(), site.owner),
         Holds::Groups => Vec::new(),
         Holds::Bool | Holds::Line | Holds::Addresses => return Vec::new(),
     };

@@ -223,6 +223,7 @@ impl Service for PubSub {
 /// Requests in the namespace for everybody.
 fn everybodys(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let (asked, rest) = parts(iq.payload)?;
+    tells(site, iq, asked, ctx)?;
     match (asked.name.as_ref(), iq.is_set()) {
         ("publish", true) => publish::publish(site, iq, asked, rest, ctx),
         ("retract", true) => publish::retract(site, iq, asked, ctx),
@@ -241,8 +242,9 @@ fn everybodys(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, Stan
 /// Requests in the namespace for owners.
 fn owners(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let (asked, _) = parts(iq.payload)?;
+    tells(site, iq, asked, ctx)?;
     match (asked.name.as_ref(), iq.is_set()) {
-        ("default", false) => Ok(owner::defaults(site, ctx)),
+        ("default", false) => Ok(owner::defaults(site, iq, ctx)),
         ("configure", false) => owner::settings(site, iq, asked, ctx),
         ("configure", true) => owner::configure(site, iq, asked, ctx),
         ("delete", true) => owner::delete(site, iq, asked, ctx),
@@ -252,6 +254,18 @@ fn owners(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaEr
         ("purge", true) => owner::purge(site, iq, asked, ctx),
         _ => Err(Condition::FeatureNotImplemented.into()),
     }
+}
+
+/// Whether there is an answer for whoever asks: to a stranger, what is about no node that can be read says only that there
+/// is such an account (S12).
+fn tells(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {
+    let node = asked.get("node").filter(|node| !node.is_empty());
+    let is_of_service = matches!(&*asked.name, "default" | "subscriptions" | "affiliations") && !iq.is_set();
+    if !is_of_service || !access::is_stranger(site, iq.from, ctx) {
+        return Ok(());
+    }
+    let node = access::find(site, node.filter(|_| asked.name != "default").ok_or(UNHANDLED)?, ctx)?;
+    access::may_read(site, &node, iq.from, ctx)
 }
 
 /// What is asked for, and what stands behind it: settings, options, or a page.

@@ -87,8 +87,8 @@ pub(super) fn create(
 }
 
 /// XEP-0060 §8.3.
-pub(super) fn defaults(site: &Site, ctx: &mut Ctx<'_>) -> Reply {
-    let form = forms::settings(&site.defaults(""), site, FormType::Form, ctx);
+pub(super) fn defaults(site: &Site, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Reply {
+    let form = forms::settings(&site.defaults(""), site, Some(iq.from), ctx);
     let default = Element::new("default", ns::PUBSUB_OWNER).child(form);
     Element::new("pubsub", ns::PUBSUB_OWNER).child(default).into()
 }
@@ -96,7 +96,7 @@ pub(super) fn defaults(site: &Site, ctx: &mut Ctx<'_>) -> Reply {
 /// XEP-0060 §8.2.1: the form to be filled in.
 pub(super) fn settings(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let node = access::owned(site, node_name(asked)?, iq.from, ctx)?;
-    let form = forms::settings(&node.settings, site, FormType::Form, ctx);
+    let form = forms::settings(&node.settings, site, Some(iq.from), ctx);
     let configure = Element::new("configure", ns::PUBSUB_OWNER).attr("node", &*node.name).child(form);
     Ok(Element::new("pubsub", ns::PUBSUB_OWNER).child(configure).into())
 }
@@ -120,7 +120,7 @@ pub(super) fn configure(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx
         nodes::purge(&mut ctx.store(), site.owner, node.id);
     }
     if node.settings.notify_config {
-        let form = node.settings.deliver_payloads.then(|| forms::settings(&node.settings, site, FormType::Result, ctx));
+        let form = node.settings.deliver_payloads.then(|| forms::settings(&node.settings, site, None, ctx));
         let configuration = Element::new("configuration", ns::PUBSUB_EVENT).attr("node", &*node.name).with(form);
         notify::event(site, &node, &configuration, ctx);
     }

@@ -158,12 +158,39 @@ fn s12_refusals_tell_strangers_nothing() {
         ("owner set", format!("<configure node='open'>{}</configure>", form("node_config", &[]))),
         ("owner set", "<delete node='open'/>".into()),
         ("owner set", "<purge node='open'/>".into()),
+        ("owner get", "<default/>".into()),
+        ("get", "<default/>".into()),
+        ("get", "<subscriptions/>".into()),
+        ("get", "<affiliations/>".into()),
     ] {
         let here = play.ask(stranger, how, OWNER, &inner);
         let nobody = play.ask(stranger, how, "nobody@capulet.lit", &inner);
         assert_eq!(here[0].1.replace("juliet", "nobody"), nobody[0].1, "{how} {inner}");
     }
     assert_eq!(play.ids(stranger, OWNER, "<items node='open'/>"), "a");
+}
+
+#[test]
+fn nobody_else_learns_the_groups_of_a_roster() {
+    // XEP-0060 §8.3: a form with what may be chosen; which groups there are is the account's own business.
+    let mut play = Play::new();
+    let juliet = play.online("juliet@capulet.lit/balcony", &[]);
+    let nurse = play.online("nurse@capulet.lit/chamber", &[]);
+    play.house.subscribe(OWNER, "nurse@capulet.lit");
+    let push = "<iq type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='nurse@capulet.lit'>\
+                <group>Gossips</group></item></query></iq>";
+    play.house.send(juliet, push);
+    assert!(play.get(juliet, "owner get", "", "<default/>").contains("Gossips"));
+    let seen = play.ask(nurse, "owner get", OWNER, "<default/>");
+    assert!(!seen[0].1.contains("Gossips"), "{seen:?}");
+    // Nor whoever owns a single node of it.
+    play.publish(juliet, "", NODE, &item("a"));
+    let nurse_owns = format!(
+        "<affiliations node='{NODE}'><affiliation jid='nurse@capulet.lit' affiliation='owner'/></affiliations>"
+    );
+    play.get(juliet, "owner set", "", &nurse_owns);
+    let seen = play.get(nurse, "owner get", OWNER, &format!("<configure node='{NODE}'/>"));
+    assert!(!seen.contains("Gossips"), "{seen}");
 }
 
 #[test]
