@@ -116,20 +116,18 @@ fn changes(room: &Room, payload: &Element) -> Result<Vec<Change>, StanzaError> {
 
 fn change(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let changes = changes(room, iq.payload)?;
-    // The last owner: a request that would leave none is refused as a whole.
-    let mut owners = room.owners();
     for change in &changes {
         match change {
-            Change::Affiliation { who, to, .. } => {
-                may_affiliate(room, iq.from, who, *to)?;
-                let was = room.affiliation(who) == Affiliation::Owner;
-                owners = owners + usize::from(*to == Affiliation::Owner && !was)
-                    - usize::from(was && *to != Affiliation::Owner);
-            }
+            Change::Affiliation { who, to, .. } => may_affiliate(room, iq.from, who, *to)?,
             Change::Role { nick, to, .. } => may_give_role(room, iq.from, nick, *to)?,
         }
     }
-    if owners == 0 {
+    // The last owner: a request that would leave none is refused as a whole.
+    let affiliated = changes.iter().filter_map(|change| match change {
+        Change::Affiliation { who, to, .. } => Some((who.as_str(), *to)),
+        Change::Role { .. } => None,
+    });
+    if room.loses_its_owners(affiliated) {
         return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
     }
     let actor = room.place(iq.from).map(|(at, _)| room.occupants[at].nick().to_owned());

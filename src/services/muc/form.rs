@@ -222,10 +222,14 @@ pub(super) fn apply_lists(
     lists: &[(Affiliation, Vec<Jid>)],
     ctx: &mut Ctx<'_>,
 ) -> Result<(), StanzaError> {
+    // Admins come last: an owner who is named among them is one no longer. Who sets the room up stays what they are unless
+    // they are.
+    let named = lists.iter().flat_map(|(affiliation, jids)| jids.iter().map(|jid| (jid.as_str(), *affiliation)));
+    let none = lists.iter().any(|(affiliation, jids)| *affiliation == Affiliation::Owner && jids.is_empty());
+    if none || room.loses_its_owners(named) {
+        return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
+    }
     for (affiliation, jids) in lists {
-        if *affiliation == Affiliation::Owner && jids.is_empty() {
-            return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
-        }
         let listed = |who: &str| jids.iter().any(|jid| jid.as_str() == who);
         let gone: Vec<Jid> = room
             .standings

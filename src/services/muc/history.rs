@@ -63,7 +63,8 @@ impl Wish {
             wish.chars = chars as usize;
         }
         if let Some(stanzas) = number("maxstanzas") {
-            wish.stanzas = (stanzas as usize).min(limits::ROOM_HISTORY_MAX);
+            // XEP-0045 §15.5.3: `muc#maxhistoryfetch` is the most that the room shows.
+            wish.stanzas = wish.stanzas.min(stanzas as usize);
         }
         if let Some(seconds) = number("seconds") {
             wish.from_us = now_us.saturating_sub(seconds.saturating_mul(1_000_000));

@@ -67,7 +67,8 @@ fn invite(room: &mut Room, stanza: &Stanza, asked: &Element, ctx: &mut Ctx<'_>) 
         return Err(Condition::Forbidden.into());
     }
     if to.local().is_some() && ctx.is_local(&to) && !accounts::exists(&ctx.store(), &to) {
-        return Err(Condition::ItemNotFound.into());
+        // Our own people are told that they mistyped it; to others it would tell which accounts there are (S12).
+        return if ctx.is_local(&stanza.from) { Err(Condition::ItemNotFound.into()) } else { Ok(()) };
     }
     if opens {
         admin::affiliate(room, &to, Affiliation::Member, None, None, None, ctx)?;
@@ -93,10 +94,11 @@ fn invite(room: &mut Room, stanza: &Stanza, asked: &Element, ctx: &mut Ctx<'_>) 
 
 fn decline(room: &Room, stanza: &Stanza, refusal: &Element, ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {
     let to = addressee(refusal)?;
-    // Only to those who can have invited: occupants, by either of their addresses.
+    // Only to those who can have invited: occupants, by either of their addresses. Whoever declines is not in the room, and
+    // does not learn who is.
     let by_nick = to.resource().filter(|_| to.bare_str() == room.jid.as_str()).and_then(|nick| room.named(nick));
     let at = by_nick.or_else(|| room.of(to.bare_str()).first().copied());
-    let at = at.ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let Some(at) = at.filter(|_| room.affiliation(&stanza.from) != Affiliation::Outcast) else { return Ok(()) };
     let reason = refusal.leaf_text("reason").map(|why| Element::new("reason", ns::MUC_USER).text(why));
     let decline = Element::new("decline", ns::MUC_USER).attr("from", stanza.from.bare_str()).with(reason);
     let x = Element::new("x", ns::MUC_USER).child(decline);

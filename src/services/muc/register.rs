@@ -65,7 +65,9 @@ pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<
     if used || room.is_reserved(nick, bare.as_str()) {
         return Err(Condition::Conflict.into());
     }
-    if known.affiliation.is_none() && room.standings.len() >= limits::ROOM_AFFILIATIONS_MAX {
+    // Anybody may take a name in an open room: half of the list is left for those whom the staff writes down, the banned
+    // among them.
+    if own == Affiliation::None && room.standings.len() >= limits::ROOM_AFFILIATIONS_MAX / 2 {
         return Err(StanzaError::new(Condition::ResourceConstraint).kind(ErrorKind::Wait));
     }
     let standing = rooms::Standing { nick: Some(nick.to_owned()), ..known };

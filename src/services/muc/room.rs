@@ -157,9 +157,15 @@ impl Room {
         self.standings.iter().any(|(who, standing)| **who != *bare && standing.nick.as_deref() == Some(nick))
     }
 
-    /// How many owners there are.
-    pub fn owners(&self) -> usize {
-        self.standings.values().filter(|standing| standing.affiliation() == Affiliation::Owner).count()
+    /// Whether the room would lose its last owner if these bare addresses became what is said of them, one after the other; of
+    /// the same one the last counts.
+    pub fn loses_its_owners<'a>(&'a self, changes: impl Iterator<Item = (&'a str, Affiliation)>) -> bool {
+        let changed: BTreeMap<&str, Affiliation> = changes.collect();
+        let mut owners =
+            self.standings.iter().filter(|(_, standing)| standing.affiliation() == Affiliation::Owner).peekable();
+        owners.peek().is_some()
+            && owners.all(|(who, _)| changed.contains_key(&**who))
+            && changed.values().all(|to| *to != Affiliation::Owner)
     }
 
     /// Whether this occupant sees real addresses, XEP-0045 §5.1.

@@ -113,3 +113,27 @@ fn a_moderator_list_is_the_roles_of_now() {
     assert_eq!(refused(&play.admin(hag, "get", "<item role='moderator'/>"), hag), "forbidden");
     assert_eq!(refused(&play.admin(hag, "get", "<item affiliation='outcast'/>"), hag), "forbidden");
 }
+
+#[test]
+fn a_room_keeps_an_owner_whatever_is_said_twice() {
+    // XEP-0045 §10.5: the last owner cannot be revoked.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let own = "<item affiliation='none' jid='crone1@capulet.lit'/>";
+    let hag = |to: &str| format!("<item affiliation='{to}' jid='{HAG}'/>");
+    for items in [own.to_owned(), own.repeat(2), hag("owner") + &hag("member") + own, hag("owner") + own + &hag("none")]
+    {
+        assert_eq!(refused(&play.admin(crone, "set", &items), crone), "conflict", "{items}");
+    }
+    // Nor by the form, which names owners and admins.
+    let form = |admins: &str| {
+        format!(
+            "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+             <value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+             <field var='muc#roomconfig_roomadmins'><value>{admins}</value></field></x>"
+        )
+    };
+    assert_eq!(refused(&play.owner(crone, &form("crone1@capulet.lit")), crone), "conflict");
+    assert_eq!(answered(&play.owner(crone, &form(HAG)), crone), "");
+    assert_eq!(answered(&play.admin(crone, "set", &(own.to_owned() + &hag("owner") + own)), crone), "");
+}

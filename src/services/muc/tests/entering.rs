@@ -108,6 +108,14 @@ fn history_is_shown_as_it_is_asked_for() {
     assert_eq!(shown(&mut play, "c", "<history maxchars='0'/>").len(), 0);
     assert_eq!(shown(&mut play, "d", "<history seconds='61'/>").len(), 2);
     assert_eq!(shown(&mut play, "e", "<history since='2023-11-14T22:16:00Z'/>").len(), 1);
+    // Nobody is shown more than the room shows.
+    play.owner(
+        crone,
+        "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+         <value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+         <field var='muc#maxhistoryfetch'><value>2</value></field></x>",
+    );
+    assert_eq!(shown(&mut play, "f", "<history maxstanzas='50'/>").len(), 2);
 }
 
 #[test]

@@ -188,3 +188,31 @@ fn requests_between_occupants_come_back_to_the_device_that_asked() {
     assert_eq!(got.len(), 1, "the account answers: {out:?}");
     assert!(got[0].contains(" id='q1'") && got[0].contains("from='coven@rooms.capulet.lit/firstwitch'"), "{got:?}");
 }
+
+#[test]
+fn s12_whoever_is_outside_learns_neither_who_is_inside_nor_who_has_an_account() {
+    // XEP-0045 §7.8.2, from another server.
+    let mut play = Play::new();
+    play.house.federates = true;
+    let crone = play.room(&[]);
+    let from = "spy@elsewhere.lit/x";
+    let say = |play: &mut Play, inner: &str| {
+        let x = format!("<x xmlns='http://jabber.org/protocol/muc#user'>{inner}</x>");
+        let out = play.house.receive(&format!("<message from='{from}' to='{ROOM}' id='1'>{x}</message>"));
+        (out.len(), std::mem::take(&mut play.house.to_peers).len())
+    };
+    assert_eq!(say(&mut play, "<decline to='crone1@capulet.lit'/>"), (1, 0));
+    assert_eq!(say(&mut play, "<decline to='hag66@capulet.lit'/>"), (0, 0));
+    play.admin(crone, "set", "<item affiliation='outcast' jid='spy@elsewhere.lit'/>");
+    assert_eq!(say(&mut play, "<decline to='crone1@capulet.lit'/>"), (0, 0));
+    play.admin(crone, "set", "<item affiliation='none' jid='spy@elsewhere.lit'/>");
+    let enter =
+        format!("<presence from='{from}' to='{ROOM}/spy'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+    play.house.receive(&enter);
+    play.house.to_peers.clear();
+    assert_eq!(say(&mut play, "<invite to='nobody@capulet.lit'/>"), (0, 0));
+    // Our own people are told that they mistyped it.
+    let invite = "<x xmlns='http://jabber.org/protocol/muc#user'><invite to='nobody@capulet.lit'/></x>";
+    let out = play.house.send(crone, &format!("<message to='{ROOM}' id='2'>{invite}</message>"));
+    assert_eq!(refused(&out, crone), "item-not-found");
+}
