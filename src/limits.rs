@@ -458,6 +458,8 @@ pub const PEER_QUESTIONS_MAX: usize = 16;
 pub const PEER_REDIAL_MS: u64 = 500;
 /// Clients elsewhere of which is known what they want to hear of; some 200 bytes each.
 pub const AWAY_MAX: usize = 4_096;
+/// Clients of one person among them: several devices, and those of which nobody said that they are gone.
+pub const AWAY_CLIENTS_MAX: usize = 32;
 /// Accounts here to which one of them shows itself.
 pub const AWAY_ACCOUNTS_MAX: usize = 64;
 /// Characters of a password that is chosen on the page of an invitation.

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use crate::{
     domain::{
+        away::Shown,
         ids::{SessionId, Time},
         keys,
     },
@@ -143,7 +144,11 @@ impl Caps {
         if !ctx.shows_presence(account, who) {
             return;
         }
-        let is_new = ctx.core.away.shown(who, account);
+        let Shown { is_new, instead } = ctx.core.away.shown(who, account);
+        if let Some(gone) = instead {
+            self.asked.remove(&gone);
+            self.said.remove(&gone);
+        }
         let nodes = ctx.core.away.nodes(who);
         if is_new && !nodes.is_empty() {
             ctx.notice(Notice::InterestedAway { client: who.clone(), account, nodes });
