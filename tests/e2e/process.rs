@@ -166,8 +166,13 @@ impl Process {
     }
 }
 
+/// The binary; `LAMPONE_UNDER_TEST` names another, such as one for a board with its emulator before it.
 fn lampone() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_lampone"))
+    let other = std::env::var("LAMPONE_UNDER_TEST").unwrap_or_default();
+    let mut words = other.split(' ').filter(|word| !word.is_empty());
+    let mut command = Command::new(words.next().unwrap_or(env!("CARGO_BIN_EXE_lampone")));
+    command.args(words);
+    command
 }
 
 /// Starts the binary and waits until it says that it is ready, as systemd does.
