@@ -4,6 +4,7 @@
 //! Invariant: nothing here opens a file or looks at the environment; [`Config::read`] is given text.
 
 mod checks;
+mod components;
 mod keys;
 mod nearest;
 mod network;
@@ -14,6 +15,7 @@ mod values;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+pub use components::{Access, Component};
 pub use keys::{listing, reference};
 pub use network::Network;
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub hosts: Hosts,
     /// Talking to other servers.
     pub federation: Federation,
+    /// Components by their domain, prepared, XEP-0114.
+    pub components: BTreeMap<String, Component>,
     /// Bounds that an admin may change.
     pub limits: Limits,
     /// How long things are kept.
@@ -73,6 +77,8 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// HTTP without TLS, for a reverse proxy; none by default.
     pub http: Vec<SocketAddr>,
+    /// Components, without TLS; default `127.0.0.1:5347`. Open only if there are components.
+    pub component: Vec<SocketAddr>,
     /// Where clients come back to resume a session, XEP-0198 §3: host, or host and port; `None`: they find it as before.
     pub location: Option<String>,
     /// The administration socket; default `admin.sock` in the data directory.
@@ -215,6 +221,7 @@ impl Default for Config {
                 s2s_tls: Vec::new(),
                 https: vec![SocketAddr::from(([0u16; 8], 5443))],
                 http: Vec::new(),
+                component: vec![SocketAddr::from(([127, 0, 0, 1], 5347))],
                 location: None,
                 admin: None,
             },
@@ -234,6 +241,7 @@ impl Default for Config {
             },
             hosts: Hosts { pubsub: Some("pubsub".into()), rooms: Some("rooms".into()), upload: Some("upload".into()) },
             federation: Federation { enabled: true, allow: Vec::new(), block: Vec::new(), require_certificate: false },
+            components: BTreeMap::new(),
             limits: Limits {
                 stanza_bytes: limits::STANZA_BYTES_MAX,
                 streams: limits::STREAMS_MAX,
@@ -271,6 +279,15 @@ impl Config {
     pub fn is_web_name(&self, name: &str) -> bool {
         let named = self.web.url.as_ref().is_some_and(|url| url_host(url) == name);
         named || self.domains.iter().any(|domain| domain == name || ascii_domain(domain) == name)
+    }
+
+    /// Whether a component's domain is shown beside this one of ours: it is below it, or below none and this is the first.
+    pub fn is_beside(&self, component: &str, domain: &str) -> bool {
+        let is_below = |domain: &str| component.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+        match self.domains.iter().any(|domain| is_below(domain)) {
+            true => is_below(domain),
+            false => self.domains.first().is_some_and(|first| first == domain),
+        }
     }
 
     /// Whether this prepared domain is served here.

@@ -478,3 +478,7 @@ pub const STRANGERS_PER_DOMAIN_MAX: u32 = 60;
 pub const STRANGER_DOMAINS_MAX: usize = 1_024;
 /// Pairs of a person here and one elsewhere that are remembered; some 150 bytes each.
 pub const STRANGERS_MAX: usize = 4_096;
+/// Requests of components in the name of accounts that are not answered yet, XEP-0356 §5; the oldest are given back.
+pub const ERRANDS_MAX: usize = 256;
+/// Contacts that a component writes into a roster with one request, XEP-0356 §3.3.
+pub const ROSTER_ITEMS_AT_ONCE_MAX: usize = 100;

@@ -210,7 +210,10 @@ impl Connection {
     /// A connection over a channel that was opened before.
     pub fn over(socket: Rc<Socket>, channel: Channel, door: &Door, seat: Seat) -> Connection {
         let (address, start, frames) = match *door {
-            Door::StartTls(address) | Door::DirectTls(address) => (Some(address), Start::Upgraded, None),
+            // A component never asks for TLS.
+            Door::StartTls(address) | Door::DirectTls(address) | Door::Component(address) => {
+                (Some(address), Start::Upgraded, None)
+            }
             Door::PeerStartTls(address) | Door::PeerDirectTls(address) | Door::Dialed { address, .. } => {
                 (Some(address), Start::PeerUpgraded, None)
             }

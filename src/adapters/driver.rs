@@ -204,6 +204,7 @@ impl Driver {
             | Door::Bosh(address)
             | Door::PeerStartTls(address)
             | Door::PeerDirectTls(address)
+            | Door::Component(address)
             | Door::Dialed { address, .. } => Some(address),
             Door::Local { .. } => None,
         };

@@ -49,6 +49,7 @@ enum Kind {
     DirectTls,
     PeerStartTls,
     PeerDirectTls,
+    Component,
     Https,
     Http,
     Admin,
@@ -70,7 +71,7 @@ impl Drop for Listeners {
 }
 
 /// Opens all doors. Where systemd hands over sockets for a door (named `c2s`, `c2s_tls`, `s2s`,
-/// `s2s_tls`, `https`, `http`, `admin` by `FileDescriptorName=`), these are taken instead of the addresses in the settings.
+/// `s2s_tls`, `component`, `https`, `http`, `admin` by `FileDescriptorName=`), these are taken instead of the addresses in the settings.
 ///
 /// # Errors
 /// One line for the admin: the address, who holds it if that can be seen, what would mend it.
@@ -85,6 +86,7 @@ pub fn open(config: &Config) -> Result<Listeners, String> {
         (Kind::DirectTls, &config.listen.c2s_tls),
         (Kind::PeerStartTls, federates(&config.listen.s2s)),
         (Kind::PeerDirectTls, federates(&config.listen.s2s_tls)),
+        (Kind::Component, if config.components.is_empty() { NONE } else { &config.listen.component }),
         (Kind::Https, &config.listen.https),
         (Kind::Http, &config.listen.http),
     ];
@@ -140,13 +142,14 @@ fn inherited() -> Result<Vec<(Kind, OwnedFd)>, String> {
             ("c2s_tls", _) | ("" | "unknown", 1) => Kind::DirectTls,
             ("s2s", _) | ("" | "unknown", 3) => Kind::PeerStartTls,
             ("s2s_tls", _) => Kind::PeerDirectTls,
+            ("component", _) => Kind::Component,
             ("https", _) | ("" | "unknown", 2) => Kind::Https,
             ("http", _) => Kind::Http,
             ("admin", _) => Kind::Admin,
             (other, _) => {
                 return Err(format!(
                     "systemd passed a socket named {other:?}; FileDescriptorName= must be c2s, c2s_tls, s2s, s2s_tls, \
-                     https, http or admin"
+                     component, https, http or admin"
                 ));
             }
         };
@@ -309,6 +312,7 @@ fn enter(driver: &Rc<Driver>, kind: Kind, fd: OwnedFd, from: Option<IpAddr>) -> 
         (Kind::DirectTls, Some(ip)) => Door::DirectTls(ip),
         (Kind::PeerStartTls, Some(ip)) => Door::PeerStartTls(ip),
         (Kind::PeerDirectTls, Some(ip)) => Door::PeerDirectTls(ip),
+        (Kind::Component, Some(ip)) => Door::Component(ip),
         (Kind::Https, Some(ip)) => return driver.admit_web(fd, ip, true),
         (Kind::Http, Some(ip)) => return driver.admit_web(fd, ip, false),
         (Kind::Admin, _) => match allowed(&fd) {

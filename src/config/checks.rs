@@ -10,6 +10,7 @@ use super::read::{Half, Reading, quoted};
 pub(super) fn run(reading: &mut Reading) {
     domains(reading);
     hosts(reading);
+    components(reading);
     certificates(reading);
     addresses(reading);
 }
@@ -60,6 +61,45 @@ fn hosts(reading: &mut Reading) {
     }
 }
 
+/// Components have secrets, and domains that are nobody else's; no secret's stanzas go through a public network in clear.
+fn components(reading: &mut Reading) {
+    let config = reading.draft.config.clone();
+    for (domain, component) in &config.components {
+        let key = |last: &str| format!("components.{}.{last}", quoted(domain));
+        let names = ["secret", "roster", "message", "iq", "presence"].map(key);
+        if component.secret.is_empty() && reading.sound(&[&names[0]]) {
+            let given = names.iter().find(|name| reading.is_given(name)).unwrap_or(&names[0]).clone();
+            reading.refuse(&given, &format!("found a component without a secret; give {} as well", names[0]));
+        }
+        let beside = |name: &Option<String>| {
+            let name = name.as_deref().unwrap_or_default();
+            config.domains.iter().any(|ours| domain.strip_suffix(ours.as_str()) == Some(&format!("{name}.")))
+        };
+        let hosts = [&config.hosts.pubsub, &config.hosts.rooms, &config.hosts.upload];
+        if reading.sound(&["domain", "hosts.pubsub", "hosts.rooms", "hosts.upload"])
+            && (served(reading, domain) || hosts.into_iter().any(beside))
+        {
+            let what = format!("found {domain}, which this server serves itself; give a component another domain");
+            reading.refuse(&names[0], &what);
+        }
+    }
+    let public = config.listen.component.iter().find(|address| !is_private(address.ip().to_canonical()));
+    if let (Some(address), false) = (public, config.components.is_empty()) {
+        let what = format!(
+            "found {address}; components speak without TLS, so give an address of this machine or of a private network"
+        );
+        reading.refuse("listen.component", &what);
+    }
+}
+
+/// Loopback, RFC 1918, RFC 4193 and RFC 3927: nobody far away hears what is said there.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
 /// Certificates have their keys, and their domains are served.
 fn certificates(reading: &mut Reading) {
     let mut names = vec![("tls".to_owned(), None)];
@@ -106,6 +146,7 @@ fn addresses(reading: &mut Reading) {
         .chain(listen.s2s_tls.iter().map(|address| ("listen.s2s_tls", *address)))
         .chain(listen.https.iter().map(|address| ("listen.https", *address)))
         .chain(listen.http.iter().map(|address| ("listen.http", *address)))
+        .chain(listen.component.iter().map(|address| ("listen.component", *address)))
         .collect();
     for (i, (key, address)) in all.iter().enumerate() {
         let clash = all[..i].iter().find(|(_, other)| overlap(*address, *other));

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use super::{
-    Registration,
+    Component, Registration,
+    components::Access,
     read::{Draft, Half},
     values::{Given, Wrong},
 };
@@ -27,6 +28,8 @@ pub(super) struct Key {
 
 /// What a domain is called in the reference.
 const SAMPLE_DOMAIN: &str = "\"example.org\"";
+/// The same for a component's.
+const SAMPLE_COMPONENT: &str = "\"bridge.example.org\"";
 /// The smallest bound of a stanza that a server may set, RFC 6120 §13.12.
 const STANZA_BYTES_MIN: u64 = 10_000;
 /// The largest: what one batch to the store holds, so that every stanza that may be sent can be kept.
@@ -113,6 +116,14 @@ pub(super) static KEYS: &[Key] = &[
         default: "\"none\"",
         doc: "The same without TLS, for a reverse proxy on this machine; see `web.proxies`.",
         set: |draft, given| given.addresses().map(|addresses| draft.config.listen.http = addresses),
+    },
+    Key {
+        name: "listen.component",
+        takes: ADDRESSES,
+        default: "\"127.0.0.1:5347\"",
+        doc: "Where components such as bridges connect (XEP-0114). There is no TLS: an address of this machine or of a \
+              private network. Closed unless there is one under `components`.",
+        set: |draft, given| given.addresses().map(|addresses| draft.config.listen.component = addresses),
     },
     Key {
         name: "listen.location",
@@ -299,6 +310,49 @@ pub(super) static KEYS: &[Key] = &[
         set: |draft, given| given.flag().map(|on| draft.config.federation.require_certificate = on),
     },
     Key {
+        name: "components.*.secret",
+        takes: "a text of 12 to 256 characters",
+        default: "",
+        doc: "What the component of this domain proves itself by (XEP-0114).",
+        set: |draft, given| given.secret().map(|secret| component(draft, given).secret = secret),
+    },
+    Key {
+        name: "components.*.roster",
+        takes: "\"none\", \"get\", \"set\" or \"both\"",
+        default: "",
+        doc: "Whether it may read and change the contacts of accounts here (XEP-0356); otherwise it may not.",
+        set: |draft, given| given.choice(&Access::WORDS).map(|access| component(draft, given).roster = access),
+    },
+    Key {
+        name: "components.*.message",
+        takes: "\"none\" or \"outgoing\"",
+        default: "",
+        doc: "Whether it may send messages in the name of accounts here (XEP-0356), as a bridge does with what somebody \
+              wrote from the other network; otherwise it may not.",
+        set: |draft, given| {
+            let words = [("none", false), ("outgoing", true)];
+            given.choice(&words).map(|may| component(draft, given).message = may)
+        },
+    },
+    Key {
+        name: "components.*.iq",
+        takes: "a namespace such as \"http://jabber.org/protocol/pubsub\", perhaps with get or set and a blank before \
+                it, or a list of those",
+        default: "",
+        doc: "The requests that it may send in the name of accounts here (XEP-0356).",
+        set: |draft, given| given.grants().map(|grants| component(draft, given).iq = grants.into_iter().collect()),
+    },
+    Key {
+        name: "components.*.presence",
+        takes: "\"none\" or \"managed_entity\"",
+        default: "",
+        doc: "Whether it is shown who of the accounts here is online (XEP-0356); otherwise only what is for it.",
+        set: |draft, given| {
+            let words = [("none", false), ("managed_entity", true)];
+            given.choice(&words).map(|may| component(draft, given).presence = may)
+        },
+    },
+    Key {
         name: "limits.stanza_bytes",
         takes: "bytes, or a size such as \"256 KiB\", from 10000 (RFC 6120 §13.12) to 1 MiB",
         default: "\"256 KiB\"",
@@ -409,6 +463,11 @@ pub(super) static KEYS: &[Key] = &[
     },
 ];
 
+/// Whether the keys of a section stand below a domain.
+pub(super) fn has_domains(section: &str) -> bool {
+    matches!(section, "certificates" | "components")
+}
+
 /// One role of XEP-0157 §3; its field is the role with `-addresses` behind it.
 const fn contact(name: &'static str, doc: &'static str) -> Key {
     Key {
@@ -441,7 +500,17 @@ fn set_half(
     Ok(())
 }
 
+/// The component that a key is about.
+fn component<'d>(draft: &'d mut Draft, given: &Given<'_>) -> &'d mut Component {
+    draft.config.components.entry(given.domain.to_owned()).or_default()
+}
+
 impl Key {
+    /// Its name with a domain that may stand in it.
+    pub(super) fn sample(&self) -> String {
+        self.written(if self.name.starts_with("components.") { SAMPLE_COMPONENT } else { SAMPLE_DOMAIN })
+    }
+
     /// Whether a path of keys leads here.
     pub(super) fn is_at(&self, path: &[&str]) -> bool {
         self.name.split('.').count() == path.len() && self.is_below(path)
@@ -464,7 +533,7 @@ pub fn reference() -> String {
     let mut out = String::from("| key | default | value | meaning |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = if key.default.is_empty() { "–".to_owned() } else { format!("`{}`", key.default) };
-        let name = key.written(SAMPLE_DOMAIN);
+        let name = key.sample();
         out.push_str(&format!("| `{name}` | {default} | {} | {} |\n", key.takes, key.doc));
     }
     out
@@ -475,7 +544,7 @@ pub fn listing() -> String {
     let mut out = String::new();
     for key in KEYS {
         let default = if key.default.is_empty() { String::new() } else { format!(" = {}", key.default) };
-        let name = key.written(SAMPLE_DOMAIN);
+        let name = key.sample();
         out.push_str(&format!("{name}{default}\n    {}\n    Takes {}.\n", key.doc, key.takes));
     }
     out

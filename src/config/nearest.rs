@@ -2,7 +2,7 @@
 //!
 //! Source: Levenshtein's distance, by rows.
 
-use super::keys::KEYS;
+use super::keys::{KEYS, has_domains};
 
 /// Characters of a name that are compared; more are no slip.
 const COMPARED_CHARS_MAX: usize = 64;
@@ -41,7 +41,7 @@ fn last(name: &str) -> &str {
 /// `limits.stanza_bytes`, but `admin` is rather `admins` than `listen.admin`.
 pub(super) fn nearest(path: &[&str], is_table: bool) -> &'static str {
     let unknown = match path {
-        ["certificates", _, rest @ ..] => [&["certificates", "*"], rest].concat().join("."),
+        [section, _, rest @ ..] if has_domains(section) => [&[*section, "*"], rest].concat().join("."),
         path => path.join("."),
     };
     let names = KEYS.iter().map(|key| key.name);

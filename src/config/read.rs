@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Certificate, Config, checks,
-    keys::{KEYS, Key},
+    keys::{self, KEYS, Key},
     nearest::nearest,
     values::{self, Given, Wrong, shown},
 };
@@ -129,6 +129,11 @@ impl Reading {
         !keys.iter().any(|key| self.failed.contains(*key))
     }
 
+    /// Whether a key was given.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
     /// Records what is wrong with a key that was read.
     pub(super) fn refuse(&mut self, key: &str, what: &str) {
         let place = self.places.get(key).map(|place| format!("{place} ")).unwrap_or_default();
@@ -215,7 +220,7 @@ impl Reading {
             return self.table(origin, path, table, found);
         }
         let near = nearest(path, matches!(value, DeValue::Table(_)));
-        let domain = path.get(1).filter(|_| path.len() > 2 && path[0] == "certificates");
+        let domain = path.get(1).filter(|_| path.len() > 2 && keys::has_domains(path[0]));
         let near_written = near.replace('*', &domain.map_or("\"example.org\"".into(), |domain| quoted(domain)));
         found.push((at, format!("{} {name}: unknown key; the nearest is {near_written}", origin.place(at))));
         self.failed.insert(near_written);
@@ -236,11 +241,9 @@ impl Reading {
             match values::domain(part) {
                 Ok(prepared) => domain = prepared,
                 Err(why) => {
-                    let line = format!(
-                        "{} {name}: found {} ({why}); give a domain that is served",
-                        origin.place(at),
-                        quoted(part)
-                    );
+                    let ours = if path[0] == "certificates" { " that is served" } else { "" };
+                    let line =
+                        format!("{} {name}: found {} ({why}); give a domain{ours}", origin.place(at), quoted(part));
                     return found.push((at, line));
                 }
             }
@@ -263,7 +266,7 @@ impl Reading {
 }
 
 fn shown_name(key: &Key) -> String {
-    key.written("\"example.org\"")
+    key.sample()
 }
 
 fn line_around(text: &str, at: usize) -> Range<usize> {
@@ -277,7 +280,7 @@ fn line_around(text: &str, at: usize) -> Range<usize> {
 /// The path of a key on the command line. A domain in it needs no quotes though it has dots: it is all that stands
 /// between the first and the last.
 fn set_path(name: &str) -> Vec<&str> {
-    if let Some((section @ "certificates", rest)) = name.split_once('.') {
+    if let Some((section, rest)) = name.split_once('.').filter(|(section, _)| keys::has_domains(section)) {
         return match rest.rsplit_once('.').filter(|(_, last)| !last.ends_with(['"', '\''])) {
             Some((domain, last)) => vec![section, domain.trim_matches(['"', '\'']), last],
             None => vec![section, rest.trim_matches(['"', '\''])],

@@ -46,6 +46,7 @@ fn all_different() -> Config {
         s2s_tls = "127.0.0.1:7"
         https = 44
         http = "127.0.0.1:5"
+        component = "[::1]:8"
         location = "Chat.Capulet.lit:5"
         admin = "/run/lampone.sock"
         [web]
@@ -78,6 +79,12 @@ fn all_different() -> Config {
         allow = ["Montague.lit"]
         block = "evil.example"
         require_certificate = true
+        [components."Bridge.capulet.lit"]
+        secret = "correct horse battery"
+        roster = "both"
+        message = "outgoing"
+        iq = ["http://jabber.org/protocol/pubsub", "get jabber:iq:private"]
+        presence = "managed_entity"
         [limits]
         stanza_bytes = "64 KiB"
         streams = 10
@@ -135,6 +142,19 @@ fn every_key_reaches_its_place() {
         require_certificate: true,
     };
     assert_eq!(config.federation, federation);
+    assert_eq!(config.listen.component, sockets(&["[::1]:8"]));
+    let bridge = super::Component {
+        secret: "correct horse battery".into(),
+        roster: super::Access::Both,
+        message: true,
+        iq: [
+            ("http://jabber.org/protocol/pubsub".to_owned(), super::Access::Both),
+            ("jabber:iq:private".to_owned(), super::Access::Get),
+        ]
+        .into(),
+        presence: true,
+    };
+    assert_eq!(config.components, [("bridge.capulet.lit".to_owned(), bridge)].into());
     let limits = &config.limits;
     assert_eq!((limits.stanza_bytes, limits.cache_bytes, limits.streams), (64 << 10, 4 << 20, 10));
     assert_eq!((limits.failures_per_address, limits.failures_per_account, limits.offline_messages), (11, 12, 13));
@@ -157,7 +177,7 @@ fn the_defaults_in_the_table_are_the_defaults() {
         web: super::Web { client: changed.web.client.clone(), ..Config::default().web },
         ..Config::default()
     };
-    let base = Config { certificates: Default::default(), ..changed };
+    let base = Config { certificates: Default::default(), components: Default::default(), ..changed };
     assert_eq!(Config::read(Some(("a.toml", &all)), &[], base), Ok(kept));
 }
 
@@ -190,6 +210,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "dns.servers=192.0.2.1:53",
         "listen.https=8443",
         "listen.http=127.0.0.1:80",
+        "listen.component=127.0.0.1:1234",
         "listen.location=[2001:DB8::1]:6",
         "listen.admin=/run/l.sock",
         "tls.certificate=chain.pem",
@@ -220,6 +241,11 @@ fn every_key_can_be_given_on_the_command_line() {
         "federation.allow=a.example, b.example",
         "federation.block=",
         "federation.require_certificate=true",
+        "components.bridge.capulet.lit.secret=correct horse, battery",
+        "components.bridge.capulet.lit.roster=get",
+        "components.bridge.capulet.lit.message=outgoing",
+        "components.bridge.capulet.lit.iq=set urn:a, urn:b",
+        "components.bridge.capulet.lit.presence=managed_entity",
         "limits.stanza_bytes=10000",
         "limits.streams=10",
         "limits.failures_per_address=11",
@@ -334,7 +360,7 @@ fn sections_are_tables() {
     assert_eq!(
         mistakes("listen = 5222"),
         "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.s2s, listen.s2s_tls, listen.https, \
-         listen.http, listen.location, listen.admin"
+         listen.http, listen.component, listen.location, listen.admin"
     );
     assert_eq!(
         set_mistakes(&["certificates.localhost=x.pem"]),
@@ -527,7 +553,7 @@ fn the_example_changes_nothing_and_is_right_when_uncommented() {
     let config = file(&lines.join("\n")).unwrap();
     assert_eq!((config.domains[0].as_str(), config.admins[0].as_str()), ("example.org", "anna@example.org"));
     for key in KEYS {
-        let name = key.written("\"example.org\"");
+        let name = key.sample();
         let own: Vec<_> = lines.iter().filter(|line| line.starts_with(&format!("{name} = "))).collect();
         assert_eq!(own.len(), 1, "{name} stands once in the example");
         // Where the example does not speak of example.org, it shows the default.
@@ -558,7 +584,7 @@ fn the_listing_has_every_key_with_what_it_takes() {
     for key in KEYS {
         let begins = format!(
             "{}{}\n",
-            key.written("\"example.org\""),
+            key.sample(),
             match key.default {
                 "" => String::new(),
                 default => format!(" = {default}"),
@@ -585,6 +611,46 @@ fn a_service_has_a_host_name_of_its_own_or_none() {
     let clash = mistakes("domain = [\"a.example\", \"x.a.example\"]\nhosts.pubsub = \"x\"\n");
     assert!(clash.contains("x.a.example is a domain that is served"), "{clash}");
     assert!(mistakes("hosts.pubsub = \"a.b\"").contains("more than one part"));
+}
+
+#[test]
+fn a_component_has_a_secret_and_a_domain_that_is_nobody_elses() {
+    let section = "[components.\"bridge.localhost\"]\n";
+    let nothing = mistakes(&format!("{section}roster = \"get\""));
+    assert!(
+        nothing.starts_with("a.toml:2: components.\"bridge.localhost\".roster: found a component without a secret")
+    );
+    // What is wrong with a secret is told without it.
+    let short = mistakes(&format!("{section}secret = \"hush\""));
+    assert!(short.contains("found one of 4;") && !short.contains("hush"), "{short}");
+    for domain in ["localhost", "pubsub.localhost", "rooms.localhost", "upload.localhost"] {
+        let clash = mistakes(&format!("[components.\"{domain}\"]\nsecret = \"correct horse\""));
+        assert!(clash.contains("which this server serves itself"), "{clash}");
+    }
+    for grant in ["delete jabber:iq:private", "none urn:a", "nothing"] {
+        let wrong = mistakes(&format!("{section}secret = \"correct horse\"\niq = \"{grant}\""));
+        assert!(wrong.contains("(no namespace)"), "{wrong}");
+    }
+}
+
+#[test]
+fn s38_components_are_not_heard_from_far_away() {
+    let component = "[components.\"bridge.localhost\"]\nsecret = \"correct horse\"\n";
+    for (address, is_near) in [
+        ("127.0.0.1:5347", true),
+        ("[::1]:5347", true),
+        ("192.168.1.2:5347", true),
+        ("172.18.0.1:5347", true),
+        ("[fd00::1]:5347", true),
+        ("0.0.0.0:5347", false),
+        ("[::]:5347", false),
+        ("203.0.113.1:5347", false),
+        ("[::ffff:203.0.113.1]:5347", false),
+    ] {
+        let text = format!("listen.component = \"{address}\"\n{component}");
+        assert_eq!(file(&text).is_ok(), is_near, "{address}");
+    }
+    assert!(file("listen.component = 5347").is_ok(), "nothing listens there");
 }
 
 #[test]

@@ -10,7 +10,11 @@ use std::{
 
 use toml::de::DeValue;
 
-use super::{Network, keys::Key};
+use super::{
+    Network,
+    components::{Access, SECRET_CHARS_MAX, SECRET_CHARS_MIN, grant},
+    keys::Key,
+};
 use crate::wire::jid::{Jid, ascii_domain, prepare_domain};
 
 /// Characters of a wrong value that an error repeats.
@@ -188,6 +192,28 @@ impl<'v> Given<'v> {
     pub(super) fn seconds(&self, max: u64) -> Result<u64, Vec<Wrong>> {
         let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
         self.one(|kind| within(measured(kind, &units)?, 0, max))
+    }
+
+    /// A secret. One that will not do is not shown.
+    pub(super) fn secret(&self) -> Result<String, Vec<Wrong>> {
+        let item = self.single();
+        let Kind::Text(text) = item.kind else { return Err(vec![self.wrong(&item, "")]) };
+        if text.contains(char::is_control) {
+            return Err(vec![self.wrong(&item, "")]);
+        }
+        let chars = text.chars().count();
+        match (SECRET_CHARS_MIN..=SECRET_CHARS_MAX).contains(&chars) {
+            true => Ok(text.to_owned()),
+            false => Err(vec![Wrong { found: format!("one of {chars}"), ..self.wrong(&item, "") }]),
+        }
+    }
+
+    /// Namespaces, each with the requests that are allowed.
+    pub(super) fn grants(&self) -> Result<Vec<(String, Access)>, Vec<Wrong>> {
+        self.each(|kind| match kind {
+            Kind::Text(text) => grant(text),
+            _ => Err(String::new()),
+        })
     }
 
     /// Domains, prepared (RFC 7622 §3.2).

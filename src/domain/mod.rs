@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod archive;
 pub mod away;
 pub mod blocks;
+pub mod components;
 pub mod devices;
 pub mod files;
 pub mod held;

@@ -1,6 +1,7 @@
 //! Floor 2: one connection's state machines, without I/O. Knows no other connection.
 
 pub mod bosh;
+pub mod component;
 pub mod cutter;
 pub mod dialback;
 pub mod fast;

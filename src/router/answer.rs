@@ -31,7 +31,7 @@ impl Core {
         if self.is_elsewhere(&origin.from) {
             return self.answer_out(origin, ty, payload, waits);
         }
-        let Some(session) = self.session_at(&origin.from) else { return self.answer_house(origin, ty, payload) };
+        let Some(session) = self.session_at(&origin.from) else { return self.answer_house(origin, ty, payload, waits) };
         let mut out = Vec::with_capacity(256);
         open_tag(Kind::Iq, ty, origin, &mut out);
         match payload {
@@ -86,14 +86,21 @@ impl Core {
 
     /// The answer of one service to another one that asked in the name of an account or of a host: it goes to whoever of them
     /// looks at answers (`Kind::Iq`, `Leg::Inbound`, `Phase::Deliver`), as if it had come from elsewhere.
-    fn answer_house(&mut self, origin: &Origin, ty: &'static str, payload: Option<Vec<u8>>) {
+    fn answer_house(&mut self, origin: &Origin, ty: &'static str, payload: Option<Vec<u8>>, waits: bool) {
         let is_ours = origin.from.is_bare() && self.config.serves(origin.from.domain());
         let is_hosted = self.hosts.contains_key(origin.from.domain());
         let Some(to) = origin.to.clone().filter(|_| is_ours || is_hosted) else { return };
         let payload = payload.and_then(|payload| Element::parse(&payload, ns::CLIENT).ok());
         let id = framer::unescape(&origin.id).into_owned();
         let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(payload);
-        self.work.push(Work::Route(Leg::Inbound, Stanza::build(&iq, to, Some(origin.from.clone()))));
+        let answer = Stanza::build(&iq, to, Some(origin.from.clone()));
+        let batch = self.last_batch();
+        // Whoever has somebody else ask relies on the answer as they would.
+        if waits && batch > self.committed && self.components.awaits(&origin.id) {
+            self.answers_out.push_back((batch, origin.clone(), answer));
+        } else {
+            self.work.push(Work::Route(Leg::Inbound, answer));
+        }
     }
 
     /// Returns a stanza to its sender with an error; never an error for an error or a result (RFC 6120 §8.3.1).
@@ -104,8 +111,9 @@ impl Core {
         if stanza.kind == Kind::Iq {
             log::debug!("{}", Refusal(stanza, error));
         }
-        // A host's own: what a room passed on, and nobody took.
-        if self.is_elsewhere(&stanza.from) || self.hosts.contains_key(stanza.from.domain()) {
+        // A host's own: what a room passed on, and nobody took. What a component asked in an account's name is answered.
+        let is_errand = || stanza.kind == Kind::Iq && stanza.id_raw().is_some_and(|id| self.components.awaits(id));
+        if self.is_elsewhere(&stanza.from) || self.hosts.contains_key(stanza.from.domain()) || is_errand() {
             return self.work.push(Work::Route(Leg::Inbound, stanza.returned(error)));
         }
         // What its sender's other devices and archive know of it, they shall know whole.

@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     domain::{
         away::Away,
+        components::Components,
         ids::{AccountId, MessageId, QueryId, Seal, SessionId, StreamId, Time},
         overlay::Overlay,
         peers::Peers,
@@ -89,6 +90,8 @@ pub struct Core {
     pub away: Away,
     /// Links to other domains.
     pub peers: Peers,
+    /// Components that are connected.
+    pub components: Components,
     /// Answers to requests from elsewhere that wait for the disk, each with its batch and what was asked.
     pub answers_out: VecDeque<(u64, Origin, Stanza)>,
     /// Counters for `status`.
@@ -186,6 +189,7 @@ impl Core {
             tallies: Tallies::default(),
             away: Away::default(),
             peers: Peers::default(),
+            components: Components::default(),
             answers_out: VecDeque::new(),
             counters: Counters::default(),
             started_s,

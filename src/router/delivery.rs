@@ -24,6 +24,12 @@ impl Core {
         self.effects.push(Effect::Write(stream, chunk));
     }
 
+    /// The same; whoever's stanza it is waits a moment if the outbox is full.
+    pub fn write_held(&mut self, stream: StreamId, chunk: Chunk) {
+        self.write(stream, chunk);
+        self.hold_back(stream);
+    }
+
     /// Gives bytes of one stanza to a session, behind whatever waits for the disk.
     pub fn deliver(&mut self, id: SessionId, chunk: Chunk, keep: Keep) {
         let Some(session) = self.sessions.session_mut(id) else { return };

@@ -33,6 +33,8 @@ pub enum Door {
     PeerStartTls(IpAddr),
     /// The same from another server with TLS from the start (XEP-0368, ALPN `xmpp-server`).
     PeerDirectTls(IpAddr),
+    /// A component, in clear, from this machine or a private network (XEP-0114).
+    Component(IpAddr),
     /// We connected to another server, for [`Effect::Dial`].
     Dialed {
         /// The question that this answers.

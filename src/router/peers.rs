@@ -3,7 +3,7 @@
 //! Source: RFC 6120 §10.4. Invariants: nothing leaves in the name of a domain that is not ours, so that nobody relays
 //! through us; and whoever is not allowed to be talked to is not dialed.
 
-use super::{context::Ctx, core::Core, service::Leg};
+use super::{components, context::Ctx, core::Core, service::Leg};
 use crate::{
     domain::peers::{self, Pair, Parcel},
     wire::{
@@ -38,9 +38,12 @@ pub fn is_lasting(stanza: &Stanza) -> bool {
     }
 }
 
-/// Sends a stanza to the server of its `to`.
+/// Sends a stanza to the server of its `to`, or to the component that speaks for it.
 pub fn send(stanza: Stanza, ctx: &mut Ctx<'_>) {
     let Some(to) = stanza.to.clone() else { return };
+    if ctx.core.is_component(&to) {
+        return components::send(&stanza, ctx);
+    }
     if !ctx.core.is_ours(stanza.from.domain()) {
         return log::debug!("from {} to {to}: neither is here", stanza.from.domain());
     }
@@ -80,13 +83,18 @@ pub fn give_back(parcel: &Parcel, error: &StanzaError, ctx: &mut Ctx<'_>) {
 }
 
 impl Core {
-    /// Whether this domain is served here, or is the host name of a service.
+    /// Whether this domain is served here, is the host name of a service, or a component speaks for it.
     pub fn is_ours(&self, domain: &str) -> bool {
-        self.config.serves(domain) || self.hosts.contains_key(domain)
+        self.config.serves(domain) || self.hosts.contains_key(domain) || self.config.components.contains_key(domain)
     }
 
-    /// Whether the address is elsewhere.
+    /// Whether this server does not know who is behind the address: somebody of another server, or of a component.
     pub fn is_elsewhere(&self, jid: &Jid) -> bool {
-        !self.is_ours(jid.domain())
+        !self.config.serves(jid.domain()) && !self.hosts.contains_key(jid.domain())
+    }
+
+    /// Whether a component speaks for this address, connected or not.
+    pub fn is_component(&self, jid: &Jid) -> bool {
+        self.config.components.contains_key(jid.domain())
     }
 }

@@ -9,7 +9,7 @@ use super::{
     answer::UNHANDLED,
     context::Ctx,
     core::Work,
-    peers,
+    peers, privilege,
     refusal::Refusal,
     service::{Card, Flow, Handles, Iq, Leg, Notice, PHASES, Phase, Reply, Scope, Service},
 };
@@ -250,6 +250,9 @@ impl Router {
             }
             // The answer to a question that the server asked in the account's name.
             stanza.to.get_or_insert_with(|| stanza.from.bare());
+            if privilege::answered(&stanza, ctx) {
+                return;
+            }
             self.phase(Leg::Inbound, Phase::Deliver, &mut stanza, ctx);
             return;
         }
@@ -291,7 +294,9 @@ impl Router {
                 return self.answer(&stanza, Scope::Other, Some(account), session, ctx);
             }
             // The answer to a question that the server asked in the account's name.
-            self.phase(Leg::Inbound, Phase::Deliver, &mut stanza, ctx);
+            if !privilege::answered(&stanza, ctx) {
+                self.phase(Leg::Inbound, Phase::Deliver, &mut stanza, ctx);
+            }
             return;
         }
         let Some((target, _)) = ctx.sessions().full(&to) else {
@@ -345,6 +350,7 @@ impl Router {
         }
         if let (Scope::Other, Err(error), Some(account)) = (scope, &outcome, account)
             && !ctx.shows_presence(account, iq.from)
+            && !ctx.core.is_component(iq.from)
         {
             // Whatever a stranger does wrong, the answer is that of an account that does not exist (S12).
             log::debug!("to a stranger, {}", Refusal(stanza, error));

@@ -9,12 +9,14 @@
 //! | `instant.rs` | from the proof of SASL2 to a session, in one answer |
 //! | `bind.rs`, `manage.rs`, `resume.rs`, `ending.rs` | a session's beginning, stream management, return and end |
 //! | `bound.rs` | stanzas and acknowledgements of a bound session |
+//! | `components.rs` | streams of components |
 //! | `peers/` | streams to and from other servers |
 //! | `durable.rs` | batches, gates, what waits for the disk |
 //! | `timers.rs`, `throttle.rs` | deadlines; failed sign-ins |
 
 mod bind;
 mod bound;
+mod components;
 mod durable;
 mod ending;
 mod instant;
@@ -121,6 +123,7 @@ impl Server {
                 self.core.config = config;
                 self.core.introduce(self.router.services());
                 self.peers_reloaded(env);
+                self.components_reloaded(env);
                 self.notice(env, &Notice::Reloaded);
             }
             Event::Asked(id, request) => self.router.web(id, &request, &mut context(&mut self.core, env)),
@@ -173,6 +176,9 @@ impl Server {
         self.core.sessions.check();
         self.streams.check(&self.core.sessions);
         self.core.peers.check();
+        self.core.components.check();
+        let components = self.core.components.all().map(|(_, id)| id);
+        assert!(components.into_iter().all(|id| self.is_component(id)), "only open streams speak for components");
         for (_, session) in self.core.sessions.all() {
             if let Some(sm) = &session.sm {
                 assert!(

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Server, context,
+    Server,
+    components::ComponentStream,
+    context,
     peers::PeerStream,
     random_id,
     sign_in::{Checking, Handshake, Proof, Verdicts},
@@ -51,6 +53,8 @@ pub enum State {
     Bound(SessionId),
     /// It goes to or comes from another server.
     Peer(Box<PeerStream>),
+    /// A component is at the other end.
+    Component(Box<ComponentStream>),
 }
 
 /// A secured stream on its way to sign-in.
@@ -153,6 +157,9 @@ impl Server {
         if self.peer(id).is_some() {
             return self.peer_header(env, id, header);
         }
+        if self.is_component(id) {
+            return self.component_header(env, id, header);
+        }
         let config = self.core.config.clone();
         let Some(slot) = self.streams.slot_mut(id) else { return Next::Stop };
         let local = matches!(slot.door, Door::Local { .. });
@@ -205,7 +212,7 @@ impl Server {
         out.extend_from_slice(b"<stream:features>");
         match &slot.state {
             // Theirs are written elsewhere.
-            State::Peer(_) => {}
+            State::Peer(_) | State::Component(_) => {}
             State::Clear | State::Upgrading => {
                 out.extend_from_slice(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>");
             }
@@ -244,6 +251,7 @@ impl Server {
             State::Secured(_) => self.secured_element(env, id, bytes, outline),
             State::Clear => self.clear_element(env, id, bytes, outline),
             State::Peer(_) => self.peer_element(env, id, bytes, outline),
+            State::Component(_) => self.component_element(env, id, bytes, outline),
             State::Upgrading => Next::Stop,
         }
     }

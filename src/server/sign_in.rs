@@ -353,7 +353,7 @@ impl Server {
                     }
                     Handshake::Settling(settling) => return Some(settling.proof.account == *account),
                 },
-                State::Clear | State::Upgrading | State::Bound(_) | State::Peer(_) => None,
+                State::Clear | State::Upgrading | State::Bound(_) | State::Peer(_) | State::Component(_) => None,
             };
             Some(local? == account.local()? && slot.domain.as_deref()? == account.domain())
         };

@@ -64,7 +64,7 @@ impl Slot {
         match &self.state {
             State::Verified(proof) => Some(&proof.account),
             State::Secured(secured) => secured.handshake.proved(),
-            State::Clear | State::Upgrading | State::Bound(_) | State::Peer(_) => None,
+            State::Clear | State::Upgrading | State::Bound(_) | State::Peer(_) | State::Component(_) => None,
         }
     }
 
@@ -76,7 +76,8 @@ impl Slot {
             | Door::WebSocket(ip)
             | Door::Bosh(ip)
             | Door::PeerStartTls(ip)
-            | Door::PeerDirectTls(ip) => Some(ip),
+            | Door::PeerDirectTls(ip)
+            | Door::Component(ip) => Some(ip),
             // Whom we dialed is no stranger at our door.
             Door::Local { .. } | Door::Dialed { .. } => None,
         }
@@ -153,6 +154,7 @@ impl Server {
             Door::PeerStartTls(_) | Door::PeerDirectTls(_) | Door::Dialed { .. } => {
                 State::Peer(Box::new(PeerStream::new(env.now)))
             }
+            Door::Component(_) => State::Component(Box::default()),
             Door::StartTls(_) | Door::DirectTls(_) | Door::WebSocket(_) | Door::Bosh(_) | Door::Local { .. } => {
                 State::Clear
             }
@@ -235,7 +237,10 @@ impl Server {
         }
         let Some(slot) = self.streams.slot(id) else { return };
         let mut out = Vec::with_capacity(512);
-        if !slot.header_sent && !self.peer_first_words(env, slot, &mut out) {
+        if !slot.header_sent
+            && !self.peer_first_words(env, slot, &mut out)
+            && !self.component_first_words(env, slot, &mut out)
+        {
             let domain = slot.domain.as_deref().unwrap_or(&self.core.config.domains[0]);
             stream::write_header(domain, &random_id(env), None, &mut out);
         }
@@ -284,6 +289,7 @@ impl Server {
         self.durable.paused.retain(|paused| *paused != id);
         self.durable.resuming.retain(|(waits, _)| *waits != id);
         self.durable.settling.retain(|waits| *waits != id);
+        self.core.components.disconnect(id);
         for stuck in self.core.stuck.values_mut() {
             stuck.held.retain(|held| *held != id);
         }
@@ -383,9 +389,14 @@ impl Server {
     pub(super) fn who(&self, id: StreamId) -> String {
         let Some(slot) = self.streams.slot(id) else { return "closed stream".into() };
         let session = slot.session().and_then(|session| self.core.sessions.session(session));
-        if let State::Peer(peer) = &slot.state {
+        let name = match &slot.state {
+            State::Peer(peer) => Some(peer.name()),
+            State::Component(component) => Some(component.name()),
+            _ => None,
+        };
+        if let Some(name) = name {
             let at = slot.peer().map(|at| format!(" at {at}")).unwrap_or_default();
-            return format!("{}{at}", peer.name());
+            return format!("{name}{at}");
         }
         match (session, slot.peer()) {
             (Some(session), _) => session.jid.to_string(),

@@ -133,6 +133,8 @@ fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Vec<Element> {
     if scope == Scope::Host {
         let hosts = ctx.core.hosts.iter().filter(|(_, host)| host.domain == iq.domain);
         items.extend(hosts.map(|(name, _)| Element::new("item", ns::DISCO_ITEMS).attr("jid", name.as_str())));
+        let components = ctx.core.components.domains().filter(|name| ctx.config().is_beside(name, iq.domain));
+        items.extend(components.map(|name| Element::new("item", ns::DISCO_ITEMS).attr("jid", name)));
     }
     let ask = DiscoAsk { iq, items: true, node: None };
     for discloses in ctx.core.discloses.clone() {

@@ -1,6 +1,6 @@
 //! Who is there: initial presence, updates, directed presence, probes, and unavailability.
 //!
-//! Source: RFC 6121 §4, XEP-0203 v2.0 for the stamp of the last departure. Invariant: whoever was shown a session's
+//! Source: RFC 6121 §4, XEP-0356 v0.4.1 §6, XEP-0203 v2.0 for the stamp of the last departure. Invariant: whoever was shown a session's
 //! presence is shown that it went, however it went.
 
 mod blocked;
@@ -17,6 +17,7 @@ use crate::{
     limits,
     router::{
         context::Ctx,
+        privilege,
         service::{Card, Flow, Leg, Notice, Phase, Service},
     },
     wire::{
@@ -34,7 +35,7 @@ pub struct PresenceService;
 
 static CARD: Card = Card {
     name: "presence",
-    source: "RFC 6121 §4",
+    source: "RFC 6121 §4, XEP-0356 v0.4.1 §6",
     features: &[],
     stream_features: &[],
     iq: &[],
@@ -96,6 +97,7 @@ fn available(id: SessionId, stanza: &Stanza, ctx: &mut Ctx<'_>) -> Flow {
     broadcast(account, &jid, stanza, ctx);
     if before.is_none() {
         greet(id, account, &jid, ctx);
+        to_components(&jid, stanza, ctx);
     }
     if before.is_none_or(|before| before < 0 && priority >= 0) {
         ctx.notice(Notice::Available { session: id, initial: before.is_none() });
@@ -127,6 +129,17 @@ fn broadcast(account: AccountId, from: &Jid, stanza: &Stanza, ctx: &mut Ctx<'_>)
         }
     }
     to_own(from, stanza, ctx);
+}
+
+/// XEP-0356 §6.1 and §8: to components that are shown who is there, once. What they hear as contacts is the same.
+fn to_components(from: &Jid, stanza: &Stanza, ctx: &mut Ctx<'_>) {
+    for component in privilege::those_who(ctx, |component| component.presence) {
+        let account = ctx.account(from);
+        let hears = account.is_some_and(|account| roster::state(&ctx.store(), account, component.as_str()).from);
+        if !hears {
+            ctx.send(Leg::Inbound, stanza.readdressed(Some(component)));
+        }
+    }
 }
 
 /// An entity is subscribed to its own presence (RFC 6121 §4.2.2).
@@ -242,6 +255,7 @@ fn depart(id: SessionId, stanza: Option<&Stanza>, ctx: &mut Ctx<'_>) {
     let stanza = stanza.cloned().unwrap_or_else(|| Stanza::build(&silent, jid.clone(), None));
     if was_available {
         broadcast(account, &jid, &stanza, ctx);
+        to_components(&jid, &stanza, ctx);
     }
     for to in directed {
         ctx.send(Leg::Inbound, stanza.readdressed(Some(to)));

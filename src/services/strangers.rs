@@ -61,6 +61,8 @@ impl Service for Strangers {
     fn pass(&mut self, (leg, _): (Leg, Phase), stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
         let Some(to) = stanza.to.clone() else { return Flow::Continue };
         match leg {
+            // The admin has invited the component, and the component those who come with it.
+            _ if ctx.core.is_component(&to) || ctx.core.is_component(&stanza.from) => Flow::Continue,
             Leg::Outbound if ctx.core.is_elsewhere(&to) => {
                 self.answers(&stanza.from, &to, ctx.now);
                 Flow::Continue

@@ -52,6 +52,10 @@ pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
 pub const BIDI: &str = "urn:xmpp:bidi";
 /// XEP-0288, stream feature.
 pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
+/// Content namespace of component streams, XEP-0114.
+pub const COMPONENT: &str = "jabber:component:accept";
+/// XEP-0356.
+pub const PRIVILEGE: &str = "urn:xmpp:privilege:2";
 /// Namespace of `xmlns` declarations.
 pub const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 

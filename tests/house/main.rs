@@ -8,6 +8,7 @@ mod stage;
 mod bind;
 mod bound;
 mod clients;
+mod components;
 mod devices;
 mod durable;
 mod fast;

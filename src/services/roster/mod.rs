@@ -1,8 +1,9 @@
 //! The contact list and its subscriptions.
 //!
-//! Source: RFC 6121 §2 and §3, XEP-0237 v1.3. Invariant: every change of an item reaches every interested session of
+//! Source: RFC 6121 §2 and §3, XEP-0237 v1.3, XEP-0356 v0.4.1 §3. Invariant: every change of an item reaches every interested session of
 //! the account as a push, in the order of the versions.
 
+mod privileged;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -10,11 +11,12 @@ mod tests;
 use crate::{
     domain::{
         ids::AccountId,
-        roster::{self, RosterItem},
+        roster::{self, RosterItem, State},
     },
     limits,
     router::{
         context::Ctx,
+        privilege,
         service::{Card, Flow, Iq, Leg, Notice, Phase, Reply, Scope, Service},
     },
     wire::{
@@ -32,12 +34,12 @@ pub struct Roster;
 
 static CARD: Card = Card {
     name: "roster",
-    source: "RFC 6121 §2 and §3, XEP-0237 v1.3",
+    source: "RFC 6121 §2 and §3, XEP-0237 v1.3, XEP-0356 v0.4.1 §3",
     features: &[(Scope::Host, ns::ROSTER), (Scope::Own, ns::ROSTER)],
     stream_features: &["<ver xmlns='urn:xmpp:features:rosterver'/>", "<sub xmlns='urn:xmpp:features:pre-approval'/>"],
     // DEVIATION: RFC 6121 §2.3.3 says `forbidden` to whoever sets somebody else's roster. That would tell that there is
-    // such an account; so here nobody answers for others, as for an account that does not exist (S12).
-    iq: &[(Scope::Own, ns::ROSTER, "query"), (Scope::Host, ns::ROSTER, "query")],
+    // such an account; so to others the answer is that of an account that does not exist (S12).
+    iq: &[(Scope::Own, ns::ROSTER, "query"), (Scope::Other, ns::ROSTER, "query"), (Scope::Host, ns::ROSTER, "query")],
     passes: &[(Kind::Presence, Leg::Outbound, Phase::Deliver), (Kind::Presence, Leg::Inbound, Phase::Deliver)],
 };
 
@@ -47,11 +49,19 @@ impl Service for Roster {
     }
 
     fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
-        // RFC 6121 §2.3.3: only the account itself.
-        let (Scope::Own, Some(owner)) = (iq.scope, iq.account) else {
-            return Err(Condition::Forbidden.into());
-        };
-        if iq.is_set() { set(iq, owner, ctx) } else { list(iq, owner, ctx) }
+        match (iq.scope, iq.account, &iq.stanza.to) {
+            (Scope::Own, Some(owner), _) if iq.is_set() => set(iq, &iq.from.bare(), owner, ctx),
+            (Scope::Own, Some(owner), _) => list(iq, owner, ctx),
+            (Scope::Other, Some(owner), Some(to)) if ctx.core.is_component(iq.from) => {
+                if !privilege::may_use_roster(iq.from, iq.is_set(), ctx) {
+                    return Err(Condition::Forbidden.into());
+                }
+                if iq.is_set() { privileged::set_all(iq, &to.bare(), owner, ctx) } else { list(iq, owner, ctx) }
+            }
+            (Scope::Other, ..) => Err(Condition::ServiceUnavailable.into()),
+            // RFC 6121 §2.3.3: only the account itself.
+            _ => Err(Condition::Forbidden.into()),
+        }
     }
 
     fn pass(&mut self, (leg, _): (Leg, Phase), stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
@@ -92,30 +102,42 @@ fn list(iq: &Iq<'_>, owner: AccountId, ctx: &mut Ctx<'_>) -> Result<Reply, Stanz
 }
 
 /// RFC 6121 §2.3 to §2.5.
-fn set(iq: &Iq<'_>, owner: AccountId, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+fn set(iq: &Iq<'_>, owner_jid: &Jid, owner: AccountId, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let mut items = iq.payload.children();
     let (Some(item), None) = (items.next(), items.next()) else {
         return Err(Condition::BadRequest.into());
     };
+    set_item(item, |_, state| state, owner_jid, owner, ctx)
+}
+
+/// One item. `settle` says what becomes of the subscription to this contact.
+fn set_item(
+    item: &Element,
+    settle: impl Fn(&Jid, State) -> State,
+    owner_jid: &Jid,
+    owner: AccountId,
+    ctx: &mut Ctx<'_>,
+) -> Result<Reply, StanzaError> {
     if !item.is("item", ns::ROSTER) {
         return Err(Condition::BadRequest.into());
     }
     let jid = item.get("jid").ok_or(StanzaError::new(Condition::BadRequest))?;
     let jid = Jid::parse(jid).map_err(|_| StanzaError::new(Condition::JidMalformed))?;
-    if jid.as_str() == iq.from.bare_str() {
+    if jid == *owner_jid {
         return Err(StanzaError::new(Condition::NotAllowed).text("You are not your own contact."));
     }
     if item.get("subscription") == Some("remove") {
-        return remove(iq, owner, &jid, ctx);
+        return remove(owner_jid, owner, &jid, ctx);
     }
     let (name, groups) = texts(item)?;
     let known = roster::item(&ctx.store(), owner, jid.as_str());
     // RFC 6121 §2.1.5: `subscription` other than remove, `ask` and `approved` are the server's business.
-    let changed = RosterItem { name, groups, ..known.unwrap_or_default() };
+    let known = known.unwrap_or_default();
+    let changed = RosterItem { name, groups, state: settle(&jid, known.state), ..known };
     if !roster::has_room(&ctx.store(), owner, jid.as_str(), &changed) {
         return Err(StanzaError::new(Condition::ResourceConstraint).text("The roster is full."));
     }
-    write(ctx, iq.from, owner, &jid, changed);
+    write(ctx, owner_jid, owner, &jid, changed);
     Ok(Reply::Empty)
 }
 
@@ -141,15 +163,15 @@ fn texts(item: &Element) -> Result<(String, Vec<String>), StanzaError> {
 }
 
 /// RFC 6121 §2.5.2: the subscriptions end with the item.
-fn remove(iq: &Iq<'_>, owner: AccountId, contact: &Jid, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+fn remove(owner_jid: &Jid, owner: AccountId, contact: &Jid, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let Some(item) = roster::item(&ctx.store(), owner, contact.as_str()) else {
         return Err(Condition::ItemNotFound.into());
     };
-    subscriptions::end(ctx, &iq.from.bare(), contact, item.state);
+    subscriptions::end(ctx, owner_jid, contact, item.state);
     let version = roster::remove(&mut ctx.store(), owner, contact.as_str());
     ctx.notice(Notice::ContactChanged { account: owner, contact: contact.bare(), shows: false });
     let gone = Element::new("item", ns::ROSTER).attr("jid", contact.as_str()).attr("subscription", "remove");
-    push(ctx, iq.from, gone, version);
+    push(ctx, owner_jid, gone, version);
     Ok(Reply::Empty)
 }
 
@@ -171,6 +193,10 @@ fn push(ctx: &mut Ctx<'_>, owner_jid: &Jid, item: Element, version: u64) {
     let interested: Vec<_> = interested.map(|(id, _)| id).collect();
     for id in interested {
         ctx.push(id, Jid::none(), &push);
+    }
+    // XEP-0356 §3.4.
+    for component in privilege::those_who(ctx, |component| component.roster.allows(false)) {
+        ctx.send(Leg::Inbound, Stanza::build(&push, owner_jid.bare(), Some(component)));
     }
 }
 
