@@ -160,6 +160,8 @@ impl Server {
             return self.peer_out_of_turn(env, id);
         };
         cut.sm.ask = crate::proto::sm::Ask::Quiet;
+        // What was owed to the old stream, `<resume/>` said.
+        cut.sm.owes_ack = false;
         if let Some(peer) = self.peer_mut(id) {
             (peer.sm, peer.previd) = (Some(cut.sm), Some(cut.previd));
         }

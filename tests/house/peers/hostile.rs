@@ -380,6 +380,39 @@ fn a_stream_that_we_dialed_carries_both_ways_if_the_other_side_offers_it() {
 }
 
 #[test]
+fn an_acknowledgement_owed_when_our_stream_broke_does_not_silence_those_after_it() {
+    // XEP-0198 §4 and §5, on a stream for both directions.
+    let mut world = house();
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    juliet.send(&mut world, "<message to='romeo@montague.lit' type='chat'><body>.</body></message>");
+    world.drive();
+    let up = |world: &mut World, answer: &str| {
+        let mut theirs = Rogue::answer(world, "montague.lit");
+        let features = "<bidi xmlns='urn:xmpp:features:bidi'/><sm xmlns='urn:xmpp:sm:3'/>";
+        theirs.say(world, &format!("<stream:features>{features}</stream:features>"));
+        theirs.say(world, "<db:result from='montague.lit' to='capulet.lit' type='valid'/>");
+        theirs.say(world, answer);
+        theirs
+    };
+    let asks = "<r xmlns='urn:xmpp:sm:3'/>";
+    let mut theirs = up(&mut world, "<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>");
+    world.disk.held = true;
+    theirs.say(&mut world, &message("romeo@montague.lit", "juliet@capulet.lit"));
+    assert_eq!(names(&theirs.say(&mut world, asks)), [""; 0]);
+    world.half_close(theirs.conn);
+    world.drive();
+    world.disk.held = false;
+    world.drive();
+    world.advance(limits::PEER_REDIAL_MS + 1);
+    let mut theirs = up(&mut world, "<resumed xmlns='urn:xmpp:sm:3' previd='x' h='1'/>");
+    world.disk.held = true;
+    theirs.say(&mut world, &message("romeo@montague.lit", "juliet@capulet.lit"));
+    assert_eq!(names(&theirs.say(&mut world, asks)), [""; 0]);
+    world.disk.held = false;
+    assert_eq!(names(&theirs.hear(&mut world)), ["a"]);
+}
+
+#[test]
 fn s25_who_trickles_or_floods_before_being_known_is_gone_in_time() {
     let mut world = house();
     let (mut rogue, _) = Rogue::greet(&mut world, self_signed("montague.lit"), "montague.lit");
