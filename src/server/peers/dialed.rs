@@ -1,7 +1,8 @@
 //! Streams that we open, up to the first stanza.
 //!
-//! Source: RFC 6120 §5.4 and §6.4, XEP-0178 §3, XEP-0220 §2.1, XEP-0198 §3. Invariant: without TLS nothing is said but
-//! the request for it, and what waits for a link goes out only when the other side has accepted who we are.
+//! Source: RFC 6120 §5.4 and §6.4, XEP-0178 §3, XEP-0220 §2.1, XEP-0198 §3, XEP-0288 §2. Invariant: without TLS
+//! nothing is said but the request for it, and what waits for a link goes out only when the other side has accepted who
+//! we are.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
