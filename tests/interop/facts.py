@@ -10,6 +10,7 @@ import time
 import traceback
 
 import chromium_page
+import components
 import converse_chat
 import dino_chat
 import gajim_chat
@@ -44,7 +45,7 @@ ACCOUNTS = 800
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
              slixmpp_account, slixmpp_profile, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server,
-             slixmpp_upload, slixmpp_systemd, profanity_chat, xmppjs_fast, nbxmpp_chat,
+             slixmpp_upload, slixmpp_systemd, components, profanity_chat, xmppjs_fast, nbxmpp_chat,
              chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts, aioxmpp_facts)
 
 

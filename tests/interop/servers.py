@@ -69,7 +69,8 @@ class Server:
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.domain, self.authority = domain, authority
-        self.port, self.tls_port, self.web_port = free_port(), free_port(), free_port()
+        self.port, self.tls_port, self.web_port, self.component_port = (free_port() for _ in range(4))
+        self.component, self.secret = f"bridge.{domain}", "the secret of a bridge"
         self.admin = f"admin@{domain}"
         self.process = None
 
@@ -144,8 +145,12 @@ class Lampone(Server):
             "listen.c2s_tls": f"127.0.0.1:{self.tls_port}", "listen.c2s": f"127.0.0.1:{self.port}", "listen.s2s": "none",
             "tls.certificate": self.authority.certificate, "tls.key": self.authority.key,
             "listen.https": f"127.0.0.1:{self.web_port}", "web.client": os.environ.get("BROWSER", "browser"),
-            "admins": self.admin, "log": self.LOG,
+            "admins": self.admin, "log": self.LOG, "listen.component": f"127.0.0.1:{self.component_port}",
         }
+        pubsub = "http://jabber.org/protocol/pubsub"
+        rights = {"secret": self.secret, "roster": "both", "message": "outgoing", "presence": "managed_entity",
+                  "iq": f"{pubsub}, set {pubsub}#owner, get urn:xmpp:http:upload:0"}
+        settings.update({f"components.{self.component}.{key}": value for key, value in rights.items()})
         options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         return [*self.runner(), str(self.binary), "serve", "--domain", self.domain, "--data", str(self.data), *options]
 
