@@ -20,8 +20,11 @@ use crate::{
 
 /// A request of one occupant to another, by nickname.
 pub(super) fn ask(room: &Room, iq: &Iq<'_>, nick: &str, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
-    // XEP-0410 §3.1: who is not in learns it so.
-    let outside = StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel);
+    // XEP-0045 §6.6, and XEP-0410 §3.1: who is not in learns it so.
+    let outside = match iq.payload.ns.as_ref() {
+        ns::DISCO_INFO | ns::DISCO_ITEMS => Condition::BadRequest.into(),
+        _ => StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel),
+    };
     let (at, visit) = room.place(iq.from).ok_or(outside)?;
     let asker = &room.occupants[at];
     if asker.nick() == nick && iq.payload.is("ping", ns::PING) {

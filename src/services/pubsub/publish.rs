@@ -97,12 +97,14 @@ fn read<'a>(
             _ => Ok(Publication { id: None, publisher, payload: Vec::new(), by_service: false }),
         };
     };
+    if !settings.persist_items && !settings.deliver_payloads {
+        return Err(bad_request("item-forbidden"));
+    }
     let mut payloads = item.children();
     let payload = match (payloads.next(), payloads.next()) {
         (_, Some(_)) => return Err(bad_request("invalid-payload")),
         (Some(payload), None) => items::serialised(payload),
         (None, None) if settings.deliver_payloads => return Err(bad_request("payload-required")),
-        (None, None) if !settings.persist_items => return Err(bad_request("item-forbidden")),
         (None, None) => Vec::new(),
     };
     let id = match item.get("id").filter(|id| !id.is_empty()) {

@@ -310,3 +310,18 @@ fn an_item_named_twice_is_taken_back_once() {
     assert_eq!(bytes(&mut play), before / 2);
     assert_eq!(play.ids(juliet, "", "<items node='n'/>"), "b");
 }
+
+#[test]
+fn a_node_that_only_tells_that_something_happened_takes_no_item() {
+    // XEP-0060 §7.1.3.6 and §4.3: neither kept nor sent, an item would be nowhere.
+    let mut play = Play::new();
+    let juliet = play.online("juliet@capulet.lit/balcony", &["n"]);
+    let settings = form("node_config", &[("persist_items", "0"), ("deliver_payloads", "0")]);
+    play.get(juliet, "set", "", &format!("<create node='n'/><configure>{settings}</configure>"));
+    for inner in ["<item id='a'/>", &item("a")] {
+        let refused = play.refused(juliet, "set", "", &format!("<publish node='n'>{inner}</publish>"));
+        assert_eq!(refused, "bad-request item-forbidden", "{inner}");
+    }
+    let out = play.ask(juliet, "set", "", "<publish node='n'/>");
+    assert!(events(&out)[0].1.contains("<items node='n'></items>"), "{out:?}");
+}
