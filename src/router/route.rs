@@ -145,6 +145,9 @@ impl Router {
     /// A stanza for whoever `to` names.
     pub fn inbound(&mut self, mut stanza: Stanza, ctx: &mut Ctx<'_>) {
         let Some(to) = stanza.to.clone() else { return };
+        if stanza.kind == Kind::Iq && ctx.core.is_elsewhere(&stanza.from) && is_no_iq(&stanza) {
+            return ctx.core.bounce(&stanza, &Condition::BadRequest.into());
+        }
         if ctx.core.hosts.contains_key(to.domain()) {
             return self.hosted(stanza, None, ctx);
         }
@@ -236,8 +239,7 @@ impl Router {
     /// An IQ from one of our own sessions, RFC 6120 §10.3.3 and RFC 6121 §8.5.
     fn iq_outbound(&mut self, mut stanza: Stanza, session: Option<SessionId>, ctx: &mut Ctx<'_>) {
         let requests = matches!(stanza.ty, Type::Get | Type::Set);
-        if stanza.ty == Type::Invalid || stanza.id_raw().is_none() || (requests && stanza.children().count() != 1) {
-            // RFC 6120 §8.2.3.
+        if is_no_iq(&stanza) {
             return ctx.core.bounce(&stanza, &Condition::BadRequest.into());
         }
         // The bare address of the command line is the server's, which it means when it writes it.
@@ -364,6 +366,12 @@ impl Router {
         }
         ctx.core.answer(&iq.origin(), outcome, waits);
     }
+}
+
+/// RFC 6120 §8.2.3: an IQ has a type and an id, and a request one child.
+fn is_no_iq(stanza: &Stanza) -> bool {
+    let requests = matches!(stanza.ty, Type::Get | Type::Set);
+    stanza.ty == Type::Invalid || stanza.id_raw().is_none() || (requests && stanza.children().count() != 1)
 }
 
 /// What meets a stanza for a user who does not exist, RFC 6121 §8.5.1, or who does not want to be found.

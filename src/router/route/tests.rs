@@ -129,3 +129,28 @@ fn every_contact_hears_that_every_session_of_a_removed_account_ended() {
     }
     assert!(theirs.iter().all(|id| heard.get(id).is_some_and(|heard| heard.len() == sessions)), "{}", heard.len());
 }
+
+#[test]
+fn what_is_no_iq_reaches_nobody_also_from_elsewhere() {
+    // RFC 6120 §8.2.3.
+    let mut house = House::new();
+    house.federates = true;
+    house.available("juliet@capulet.lit/balcony");
+    house.subscribe("juliet@capulet.lit", "romeo@montague.lit");
+    let ping = "<ping xmlns='urn:xmpp:ping'/>";
+    for (iq, answers) in [
+        (format!("type='maybe' id='1'>{ping}"), 1),
+        (format!("type='get'>{ping}"), 1),
+        ("type='get' id='1'>".to_owned(), 1),
+        (format!("type='set' id='1'>{ping}{ping}"), 1),
+        ("type='result'>".to_owned(), 0),
+    ] {
+        for to in ["juliet@capulet.lit/balcony", "juliet@capulet.lit", "nobody@capulet.lit", "rooms.capulet.lit"] {
+            house.to_peers.clear();
+            let out = house.receive(&format!("<iq from='romeo@montague.lit/orchard' to='{to}' {iq}</iq>"));
+            assert!(out.is_empty(), "{iq} to {to}: {out:?}");
+            assert_eq!(house.to_peers.len(), answers, "{iq} to {to}: {:?}", house.to_peers);
+            assert!(house.to_peers.iter().all(|answer| answer.contains("<bad-request ")), "{:?}", house.to_peers);
+        }
+    }
+}
