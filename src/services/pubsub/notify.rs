@@ -27,7 +27,7 @@ struct Audience {
     /// Sessions here, each by itself.
     sessions: BTreeSet<SessionId>,
     /// Addresses of those whose sessions are not known, or who subscribed without saying what their clients want.
-    addresses: Vec<Jid>,
+    addresses: BTreeSet<Jid>,
 }
 
 /// XEP-0060 §7.1.2: an item was published, and others gave way.
@@ -230,7 +230,15 @@ fn subscriber(
 ) {
     let address = subscribe::address(bare, subscription);
     if !ctx.is_local(bare) {
-        return audience.addresses.push(address);
+        // Once: the clients that are known to be interested, or else the bare address.
+        let mut clients = Vec::new();
+        if site.is_personal && subscription.resource.is_none() {
+            clients = ctx.core.away.interested(bare, &node.name);
+        }
+        if clients.is_empty() {
+            clients.push(address);
+        }
+        return audience.addresses.extend(clients);
     }
     // XEP-0060 §12.3 and §12.6: without a word about presence, an event goes where it was subscribed to.
     let needs_presence = node.settings.presence_based_delivery || subscription.shows != 0;
@@ -249,7 +257,7 @@ fn subscriber(
     if site.is_personal && sessions.iter().any(|(_, wants)| *wants) {
         audience.sessions.extend(sessions.into_iter().filter(|(_, wants)| *wants).map(|(id, _)| id));
     } else if !sessions.is_empty() || !needs_presence {
-        audience.addresses.push(address);
+        audience.addresses.insert(address);
     }
 }
 

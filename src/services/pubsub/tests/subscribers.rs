@@ -1,7 +1,7 @@
 //! XEP-0060 §6 and §8.6 to §8.9: subscribers and owners, at a host and at an account.
 
 use super::*;
-use crate::limits;
+use crate::{domain::roster, limits, wire::jid::Jid};
 
 const HOST: &str = "pubsub.capulet.lit";
 
@@ -322,4 +322,38 @@ fn who_loses_sight_of_the_owner_loses_the_subscription() {
     let out = play.house.send(juliet, "<presence type='unsubscribed' to='romeo@capulet.lit'/>");
     assert!(events(&to_session(&out, romeo))[0].1.contains("subscription='none'"), "{out:?}");
     assert_eq!(hears(&play.publish(juliet, "", "n", &item("c")), romeo), 0);
+}
+
+#[test]
+fn who_is_elsewhere_and_subscribed_twice_hears_once() {
+    // XEP-0163 §4.3.2: by what the clients want, and by a subscription of the bare address.
+    let mut play = Play::new();
+    play.house.federates = true;
+    let juliet = play.online("juliet@capulet.lit/balcony", &[]);
+    let account = play.house.account("juliet@capulet.lit");
+    let state = roster::State { from: true, ..roster::State::default() };
+    let item = roster::RosterItem { state, ..roster::RosterItem::default() };
+    roster::put(&mut play.house.ctx().store(), account, "romeo@montague.lit", item);
+    play.publish(juliet, "", NODE, &super::item("a"));
+    let subscribe = format!(
+        "<iq type='set' id='s' from='romeo@montague.lit/orchard' to='juliet@capulet.lit'>\
+         <pubsub xmlns='http://jabber.org/protocol/pubsub'><subscribe node='{NODE}' jid='romeo@montague.lit'/></pubsub></iq>"
+    );
+    play.house.receive(&subscribe);
+    let told = |play: &mut Play| {
+        play.house.to_peers.clear();
+        play.publish(juliet, "", NODE, &super::item("b"));
+        play.house
+            .to_peers
+            .iter()
+            .filter_map(|xml| Some(xml.split_once(" to='")?.1.split('\'').next()?.to_owned()))
+            .collect()
+    };
+    let heard: Vec<String> = told(&mut play);
+    assert_eq!(heard, ["romeo@montague.lit"]);
+    let orchard = Jid::parse("romeo@montague.lit/orchard").unwrap();
+    play.house.core.away.shown(&orchard, account);
+    play.house.core.away.wants(&orchard, [Box::from(NODE)].into());
+    let heard: Vec<String> = told(&mut play);
+    assert_eq!(heard, ["romeo@montague.lit/orchard"]);
 }
