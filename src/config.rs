@@ -97,10 +97,12 @@ pub struct Certificate {
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
-    /// Only the admin.
+    /// Administrators, and whoever holds an invitation of theirs (the default).
     Closed,
-    /// Whoever holds an invitation (the default).
+    /// Whoever holds an invitation of anybody who has an account.
     Invited,
+    /// Everybody, within limits.
+    Open,
 }
 
 /// The web door.
@@ -232,7 +234,7 @@ impl Default for Config {
             log: log::LevelFilter::Info,
             roots: "/etc/ssl/certs/ca-certificates.crt".into(),
             resolvers: Vec::new(),
-            registration: Registration::Invited,
+            registration: Registration::Closed,
             web: Web::default(),
             upload: Upload {
                 file_bytes: limits::UPLOAD_BYTES,

@@ -116,6 +116,18 @@ pub const INVITATIONS_MAX: usize = 1_000;
 pub const TOKEN_BYTES_MAX: usize = 64;
 /// Seconds that an invitation is good for: XEP-0379 §4.2 suggests a week.
 pub const INVITATION_S: u64 = 7 * 86_400;
+/// Open invitations of one account.
+pub const INVITATIONS_PER_ACCOUNT_MAX: usize = 20;
+/// Seconds for which a link to a new password is good.
+pub const PASSWORD_LINK_S: u64 = 86_400;
+/// Seconds for which a link to the page for administrators is good.
+pub const STATUS_LINK_S: u64 = 30 * 86_400;
+/// Accounts that are made in [`REGISTRATION_WINDOW_S`] where registration is open to all: from one household, and in all.
+pub const REGISTRATIONS_PER_HOUSEHOLD_MAX: u32 = 3;
+/// See [`REGISTRATIONS_PER_HOUSEHOLD_MAX`].
+pub const REGISTRATIONS_MAX: u32 = 50;
+/// Seconds in which they are counted.
+pub const REGISTRATION_WINDOW_S: u64 = 86_400;
 /// Passwords under derivation on behalf of one service: each keeps a core busy for milliseconds.
 pub const DERIVING_MAX: usize = 16;
 /// Registration requests on one stream before sign-in: a person who tries names needs a few.

@@ -7,9 +7,10 @@ _lampone() {
     esac
     case $COMP_CWORD:${COMP_WORDS[1]}:${COMP_WORDS[2]-} in
         1:*) words='serve check doctor user status backup invite announce bench plan version --help --version' ;;
-        2:user:*) words='add passwd remove disable enable list show devices revoke empty-archive --help' ;;
+        2:user:*) words='add passwd reset-link remove disable enable list show devices revoke empty-archive --help' ;;
         *:user:add) words='--admin --password-stdin --from --config --domain --data --set --help' ;;
         *:user:passwd) words='--password-stdin --config --domain --data --set --help' ;;
+        *:user:reset-link) words='--config --domain --data --set --help' ;;
         *:user:remove) words='--config --domain --data --set --help' ;;
         *:user:disable) words='--config --domain --data --set --help' ;;
         *:user:enable) words='--config --domain --data --set --help' ;;
@@ -21,7 +22,7 @@ _lampone() {
         *:serve:*) words='--config --domain --data --set --help' ;;
         *:check:*) words='--keys --config --domain --data --set --help' ;;
         *:doctor:*) words='--config --domain --data --set --help' ;;
-        *:status:*) words='--config --domain --data --set --help' ;;
+        *:status:*) words='--link --config --domain --data --set --help' ;;
         *:backup:*) words='--config --domain --data --set --help' ;;
         *:invite:*) words='--admin --config --domain --data --set --help' ;;
         *:announce:*) words='--config --domain --data --set --help' ;;

@@ -126,6 +126,7 @@ pub struct User {
 pub enum UserCommand {
     Add(Add),
     Passwd(Passwd),
+    ResetLink(ResetLink),
     Remove(Remove),
     Disable(Disable),
     Enable(Enable),
@@ -175,6 +176,17 @@ command! {
         /// take the password from the first line of standard input
         #[argh(switch)]
         pub password_stdin: bool,
+    }
+}
+
+command! {
+    ["which of the server's domains is meant (default: its first)"]
+    /// Make a link with which the holder of an account chooses a new password.
+    #[argh(subcommand, name = "reset-link")]
+    ResetLink {
+        /// the address, or its part before the @
+        #[argh(positional, arg_name = "address")]
+        pub name: String,
     }
 }
 
@@ -270,7 +282,11 @@ command! {
     ["which of the server's domains is meant (default: its first)"]
     /// Show how the server is doing.
     #[argh(subcommand, name = "status")]
-    Status {}
+    Status {
+        /// make a link to a page in the browser that shows it
+        #[argh(switch)]
+        pub link: bool,
+    }
 }
 
 command! {

@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal, Read};
 
-use super::{Mistakes, args, client::Client, print, settings::Sources};
-use crate::wire::form::{Field, FieldType};
+use super::{Mistakes, args, client::Client, print};
+use crate::wire::form::{Field, FieldType, Form};
 
 /// Bytes of an announcement that is read from standard input: more than anybody reads.
 const ANNOUNCEMENT_BYTES_MAX: u64 = 8 * 1024;
@@ -12,8 +12,13 @@ const ANNOUNCEMENT_BYTES_MAX: u64 = 8 * 1024;
 ///
 /// # Errors
 /// No server runs, or it refused.
-pub fn status(sources: &Sources) -> Result<(), Mistakes> {
-    let done = Client::connect(sources)?.command("urn:lampone:admin#status", Vec::new()).map_err(|line| vec![line])?;
+pub fn status(command: &args::Status) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    if command.link {
+        let done = client.command("urn:lampone:admin#status-link", Vec::new()).map_err(|line| vec![line])?;
+        return tell_link(done.form.as_ref(), "It shows how the server is doing to whoever has it, and is good until");
+    }
+    let done = client.command("urn:lampone:admin#status", Vec::new()).map_err(|line| vec![line])?;
     let form = done.form.ok_or_else(|| vec!["the server told nothing".to_owned()])?;
     let is_shown = |field: &&Field| field.kind != Some(FieldType::Hidden);
     let rows: Vec<(String, Vec<String>)> = form
@@ -77,19 +82,23 @@ pub fn invite(command: &args::Invite) -> Result<(), Mistakes> {
     let mut client = Client::connect(&command.sources())?;
     let done = client.command("urn:lampone:admin#invite", vec![Field::boolean("admin", command.admin)]);
     let form = done.map_err(|line| vec![line])?.form;
+    tell_link(form.as_ref(), "It makes one account and is good until")
+}
+
+/// Prints a link, and on a terminal its code and until when it is good.
+///
+/// # Errors
+/// The server told none.
+pub fn tell_link(form: Option<&Form>, what: &str) -> Result<(), Mistakes> {
     // A page works on every device, also where no app is yet.
-    let link = form.as_ref().and_then(|form| form.value("landing-url").or(form.value("uri")));
-    let told = form.as_ref().and_then(|form| Some((link?, form.value("expire")?)));
+    let link = form.and_then(|form| form.value("landing-url").or(form.value("uri")));
+    let told = form.and_then(|form| Some((link?, form.value("expire")?)));
     let (link, until) = told.ok_or_else(|| vec!["the server told no link".to_owned()])?;
-    if !std::io::stdout().is_terminal() {
+    if !io::stdout().is_terminal() {
         return print::out(&format!("{}\n", print::shown(link)));
     }
     let code = print::qr_code(link).unwrap_or_default();
-    let uri = form.as_ref().and_then(|form| form.value("uri")).filter(|uri| *uri != link);
+    let uri = form.and_then(|form| form.value("uri")).filter(|uri| *uri != link);
     let in_app = uri.map_or(String::new(), |uri| format!("In an app that is there already: {}\n", print::shown(uri)));
-    print::out(&format!(
-        "{}\n\n{code}\n{in_app}It makes one account and is good until {}.\n",
-        print::shown(link),
-        print::shown(until)
-    ))
+    print::out(&format!("{}\n\n{code}\n{in_app}{what} {}.\n", print::shown(link), print::shown(until)))
 }

@@ -69,6 +69,7 @@ fn carry_out(command: Command) -> Result<(), Mistakes> {
         Command::User(user) => match user.command {
             UserCommand::Add(c) => users::add(&c),
             UserCommand::Passwd(c) => users::change_password(&c),
+            UserCommand::ResetLink(c) => users::reset_link(&c),
             UserCommand::Remove(c) => users::remove(&c),
             UserCommand::Disable(c) => users::set_disabled(&c.sources(), &c.name, true),
             UserCommand::Enable(c) => users::set_disabled(&c.sources(), &c.name, false),
@@ -79,7 +80,7 @@ fn carry_out(command: Command) -> Result<(), Mistakes> {
             UserCommand::EmptyArchive(c) => users::empty_archive(&c),
         },
         Command::Bench(c) => bench::bench(&c),
-        Command::Status(c) => house::status(&c.sources()),
+        Command::Status(c) => house::status(&c),
         Command::Backup(c) => house::backup(&c),
         Command::Invite(c) => house::invite(&c),
         Command::Announce(c) => house::announce(&c),

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::{
     Mistakes, args,
     client::{Client, account},
+    house::tell_link,
     password, print,
     settings::Sources,
 };
@@ -233,6 +234,18 @@ pub fn change_password(command: &args::Passwd) -> Result<(), Mistakes> {
     let password = password::obtain(command.password_stdin, jid.as_str()).map_err(told)?;
     client.command(CHANGE_PASSWORD, credentials(&jid, &password)).map_err(|why| vec![format!("{jid}: {why}")])?;
     print::out(&format!("{jid} has a new password.\n"))
+}
+
+/// `lampone user reset-link`.
+///
+/// # Errors
+/// There is no such account, no web door, or no server runs.
+pub fn reset_link(command: &args::ResetLink) -> Result<(), Mistakes> {
+    let mut client = Client::connect(&command.sources())?;
+    let jid = client.account(&command.name).map_err(|line| vec![line])?;
+    let done = client.command("urn:lampone:admin#password-link", vec![address(&jid)]);
+    let form = done.map_err(|why| vec![format!("{jid}: {why}")])?.form;
+    tell_link(form.as_ref(), "It makes one new password and is good until")
 }
 
 /// `lampone user remove`.

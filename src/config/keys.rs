@@ -209,11 +209,12 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         name: "registration.policy",
-        takes: "\"closed\" or \"invited\"",
-        default: "\"invited\"",
-        doc: "Who may make an account: only the admin, or whoever holds an invitation.",
+        takes: "\"closed\", \"invited\" or \"open\"",
+        default: "\"closed\"",
+        doc: "Who may make an account: whom an administrator invites, whom anybody with an account invites, or everybody.",
         set: |draft, given| {
-            let policies = [("closed", Registration::Closed), ("invited", Registration::Invited)];
+            let policies =
+                [("closed", Registration::Closed), ("invited", Registration::Invited), ("open", Registration::Open)];
             given.choice(&policies).map(|policy| draft.config.registration = policy)
         },
     },

@@ -9,6 +9,7 @@ use std::{
 use super::{
     agenda::Agenda,
     event::Effect,
+    newcomers::Newcomers,
     service::{AtBind, Card, Discloses, Leg, Notice, Origin, Scope, Service},
     web::Reply,
 };
@@ -104,6 +105,8 @@ pub struct Core {
     pub chores_at: Option<Time>,
     /// Makes the ids of archives.
     pub seal: Seal,
+    /// Accounts that strangers make.
+    pub newcomers: Newcomers,
     features: BTreeMap<Box<str>, Vec<u8>>,
     pub(crate) last_message: u64,
     /// Message numbers up to this are reserved in the store; 0: unknown.
@@ -196,6 +199,7 @@ impl Core {
             chores: false,
             chores_at: None,
             seal: Seal::new(&[]),
+            newcomers: Newcomers::default(),
             features: BTreeMap::new(),
             last_message: 0,
             message_ceiling: 0,

@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod event;
 pub mod figures;
 pub mod lifecycle;
+pub mod newcomers;
 pub mod peers;
 pub mod privilege;
 pub mod reach;

@@ -161,7 +161,7 @@ impl Server {
             slot.state = State::Verified(Box::new(settling.proof));
         }
         // XEP-0388 §2.6.1: at once, without a restart.
-        self.features(id, &mut out);
+        self.features(env, id, &mut out);
         self.core.write(id, Chunk::new(out));
         if let Some(session) = session {
             self.notice(env, &Notice::SessionBound(session));

@@ -13,6 +13,7 @@ use super::{
     random_id,
     sign_in::{Checking, Handshake, Proof, Verdicts},
     streams::Slot,
+    throttle::household,
 };
 use crate::{
     domain::ids::{QueryId, SessionId, StreamId},
@@ -201,13 +202,13 @@ impl Server {
             self.bind_local(env, id);
             return Next::Widen(self.bounds());
         }
-        self.features(id, &mut out);
+        self.features(env, id, &mut out);
         self.core.write(id, Chunk::new(out));
         Next::Go
     }
 
     /// RFC 6120 §4.3.2: what can be negotiated now.
-    pub(super) fn features(&mut self, id: StreamId, out: &mut Vec<u8>) {
+    pub(super) fn features(&mut self, env: &mut Env<'_>, id: StreamId, out: &mut Vec<u8>) {
         let Some(slot) = self.streams.slot(id) else { return };
         out.extend_from_slice(b"<stream:features>");
         match &slot.state {
@@ -219,7 +220,7 @@ impl Server {
             State::Secured(secured) => {
                 secured.offer.write(out);
                 sasl2::write_feature(&secured.offer, &secured.binding, &self.core.bind_features, out);
-                registration::write_features(&self.core.config, out);
+                registration::write_features(&mut context(&mut self.core, env), out);
                 stream::write_limits(limits::PREAUTH_STANZA_BYTES_MAX, out);
             }
             State::Verified(_) | State::Bound(_) => {
@@ -321,10 +322,12 @@ impl Server {
 
     /// An IQ before sign-in: only registration by invitation, XEP-0445 §3.
     fn register(&mut self, env: &mut Env<'_>, id: StreamId, iq: &Element, outline: &Outline) -> Next {
+        let from = self.streams.slot(id).and_then(Slot::peer).map(household);
         let Some(Slot { state: State::Secured(secured), domain: Some(domain), .. }) = self.streams.slot_mut(id) else {
             return Next::Stop;
         };
         let domain = domain.clone();
+        secured.registering.household = from;
         let mut ctx = context(&mut self.core, env);
         match registration::preauth_iq(&mut ctx, &mut secured.registering, iq, &domain) {
             registration::PreAuthReply::Now(answer) => self.core.write(id, Chunk::new(answer.to_vec())),

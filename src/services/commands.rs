@@ -7,6 +7,7 @@
 mod accounts;
 mod archives;
 mod devices;
+mod invitations;
 mod rooms;
 mod server;
 
@@ -108,10 +109,19 @@ enum Done {
 /// For an account's owner, at the account.
 const FOR_OWNER: [&[Command]; 1] = [archives::OWN];
 /// For everybody who lives here, at the server, where clients look: what they may do with their own account, too.
-const FOR_ALL: [&[Command]; 2] = [server::FOR_ALL, archives::OWN];
+const FOR_ALL: [&[Command]; 3] = [server::FOR_ALL, archives::OWN, invitations::FOR_ALL];
 /// For administrators, at the server.
-const FOR_ADMINS: [&[Command]; 5] =
-    [accounts::COMMANDS, archives::COMMANDS, devices::COMMANDS, rooms::COMMANDS, server::COMMANDS];
+const FOR_ADMINS: [&[Command]; 7] = [
+    invitations::TO_ACCOUNTS,
+    invitations::COMMANDS,
+    accounts::COMMANDS,
+    archives::COMMANDS,
+    devices::COMMANDS,
+    rooms::COMMANDS,
+    server::COMMANDS,
+];
+/// For who may invite to an account here without being an administrator.
+const FOR_HOSTS: [&[Command]; 1] = [invitations::TO_ACCOUNTS];
 
 /// The commands that the sender may run there, in the order in which they are listed.
 fn offered(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> impl Iterator<Item = &'static Command> {
@@ -122,7 +132,13 @@ fn offered(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> impl Iterator<Item = &'static Comm
         Scope::Host if lives_here => &FOR_ALL,
         _ => &[],
     };
-    personal.iter().chain(if is_admin { &FOR_ADMINS[..] } else { &[] }).copied().flatten()
+    let is_host = lives_here && iq.scope == Scope::Host && lifecycle::may_give_accounts(ctx, Some(iq.from));
+    let more: &[&[Command]] = match (is_admin, is_host) {
+        (true, _) => &FOR_ADMINS,
+        (false, true) => &FOR_HOSTS,
+        (false, false) => &[],
+    };
+    personal.iter().chain(more).copied().flatten()
 }
 
 /// The command of a node.

@@ -50,6 +50,7 @@ pub mod last;
 pub mod metrics;
 pub mod muc;
 pub mod ping;
+pub mod preauth;
 pub mod presence;
 pub mod private;
 pub mod pubsub;
@@ -58,6 +59,7 @@ pub mod registration;
 pub mod roster;
 pub mod session;
 pub mod sid;
+pub mod status_page;
 pub mod strangers;
 pub mod time;
 pub mod upload;
@@ -72,6 +74,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
     vec![
         Box::new(blocking::Blocking::default()),
         Box::new(strangers::Strangers::default()),
+        Box::new(preauth::PreAuthenticated),
         Box::new(sid::StanzaIds),
         Box::new(displayed::Displayed),
         Box::new(archive::Archive::default()),
@@ -98,6 +101,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(alternatives::Alternatives),
         Box::new(browser::BrowserClient),
         Box::new(metrics::Metrics),
+        Box::new(status_page::StatusPage),
         Box::new(welcome::WelcomePage::default()),
         Box::new(devices::Devices),
         Box::new(commands::Commands::default()),

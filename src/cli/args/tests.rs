@@ -17,6 +17,7 @@ const ALL: &[(&[&str], &[&str], bool)] = &[
     (&["user"], &[], false),
     (&["user", "add"], &["--admin", "--password-stdin", "--from"], true),
     (&["user", "passwd"], &["--password-stdin"], true),
+    (&["user", "reset-link"], &[], true),
     (&["user", "remove"], &[], true),
     (&["user", "disable"], &[], true),
     (&["user", "enable"], &[], true),
@@ -25,7 +26,7 @@ const ALL: &[(&[&str], &[&str], bool)] = &[
     (&["user", "devices"], &[], true),
     (&["user", "revoke"], &[], true),
     (&["user", "empty-archive"], &[], true),
-    (&["status"], &[], true),
+    (&["status"], &["--link"], true),
     (&["backup"], &[], true),
     (&["invite"], &["--admin"], true),
     (&["announce"], &[], true),
@@ -111,7 +112,7 @@ fn a_mistake_is_one_line_with_a_hint() {
         (&["serve", "--set"], "No value provided for option '--set'; see `lampone serve --help`"),
         (
             &["user"],
-            "One of the following subcommands must be present: help add passwd remove disable enable list show devices revoke \
+            "One of the following subcommands must be present: help add passwd reset-link remove disable enable list show devices revoke \
              empty-archive; see `lampone user --help`",
         ),
         (&["user", "show"], "Required positional arguments not provided: address; see `lampone user show --help`"),

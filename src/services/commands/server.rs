@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{Call, Command, Done, Then, bad_payload};
 use crate::{
     domain::{accounts, ids::SessionId},
-    router::{context::Ctx, figures, lifecycle},
+    router::{context::Ctx, figures},
     wire::{
         element::Element,
         error::{Condition, StanzaError, StreamCondition, StreamError},
@@ -17,8 +17,6 @@ use crate::{
 
 /// FORM_TYPE of our own commands.
 const OWN: &str = "urn:lampone:admin";
-/// FORM_TYPE of an invitation, XEP-0401 §10.2.
-const INVITATION: &str = "urn:xmpp:invite#invitation";
 
 /// Commands for everybody who lives here. `ping` is what other servers have under that name.
 pub(super) static FOR_ALL: &[Command] = &[Command {
@@ -57,15 +55,6 @@ pub(super) static COMMANDS: &[Command] = &[
             Form::typed(FormType::Form, OWN).title("Write a backup").field(file)
         }),
         run: backup,
-    },
-    Command {
-        node: "urn:lampone:admin#invite",
-        name: "Invite a user",
-        form: Some(|_| {
-            let admin = Field::boolean("admin", false).label("The new account may administer the server");
-            Form::typed(FormType::Form, OWN).title("Invite a user").field(admin)
-        }),
-        run: invite,
     },
 ];
 
@@ -132,20 +121,4 @@ fn backup(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     };
     let query = ctx.backup(file);
     Ok(Done::Later(query, Then::Report))
-}
-
-/// Makes an invitation to register here; the result is that of XEP-0401 §5.4.
-fn invite(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
-    let invited = lifecycle::invite(ctx, call.iq.domain, call.form.bool("admin").unwrap_or(false))?;
-    let mut form = Form::typed(FormType::Result, INVITATION)
-        .field(Field::new("uri", FieldType::TextSingle).label("Link").value(invited.uri));
-    if let Some(page) = invited.page {
-        form = form.field(Field::new("landing-url", FieldType::TextSingle).label("Page").value(page));
-    }
-    let form = form.field(
-        Field::new("expire", FieldType::TextSingle)
-            .label("Good until")
-            .value(time::stamp(invited.expires_s * 1_000).as_str().to_owned()),
-    );
-    Ok(Done::With(form))
 }

@@ -504,24 +504,108 @@ fn an_invitation_is_a_link_with_a_token() {
         let invitation = invitations::find(&house.ctx().store(), &token).unwrap();
         assert_eq!(invitation.is_admin, is_admin);
     }
+}
+
+/// A setting for who may make an account.
+fn set_policy(house: &mut House, policy: crate::config::Registration) {
     let mut config = (*house.core.config).clone();
-    config.registration = crate::config::Registration::Closed;
+    config.registration = policy;
     house.configure(std::rc::Rc::new(config));
-    let out = house.send(bard, &execute("urn:lampone:admin#invite", "", &submit(&[])));
-    assert_eq!(condition_of(&out), "not-allowed");
+}
+
+/// The link in a result.
+fn uri_in(out: &str) -> String {
+    let (_, rest) = out.split_once("<value>xmpp:").expect("a link");
+    format!("xmpp:{}", rest.split_once("</value>").expect("its end").0)
+}
+
+#[test]
+fn whoever_has_an_account_invites_contacts() {
+    // XEP-0401 §3.1: with an account here only if the settings let them give it.
+    use crate::config::Registration;
+    let (mut house, _) = house();
+    let romeo = house.online("romeo@capulet.lit/orchard");
+    for (policy, end) in [(Registration::Closed, ""), (Registration::Invited, ";ibr=y"), (Registration::Open, ";ibr=y")]
+    {
+        set_policy(&mut house, policy);
+        let out = result_of(&house.send(romeo, &execute("urn:xmpp:invite#invite", "", "")));
+        let uri = uri_in(&out);
+        assert!(uri.starts_with("xmpp:romeo@capulet.lit?roster;preauth=") && uri.ends_with(end), "{uri}");
+        assert!(uri.contains("ibr=y") != end.is_empty(), "{uri}");
+        assert!(out.contains("urn:xmpp:invite#invitation") && out.contains("var='expire'"), "{out}");
+    }
+    for _ in 3..limits::INVITATIONS_PER_ACCOUNT_MAX {
+        result_of(&house.send(romeo, &execute("urn:xmpp:invite#invite", "", "")));
+    }
+    let out = house.send(romeo, &execute("urn:xmpp:invite#invite", "", ""));
+    assert_eq!(condition_of(&out), "resource-constraint");
+}
+
+#[test]
+fn a_name_can_be_promised_to_who_is_invited() {
+    // XEP-0401 §4: the link holds it, and nobody else gets it.
+    let (mut house, bard) = house();
+    let romeo = house.online("romeo@capulet.lit/orchard");
+    let wish = submit(&[("username", &["Juliet"]), ("roster-subscription", &["1"])]);
+    assert_eq!(condition_of(&house.send(romeo, &execute("urn:xmpp:invite#create-account", "", &wish))), "forbidden");
+    set_policy(&mut house, crate::config::Registration::Invited);
+    let uri = uri_in(&result_of(&house.send(romeo, &execute("urn:xmpp:invite#create-account", "", &wish))));
+    assert!(uri.starts_with("xmpp:juliet@capulet.lit?register;preauth="), "{uri}");
+    let again = house.send(bard, &execute("urn:xmpp:invite#create-account", "", &wish));
+    assert_eq!(condition_of(&again), "conflict");
+    let free = uri_in(&result_of(&house.send(bard, &execute("urn:xmpp:invite#create-account", "", &submit(&[])))));
+    assert!(free.starts_with("xmpp:capulet.lit?register;preauth="), "{free}");
+    let (juliet, nurse) = (Jid::parse("juliet@capulet.lit").unwrap(), Jid::parse("nurse@capulet.lit").unwrap());
+    let credentials = House::credentials("correct horse");
+    let redeem = |house: &mut House, uri: &str, jid: &Jid| {
+        let token = uri.split_once("preauth=").unwrap().1.to_owned();
+        let mut outcome = None;
+        let out = house.with(|_, ctx| outcome = Some(lifecycle::redeem(ctx, &token, jid, credentials.clone())));
+        (outcome.unwrap().map(drop).map_err(|error| error.condition), out)
+    };
+    assert_eq!(redeem(&mut house, &free, &juliet).0, Err(Condition::Conflict));
+    assert_eq!(redeem(&mut house, &uri, &nurse).0, Err(Condition::NotAcceptable));
+    assert_eq!(redeem(&mut house, &uri, &juliet).0, Ok(()));
+    assert_eq!(redeem(&mut house, &uri, &juliet).0, Err(Condition::Conflict));
+    // XEP-0401 §5: they are contacts at once.
+    for (owner, contact) in [("romeo@capulet.lit", "juliet@capulet.lit"), ("juliet@capulet.lit", "romeo@capulet.lit")] {
+        let account = house.ctx().account(&Jid::parse(owner).unwrap()).unwrap();
+        let state = crate::domain::roster::state(&house.ctx().store(), account, contact);
+        assert!(state.to && state.from, "{owner}: {state:?}");
+    }
+}
+
+#[test]
+fn a_link_leads_to_a_new_password_once() {
+    let (mut house, bard) = house();
+    house.account("romeo@capulet.lit");
+    let wish = submit(&[("accountjid", &["romeo@capulet.lit"])]);
+    let out = result_of(&house.send(bard, &execute("urn:lampone:admin#password-link", "", &wish)));
+    assert!(out.contains("<value>https://capulet.lit:5443/i/") && !out.contains("xmpp:"), "{out}");
+    let token = out.split_once("/i/").unwrap().1.split_once('<').unwrap().0.to_owned();
+    let second = result_of(&house.send(bard, &execute("urn:lampone:admin#password-link", "", &wish)));
+    let newer = second.split_once("/i/").unwrap().1.split_once('<').unwrap().0.to_owned();
+    let credentials = House::credentials("correct horse");
+    let mut use_up = |token: &str| lifecycle::redeem_password(&mut house.ctx(), token, credentials.clone()).is_ok();
+    assert!(!use_up(&token), "the newer one replaces it");
+    assert!(use_up(&newer) && !use_up(&newer));
+    let nobody = submit(&[("accountjid", &["nobody@capulet.lit"])]);
+    let out = house.send(bard, &execute("urn:lampone:admin#password-link", "", &nobody));
+    assert_eq!(condition_of(&out), "item-not-found");
 }
 
 #[test]
 fn open_invitations_are_bounded_and_expired_ones_give_way() {
     let (mut house, _) = house();
+    let wish = lifecycle::Invite { domain: "capulet.lit", ..lifecycle::Invite::default() };
     let mut ctx = house.ctx();
     for _ in 0..limits::INVITATIONS_MAX {
-        assert!(lifecycle::invite(&mut ctx, "capulet.lit", false).is_ok());
+        assert!(lifecycle::invite(&mut ctx, &wish).is_ok());
     }
-    let full = lifecycle::invite(&mut ctx, "capulet.lit", false).unwrap_err();
+    let full = lifecycle::invite(&mut ctx, &wish).unwrap_err();
     assert_eq!(full.condition, Condition::ResourceConstraint);
     house.wall_us += (limits::INVITATION_S + 4_000) * 1_000_000;
-    assert!(lifecycle::invite(&mut house.ctx(), "capulet.lit", false).is_ok());
+    assert!(lifecycle::invite(&mut house.ctx(), &wish).is_ok());
 }
 
 #[test]

@@ -3,9 +3,12 @@
 //! The stream offers [`write_features`] under TLS, hands every IQ that comes before sign-in to [`preauth_iq`],
 //! and, if that says [`PreAuthReply::Later`], the credentials to [`preauth_derived`].
 
+use std::net::IpAddr;
+
 use super::fields;
+
 use crate::{
-    config::{Config, Registration},
+    config::Registration,
     domain::{accounts, ids::QueryId, invitations},
     limits,
     proto::scram::Credentials,
@@ -29,6 +32,8 @@ pub struct Registering {
     pending: Option<(QueryId, Option<String>, Jid)>,
     /// An account was made; one stream makes one.
     done: bool,
+    /// The household that the stream comes from.
+    pub household: Option<IpAddr>,
 }
 
 /// What the stream does next.
@@ -42,10 +47,15 @@ pub enum PreAuthReply {
     NotAllowed,
 }
 
-/// Appends the stream features before sign-in; only under TLS.
-pub fn write_features(config: &Config, out: &mut Vec<u8>) {
-    if config.registration == Registration::Invited {
+/// Appends the stream features before sign-in; only under TLS, and only while somebody could make an account.
+pub fn write_features(ctx: &mut Ctx<'_>, out: &mut Vec<u8>) {
+    let now_s = ctx.wall_s();
+    let is_for_all = ctx.config().registration == Registration::Open;
+    let has_invited = invitations::any_account(&ctx.store(), now_s);
+    if is_for_all || has_invited {
         out.extend_from_slice(b"<register xmlns='http://jabber.org/features/iq-register'/>");
+    }
+    if has_invited {
         out.extend_from_slice(b"<register xmlns='urn:xmpp:ibr-token:0'/>");
         // COMPAT: clients written before XEP-0445 had a namespace of its own look for that of XEP-0401.
         out.extend_from_slice(b"<register xmlns='urn:xmpp:invite'/>");
@@ -63,10 +73,10 @@ pub fn preauth_iq(ctx: &mut Ctx<'_>, state: &mut Registering, iq: &Element, doma
         return PreAuthReply::NotAllowed;
     }
     let is_set = iq.get("type") == Some("set");
-    let outcome = admit(ctx, state).and_then(|()| match (is_preauth, is_set) {
+    let outcome = admit(state).and_then(|()| match (is_preauth, is_set) {
         (true, true) => show_token(ctx, state, payload, domain).map(|()| Outcome::Done(None)),
         (true, false) => Err(Condition::BadRequest.into()),
-        (false, false) => form(state).map(|form| Outcome::Done(Some(form))),
+        (false, false) => form(ctx, state).map(|form| Outcome::Done(Some(form))),
         (false, true) => register(ctx, state, payload, domain).map(Outcome::Later),
     });
     let id = iq.get("id").map(str::to_owned);
@@ -85,11 +95,7 @@ enum Outcome {
     Later((QueryId, Jid)),
 }
 
-fn admit(ctx: &Ctx<'_>, state: &mut Registering) -> Result<(), StanzaError> {
-    if ctx.config().registration == Registration::Closed {
-        // XEP-0077 §3.1: the host does not support registration.
-        return Err(Condition::ServiceUnavailable.into());
-    }
+fn admit(state: &mut Registering) -> Result<(), StanzaError> {
     state.requests += 1;
     // XEP-0077 §3.1.1: too many, one after the other was granted, or one while another is under way.
     if state.requests > limits::REGISTER_REQUESTS_MAX || state.done || state.pending.is_some() {
@@ -103,7 +109,7 @@ fn show_token(ctx: &mut Ctx<'_>, state: &mut Registering, preauth: &Element, dom
     let token = preauth.get("token").unwrap_or_default();
     let now_s = ctx.wall_s();
     let invitation = invitations::find(&ctx.store(), token);
-    if !invitation.is_some_and(|invitation| invitation.expires_s > now_s && invitation.domain == domain) {
+    if !invitation.is_some_and(|it| it.makes_account_now(now_s) && it.domain == domain) {
         let refused = StanzaError::new(Condition::ItemNotFound).text("The provided token is invalid or expired.");
         return Err(refused);
     }
@@ -112,15 +118,18 @@ fn show_token(ctx: &mut Ctx<'_>, state: &mut Registering, preauth: &Element, dom
 }
 
 /// XEP-0077 §3.1, example 2.
-fn form(state: &Registering) -> Result<Element, StanzaError> {
+fn form(ctx: &mut Ctx<'_>, state: &Registering) -> Result<Element, StanzaError> {
     let query = Element::new("query", ns::REGISTER);
-    Ok(match state.token {
-        Some(_) => query
-            .leaf("instructions", "Choose a username and a password.")
-            .child(Element::new("username", ns::REGISTER))
-            .child(Element::new("password", ns::REGISTER)),
-        None => query.leaf("instructions", "Accounts are made by invitation. Open your invitation link to register."),
-    })
+    if state.token.is_none() && ctx.config().registration != Registration::Open {
+        let told = "Accounts are made by invitation. Open your invitation link to register.";
+        return Ok(query.leaf("instructions", told));
+    }
+    // XEP-0401 §4: the name is chosen already.
+    let named = state.token.as_ref().and_then(|token| invitations::find(&ctx.store(), token)?.username);
+    Ok(query
+        .leaf("instructions", "Choose a username and a password.")
+        .child(named.into_iter().fold(Element::new("username", ns::REGISTER), Element::text))
+        .child(Element::new("password", ns::REGISTER)))
 }
 
 fn register(
@@ -130,7 +139,8 @@ fn register(
     domain: &str,
 ) -> Result<(QueryId, Jid), StanzaError> {
     // Who has no token learns nothing about usernames (S12).
-    if state.token.is_none() {
+    let is_open = ctx.config().registration == Registration::Open;
+    if state.token.is_none() && !is_open {
         return Err(StanzaError::new(Condition::NotAllowed).text("An invitation is needed."));
     }
     if query.find("remove", ns::REGISTER).is_some() {
@@ -143,8 +153,15 @@ fn register(
     let jid = Jid::from_parts(Some(&username), domain, None)
         .map_err(|_| StanzaError::new(Condition::NotAcceptable).text("This username cannot be used."))?;
     let password = lifecycle::prepare_password(&password)?;
-    if accounts::exists(&ctx.store(), &jid) {
+    let now_s = ctx.wall_s();
+    let token = state.token.as_deref().unwrap_or_default();
+    if accounts::exists(&ctx.store(), &jid) || invitations::is_reserved(&ctx.store(), &jid, token, now_s) {
         return Err(Condition::Conflict.into());
+    }
+    let now = ctx.now;
+    if state.token.is_none() && !ctx.core.newcomers.admits(state.household, now) {
+        let error = StanzaError::new(Condition::ResourceConstraint);
+        return Err(error.text("Too many accounts were made today. Try again tomorrow, or ask for an invitation."));
     }
     Ok((ctx.derive(password), jid))
 }
@@ -170,6 +187,9 @@ pub fn preauth_derived(
 /// made another account.
 fn create(ctx: &mut Ctx<'_>, state: &mut Registering, jid: &Jid, credentials: Credentials) -> Result<(), StanzaError> {
     let used = || StanzaError::new(Condition::NotAllowed).text("The invitation was used already.");
+    if state.token.is_none() && ctx.config().registration == Registration::Open {
+        return lifecycle::create(ctx, jid, credentials, false).map(drop);
+    }
     let token = state.token.clone().ok_or_else(used)?;
     let outcome = lifecycle::redeem(ctx, &token, jid, credentials).map(drop);
     if outcome.as_ref().is_err_and(|error| error.condition == Condition::NotAllowed) {
@@ -196,22 +216,21 @@ fn answer(id: Option<String>, domain: &str, outcome: Result<Option<Element>, Sta
 }
 
 /// The link that makes the first account, an administrator's: as long as there is no account, an open admin invitation,
-/// or a new one. `None` if there are accounts, or registration is closed.
+/// or a new one. `None` if there are accounts.
 pub fn first_invitation(ctx: &mut Ctx<'_>) -> Option<lifecycle::Invited> {
-    if ctx.config().registration == Registration::Closed || accounts::any(&ctx.store()) {
+    if accounts::any(&ctx.store()) {
         return None;
     }
     let domain = ctx.config().domains.first()?.clone();
     let now_s = ctx.wall_s();
-    let open = invitations::list(&ctx.store())
-        .into_iter()
-        .find(|(_, invitation)| invitation.is_admin && invitation.domain == domain && invitation.expires_s > now_s);
+    let open = invitations::list(&ctx.store()).into_iter().find(|(_, invitation)| {
+        invitation.is_admin && invitation.domain == domain && invitation.makes_account_now(now_s)
+    });
     match open {
-        Some((token, invitation)) => {
-            let uri = lifecycle::invitation_uri(&domain, &token);
-            let page = lifecycle::invitation_page(ctx.config(), &domain, &token);
-            Some(lifecycle::Invited { uri, page, expires_s: invitation.expires_s })
+        Some((token, invitation)) => Some(lifecycle::invited(ctx.config(), &token, &invitation)),
+        None => {
+            let admin = lifecycle::Invite { domain: &domain, is_admin: true, ..lifecycle::Invite::default() };
+            lifecycle::invite(ctx, &admin).ok()
         }
-        None => lifecycle::invite(ctx, &domain, true).ok(),
     }
 }

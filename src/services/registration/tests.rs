@@ -143,7 +143,8 @@ impl Stream {
     }
 
     fn invite(&mut self, is_admin: bool) -> String {
-        let invited = lifecycle::invite(&mut self.house.ctx(), "capulet.lit", is_admin).unwrap();
+        let wish = lifecycle::Invite { domain: "capulet.lit", is_admin, ..lifecycle::Invite::default() };
+        let invited = lifecycle::invite(&mut self.house.ctx(), &wish).unwrap();
         invited.uri.split_once("preauth=").unwrap().1.to_owned()
     }
 
@@ -259,7 +260,8 @@ fn s12_without_a_token_nobody_registers_or_learns_names() {
 #[test]
 fn a_token_is_good_for_its_domain_only() {
     let mut stream = Stream::new();
-    let invited = lifecycle::invite(&mut stream.house.ctx(), "montague.lit", false).unwrap();
+    let wish = lifecycle::Invite { domain: "montague.lit", ..lifecycle::Invite::default() };
+    let invited = lifecycle::invite(&mut stream.house.ctx(), &wish).unwrap();
     let token = invited.uri.split_once("preauth=").unwrap().1.to_owned();
     assert!(stream.show(&token).contains("item-not-found"));
 }
@@ -306,21 +308,52 @@ fn other_stanzas_are_no_registration() {
     }
 }
 
+fn features(stream: &mut Stream) -> String {
+    let mut features = Vec::new();
+    write_features(&mut stream.house.ctx(), &mut features);
+    String::from_utf8(features).unwrap()
+}
+
 #[test]
-fn closed_registration_is_neither_offered_nor_granted() {
+fn registration_is_offered_while_somebody_is_invited() {
+    // XEP-0445 §3.
     let mut stream = Stream::new();
-    let token = stream.invite(false);
-    let mut features = Vec::new();
-    write_features(&stream.house.core.config, &mut features);
-    assert!(String::from_utf8(features).unwrap().contains("<register xmlns='urn:xmpp:ibr-token:0'/>"));
+    assert_eq!(features(&mut stream), "");
+    stream.invite(false);
+    assert!(features(&mut stream).contains("<register xmlns='urn:xmpp:ibr-token:0'/>"));
+    stream.house.wall_us += limits::INVITATION_S * 1_000_000;
+    assert_eq!(features(&mut stream), "");
+}
+
+#[test]
+fn an_open_house_takes_some_accounts_a_day() {
+    // S47: from one household, and not the name that somebody is promised.
+    let mut stream = Stream::new();
     let mut config = (*stream.house.core.config).clone();
-    config.registration = crate::config::Registration::Closed;
+    config.registration = crate::config::Registration::Open;
     stream.house.configure(std::rc::Rc::new(config));
-    let mut features = Vec::new();
-    write_features(&stream.house.core.config, &mut features);
-    assert!(features.is_empty());
-    assert!(stream.show(&token).contains("service-unavailable"));
-    assert_eq!(first_invitation(&mut stream.house.ctx()), None);
+    assert_eq!(features(&mut stream), "<register xmlns='http://jabber.org/features/iq-register'/>");
+    let wish =
+        lifecycle::Invite { domain: "capulet.lit", username: Some("juliet".into()), ..lifecycle::Invite::default() };
+    lifecycle::invite(&mut stream.house.ctx(), &wish).unwrap();
+    let register = |name: &str| {
+        format!(
+            "<iq type='set' id='1'><query xmlns='jabber:iq:register'><username>{name}</username>\
+             <password>correct horse</password></query></iq>"
+        )
+    };
+    assert!(stream.now(&register("juliet")).contains("<conflict "));
+    for made in 0..=limits::REGISTRATIONS_PER_HOUSEHOLD_MAX {
+        stream.state = Registering::default();
+        stream.state.household = Some([192, 0, 2, 1].into());
+        match stream.send(&register(&format!("a{made}"))) {
+            PreAuthReply::Later(_) if made < limits::REGISTRATIONS_PER_HOUSEHOLD_MAX => {}
+            PreAuthReply::Now(iq) if made == limits::REGISTRATIONS_PER_HOUSEHOLD_MAX => {
+                assert!(String::from_utf8(iq.to_vec()).unwrap().contains("<resource-constraint "));
+            }
+            other => panic!("{made}: {other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -338,5 +371,6 @@ fn the_first_start_invites_an_admin_until_there_is_an_account() {
 #[test]
 fn domains_outside_ascii_are_encoded_in_links() {
     // RFC 5122 §2.7.
-    assert_eq!(lifecycle::invitation_uri("bücher.lit", "T"), "xmpp:b%C3%BCcher.lit?register;preauth=T");
+    let invitation = invitations::Invitation { domain: "bücher.lit".into(), ..invitations::Invitation::default() };
+    assert_eq!(lifecycle::invitation_uri(&invitation, "T"), "xmpp:b%C3%BCcher.lit?register;preauth=T");
 }

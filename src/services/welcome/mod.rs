@@ -17,11 +17,10 @@ use self::{
     words::{Problem, Words},
 };
 use crate::{
-    config::Registration,
     domain::{
         accounts,
         ids::QueryId,
-        invitations::{self, Invitation},
+        invitations::{self, Invitation, Purpose},
     },
     limits,
     proto::{http::target, scram::Credentials},
@@ -48,6 +47,8 @@ struct Pending {
     request: RequestId,
     token: String,
     jid: Jid,
+    /// It is made; else it gets a new password.
+    is_new: bool,
     words: &'static Words,
 }
 
@@ -78,9 +79,16 @@ impl Service for WelcomePage {
             _ => return Some(page::gone(words).into()),
         };
         let Some(invitation) = open_invitation(token, ctx) else { return Some(page::gone(words).into()) };
+        if invitation.purpose == Purpose::Password {
+            return self.choose_password(id, request, token, below, &invitation, words, ctx);
+        }
+        let is_asked_for = matches!(request.method, Method::Get | Method::Head) && below.is_none();
+        if !invitation.makes_account() && !is_asked_for {
+            return Some(page::gone(words).into());
+        }
         match (request.method, below) {
             (Method::Get | Method::Head, None) => Some(show(request, token, &invitation, words, "", None, ctx).into()),
-            (Method::Get, Some("free")) => Some(is_free(request, &invitation, ctx).into()),
+            (Method::Get, Some("free")) => Some(is_free(request, token, &invitation, ctx).into()),
             (Method::Post, None) => self.register(id, request, token, &invitation, words, ctx),
             (_, None) => Some(Page::not_allowed("HEAD, GET, POST").into()),
             _ => Some(page::gone(words).into()),
@@ -98,12 +106,10 @@ impl Service for WelcomePage {
 
 /// The invitation of this token, if it is still good.
 fn open_invitation(token: &str, ctx: &mut Ctx<'_>) -> Option<Invitation> {
-    if ctx.config().registration == Registration::Closed {
-        return None;
-    }
     let now_s = ctx.wall_s();
     let invitation = invitations::find(&ctx.store(), token)?;
-    (invitation.expires_s > now_s && ctx.config().serves(&invitation.domain)).then_some(invitation)
+    let is_here = invitation.purpose != Purpose::Status && ctx.config().serves(&invitation.domain);
+    (invitation.expires_s > now_s && is_here).then_some(invitation)
 }
 
 /// The page with its form; `problem` is what was wrong with what was sent before.
@@ -120,13 +126,16 @@ fn show(
     let welcome = Welcome {
         words,
         domain,
-        uri: &lifecycle::invitation_uri(domain, token),
-        page: lifecycle::invitation_page(ctx.config(), domain, token),
+        uri: &lifecycle::invitation_uri(invitation, token),
+        page: lifecycle::invitation_page(ctx.config(), invitation, token),
         action: &format!("/{INVITATION_PATH}/{}", target::encode(token)),
         agent: request.agent.as_deref().unwrap_or_default(),
         has_browser_client: ctx.config().web.client.is_some(),
         until_s: invitation.expires_s,
-        name,
+        name: invitation.username.as_deref().unwrap_or(name),
+        is_named: invitation.username.is_some(),
+        inviter: invitation.inviter.as_deref(),
+        has_form: invitation.makes_account(),
         problem,
     };
     page::welcome(&welcome)
@@ -134,18 +143,29 @@ fn show(
 
 /// Whether a name can be had, for the script: `ok`, `taken` or `bad`. Whoever asks holds an invitation, and would learn it
 /// by trying.
-fn is_free(request: &Request, invitation: &Invitation, ctx: &mut Ctx<'_>) -> Page {
+fn is_free(request: &Request, token: &str, invitation: &Invitation, ctx: &mut Ctx<'_>) -> Page {
     let name = request.target.parameter("name").unwrap_or_default();
     let verdict = match address(&name, &invitation.domain) {
-        Ok(jid) if is_taken(&jid, ctx) => "taken",
+        Ok(jid) if is_taken(&jid, token, ctx) => "taken",
         Ok(_) => "ok",
         Err(_) => "bad",
     };
     Page::ok("text/plain; charset=utf-8", verdict.as_bytes()).header("cache-control", "no-store")
 }
 
-fn is_taken(jid: &Jid, ctx: &mut Ctx<'_>) -> bool {
-    accounts::exists(&ctx.store(), jid) || ctx.sessions().online(jid.bare_str()).is_some()
+fn is_taken(jid: &Jid, token: &str, ctx: &mut Ctx<'_>) -> bool {
+    let now_s = ctx.wall_s();
+    accounts::exists(&ctx.store(), jid)
+        || ctx.sessions().online(jid.bare_str()).is_some()
+        || invitations::is_reserved(&ctx.store(), jid, token, now_s)
+}
+
+/// The fields of a form; `None`: it is none.
+fn form_of(request: &Request) -> Option<&str> {
+    let is_form = request.kind.as_deref().is_some_and(|kind| {
+        kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    });
+    std::str::from_utf8(&request.body).ok().filter(|_| is_form)
 }
 
 /// The address that somebody chose. People write all of it, or with capitals and blanks around it.
@@ -173,11 +193,7 @@ impl WelcomePage {
         words: &'static Words,
         ctx: &mut Ctx<'_>,
     ) -> Option<Answer> {
-        let is_form = request.kind.as_deref().is_some_and(|kind| {
-            kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
-        });
-        let form = std::str::from_utf8(&request.body).ok().filter(|_| is_form);
-        let Some(form) = form else { return Some(Page::status(415, "A form is wanted.\n").into()) };
+        let Some(form) = form_of(request) else { return Some(Page::status(415, "A form is wanted.\n").into()) };
         let name = target::form_value(form, "name").unwrap_or_default();
         let password = target::form_value(form, "password").unwrap_or_default();
         match self.begin(id, &name, &password, token, invitation, words, ctx) {
@@ -203,27 +219,81 @@ impl WelcomePage {
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         let jid = address(name, &invitation.domain)?;
+        if invitation.username.as_deref().is_some_and(|named| jid.local() != Some(named)) {
+            return Err(Problem::Name);
+        }
+        if is_taken(&jid, token, ctx) {
+            return Err(Problem::Taken);
+        }
+        self.derive(request, password, token, (jid, true), words, ctx)
+    }
+
+    /// Goes on once the password is derived.
+    fn derive(
+        &mut self,
+        request: RequestId,
+        password: &str,
+        token: &str,
+        (jid, is_new): (Jid, bool),
+        words: &'static Words,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Problem> {
         if password.chars().count() < limits::PASSWORD_CHARS_MIN {
             return Err(Problem::ShortPassword);
         }
         let password = lifecycle::prepare_password(password).map_err(|_| Problem::Password)?;
-        if is_taken(&jid, ctx) {
-            return Err(Problem::Taken);
-        }
         if self.pending.len() >= limits::DERIVING_MAX || self.pending.iter().any(|p| p.token == token) {
             return Err(Problem::Busy);
         }
         let query = ctx.derive(password);
-        self.pending.push(Pending { query, request, token: token.to_owned(), jid, words });
+        self.pending.push(Pending { query, request, token: token.to_owned(), jid, is_new, words });
         Ok(())
+    }
+
+    /// The page of a link to a new password, and its form.
+    #[expect(clippy::too_many_arguments, reason = "all that one request brings")]
+    fn choose_password(
+        &mut self,
+        id: RequestId,
+        request: &Request,
+        token: &str,
+        below: Option<&str>,
+        invitation: &Invitation,
+        words: &'static Words,
+        ctx: &mut Ctx<'_>,
+    ) -> Option<Answer> {
+        let jid = Jid::from_parts(invitation.username.as_deref(), &invitation.domain, None).ok();
+        let jid = jid.filter(|jid| below.is_none() && accounts::exists(&ctx.store(), jid));
+        let Some(jid) = jid else { return Some(page::gone(words).into()) };
+        let action = format!("/{INVITATION_PATH}/{}", target::encode(token));
+        let shown = |problem| page::password(words, &jid, &action, invitation.expires_s, problem).into();
+        match request.method {
+            Method::Get | Method::Head => Some(shown(None)),
+            Method::Post => {
+                let Some(form) = form_of(request) else { return Some(Page::status(415, "A form is wanted.\n").into()) };
+                let password = target::form_value(form, "password").unwrap_or_default();
+                match self.derive(id, &password, token, (jid.clone(), false), words, ctx) {
+                    Ok(()) => None,
+                    Err(problem) => Some(shown(Some(problem))),
+                }
+            }
+            _ => Some(Page::not_allowed("HEAD, GET, POST").into()),
+        }
     }
 }
 
-/// The token goes in the turn in which the account comes.
+/// The token goes in the turn in which the account comes, or its password.
 fn create(pending: &Pending, credentials: Credentials, ctx: &mut Ctx<'_>) -> Page {
-    let Pending { token, jid, words, .. } = pending;
+    let Pending { token, jid, is_new, words, .. } = pending;
+    let has_client = ctx.config().web.client.is_some();
+    if !is_new {
+        return match lifecycle::redeem_password(ctx, token, credentials) {
+            Ok(_) => page::changed(words, jid, has_client),
+            Err(_) => page::gone(words),
+        };
+    }
     match lifecycle::redeem(ctx, token, jid, credentials) {
-        Ok(_) => page::done(words, jid, ctx.config().web.client.is_some()),
+        Ok(_) => page::done(words, jid, has_client),
         // Somebody else was quicker with the name; the invitation is still good.
         Err(error) if error.condition == Condition::Conflict => page::retry(words, token),
         Err(_) => page::gone(words),

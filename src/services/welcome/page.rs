@@ -29,6 +29,12 @@ pub struct Welcome<'w> {
     pub until_s: u64,
     /// What was given as a name before.
     pub name: &'w str,
+    /// The name is chosen already.
+    pub is_named: bool,
+    /// Who invites.
+    pub inviter: Option<&'w str>,
+    /// An account can be made here.
+    pub has_form: bool,
     pub problem: Option<Problem>,
 }
 
@@ -121,19 +127,23 @@ pub fn script() -> Page {
 pub fn welcome(welcome: &Welcome<'_>) -> Page {
     let Welcome { words, domain, .. } = welcome;
     let host = escaped(domain);
-    let title = words.invited.replace("{}", &host);
+    let title = match welcome.inviter {
+        Some(who) => words.invited_by.replace("{who}", &escaped(who)).replace("{}", &host),
+        None => words.invited.replace("{}", &host),
+    };
     let mut content = format!("<h1>{title}</h1>\n<p>{}</p>\n", words.what);
     content += &format!("<h2>{}</h2>\n<p class=\"soft\">{}</p>\n{}", words.app_title, words.app_text, apps(welcome));
     content += &format!("<a class=\"button\" href=\"{}\">{}</a>\n", escaped(welcome.uri), words.open);
     if let Some(code) = welcome.page.as_deref().and_then(|page| code(page, words.scan_label)) {
         content += &format!("<p class=\"soft\">{}</p>\n{code}", words.scan);
     }
-    content += &form(welcome, &host);
-    let until = time::stamp(welcome.until_s.saturating_mul(1_000));
-    let day = until.as_str().split('T').next().unwrap_or_default();
-    content += &format!("<p class=\"soft\">{}</p>\n", words.until.replace("{}", day));
+    if welcome.has_form {
+        content += &form(welcome, &host);
+    }
+    let until = if welcome.has_form { words.until } else { words.contact_until };
+    content += &format!("<p class=\"soft\">{}</p>\n", until.replace("{}", &day(welcome.until_s)));
     let script = format!("<script src=\"/{INVITATION_PATH}/{SCRIPT}\" defer></script>\n");
-    html(200, words, words.title, &content, &script)
+    html(200, words, words.title, &content, if welcome.has_form { &script } else { "" })
 }
 
 /// Apps, the one for this device first.
@@ -173,7 +183,7 @@ fn form(welcome: &Welcome<'_>, host: &str) -> String {
          <form method=\"post\" action=\"{action}\" accept-charset=\"utf-8\">\n\
          <label for=\"name\">{name_label}</label>\n\
          <input id=\"name\" name=\"name\" value=\"{name}\" required maxlength=\"64\" autocomplete=\"username\" \
-         autocapitalize=\"none\" spellcheck=\"false\" aria-describedby=\"name-hint verdict\"{name_invalid}>\n\
+         autocapitalize=\"none\" spellcheck=\"false\" aria-describedby=\"name-hint verdict\"{name_invalid}{named}>\n\
          <p class=\"soft\" id=\"name-hint\">{name_hint}</p>\n\
          <p class=\"told\" id=\"verdict\" role=\"status\" data-ok=\"{free}\" data-taken=\"{taken}\" data-bad=\"{bad}\">{name_told}</p>\n\
          <label for=\"password\">{password_label}</label>\n\
@@ -188,6 +198,7 @@ fn form(welcome: &Welcome<'_>, host: &str) -> String {
         name_label = words.name,
         name = escaped(welcome.name),
         name_invalid = invalid(true),
+        named = if welcome.is_named { " readonly" } else { "" },
         name_hint = words.name_hint.replace("{}", host),
         free = words.free,
         taken = words.taken,
@@ -199,6 +210,46 @@ fn form(welcome: &Welcome<'_>, host: &str) -> String {
         password_told = told(false),
         create = words.create,
     )
+}
+
+/// Someone chooses a new password.
+pub fn password(words: &'static Words, jid: &Jid, action: &str, until_s: u64, problem: Option<Problem>) -> Page {
+    let title = words.choose_title.replace("{}", &escaped(jid.as_str()));
+    let (told, invalid) = problem.map_or(("", ""), |problem| (problem.told(words), " aria-invalid=\"true\" autofocus"));
+    let content = format!(
+        "<h1>{title}</h1>\n<p>{text}</p>\n<form method=\"post\" action=\"{action}\" accept-charset=\"utf-8\">\n\
+         <input type=\"hidden\" name=\"name\" value=\"{name}\" autocomplete=\"username\">\n\
+         <label for=\"password\">{label}</label>\n\
+         <input id=\"password\" name=\"password\" type=\"password\" required minlength=\"8\" maxlength=\"256\" \
+         autocomplete=\"new-password\" aria-describedby=\"password-hint password-told\"{invalid}>\n\
+         <p class=\"soft\" id=\"password-hint\">{hint}</p>\n\
+         <p class=\"told\" id=\"password-told\" role=\"status\">{told}</p>\n\
+         <button>{save}</button>\n</form>\n<p class=\"soft\">{until}</p>\n",
+        text = words.choose_text,
+        action = escaped(action),
+        name = escaped(jid.as_str()),
+        label = words.password,
+        hint = words.password_hint,
+        save = words.save,
+        until = words.choose_until.replace("{}", &day(until_s)),
+    );
+    html(problem.map_or(200, Problem::status), words, &title, &content, "")
+}
+
+/// The new password is good.
+pub fn changed(words: &'static Words, jid: &Jid, has_browser_client: bool) -> Page {
+    let address = escaped(jid.as_str());
+    let mut content =
+        format!("<h1>{}</h1>\n<p>{} <strong>{address}</strong></p>\n", words.changed_title, words.changed_text);
+    if has_browser_client {
+        content += &format!("<a class=\"button\" href=\"/chat/\">{}</a>\n", words.browser);
+    }
+    html(200, words, words.changed_title, &content, "")
+}
+
+fn day(until_s: u64) -> String {
+    let until = time::stamp(until_s.saturating_mul(1_000));
+    until.as_str().split('T').next().unwrap_or_default().to_owned()
 }
 
 /// The account is made.

@@ -47,7 +47,8 @@ fn post(house: &mut House, path: &str, body: &str) -> (u16, String, Page) {
 /// A house and the path of an open invitation.
 fn invited() -> (House, String) {
     let mut house = House::new();
-    let page = lifecycle::invite(&mut house.ctx(), "capulet.lit", false).unwrap().page.unwrap();
+    let wish = lifecycle::Invite { domain: "capulet.lit", ..lifecycle::Invite::default() };
+    let page = lifecycle::invite(&mut house.ctx(), &wish).unwrap().page.unwrap();
     let path = page.strip_prefix("https://capulet.lit:5443").unwrap().to_owned();
     (house, path)
 }
@@ -85,11 +86,6 @@ fn nobody_gets_in_without_an_invitation() {
     house.wall_us += (limits::INVITATION_S + 1) * 1_000_000;
     assert_eq!(get(&mut house, &path).0, 404);
     assert_eq!(post(&mut house, &path, "name=nurse&password=correct+horse").0, 404);
-    let (mut house, path) = invited();
-    let mut config = (*house.core.config).clone();
-    config.registration = Registration::Closed;
-    house.configure(std::rc::Rc::new(config));
-    assert_eq!(get(&mut house, &path).0, 404);
 }
 
 #[test]
@@ -183,4 +179,76 @@ fn two_forms_at_once_make_one_account() {
     house.derived();
     assert!(accounts::exists(&house.ctx().store(), &Jid::parse("nurse@capulet.lit").unwrap()));
     assert!(!accounts::exists(&house.ctx().store(), &Jid::parse("peter@capulet.lit").unwrap()));
+}
+
+#[test]
+fn the_page_says_who_invites_and_makes_them_contacts() {
+    // XEP-0401 §3.2 and §5.
+    let mut house = House::new();
+    house.account("romeo@capulet.lit");
+    let romeo = Jid::parse("romeo@capulet.lit").unwrap();
+    let mut config = (*house.core.config).clone();
+    config.registration = crate::config::Registration::Invited;
+    house.configure(std::rc::Rc::new(config));
+    let (domain, inviter) = ("capulet.lit", Some(&romeo));
+    let wish = lifecycle::Invite { domain, inviter, befriends: true, is_contact: true, ..lifecycle::Invite::default() };
+    let page = lifecycle::invite(&mut house.ctx(), &wish).unwrap().page.unwrap();
+    let path = page.strip_prefix("https://capulet.lit:5443").unwrap().to_owned();
+    let (status, html, _) = get(&mut house, &path);
+    assert_eq!(status, 200);
+    assert!(html.contains("romeo@capulet.lit invites you to chat on capulet.lit"), "{html}");
+    assert!(html.contains("xmpp:romeo@capulet.lit?roster;preauth=") && html.contains("<form "), "{html}");
+    assert_eq!(post(&mut house, &path, "name=juliet&password=correct+horse").0, 201);
+    let juliet = house.ctx().account(&Jid::parse("juliet@capulet.lit").unwrap()).unwrap();
+    let state = crate::domain::roster::state(&house.ctx().store(), juliet, "romeo@capulet.lit");
+    assert!(state.to && state.from, "{state:?}");
+    // Where only administrators give accounts, it is a contact and no more.
+    let mut config = (*house.core.config).clone();
+    config.registration = crate::config::Registration::Closed;
+    house.configure(std::rc::Rc::new(config));
+    let page = lifecycle::invite(&mut house.ctx(), &wish).unwrap().page.unwrap();
+    let path = page.strip_prefix("https://capulet.lit:5443").unwrap().to_owned();
+    let (status, html, _) = get(&mut house, &path);
+    assert!(status == 200 && !html.contains("<form "), "{html}");
+    assert_eq!(post(&mut house, &path, "name=nurse&password=correct+horse").0, 404);
+    assert_eq!(get(&mut house, &format!("{path}/free?name=nurse")).0, 404);
+}
+
+#[test]
+fn a_link_lets_somebody_choose_a_new_password() {
+    let mut house = House::new();
+    house.account("juliet@capulet.lit");
+    let juliet = Jid::parse("juliet@capulet.lit").unwrap();
+    let page = lifecycle::password_link(&mut house.ctx(), &juliet).unwrap().page.unwrap();
+    let path = page.strip_prefix("https://capulet.lit:5443").unwrap().to_owned();
+    let (status, html, _) = get(&mut house, &path);
+    assert!(status == 200 && html.contains("juliet@capulet.lit") && html.contains("autocomplete=\"new-password\""));
+    let (status, html, _) = post(&mut house, &path, "password=short");
+    assert!(status == 422 && html.contains(words::ENGLISH.short_password), "{html}");
+    assert_eq!(post(&mut house, &path, "password=correct+horse").0, 200);
+    assert_eq!(get(&mut house, &path).0, 404, "once");
+    // A new password by other means makes older links worthless, and so does the account's end.
+    let link = lifecycle::password_link(&mut house.ctx(), &juliet).unwrap().page.unwrap();
+    let path = link.strip_prefix("https://capulet.lit:5443").unwrap().to_owned();
+    let credentials = House::credentials("another one");
+    lifecycle::change_password(&mut house.ctx(), &juliet, credentials, None).unwrap();
+    assert_eq!(get(&mut house, &path).0, 404);
+}
+
+#[test]
+fn the_status_is_shown_to_who_has_its_link_only() {
+    // S47.
+    let (mut house, invitation) = invited();
+    let page = lifecycle::status_link(&mut house.ctx(), "capulet.lit").unwrap().page.unwrap();
+    let path = page.strip_prefix("https://capulet.lit:5443").unwrap().to_owned();
+    let (status, html, page) = get(&mut house, &path);
+    assert!(status == 200 && html.contains("Accounts"), "{html}");
+    assert!(page.headers.contains(&("cache-control", "no-store".to_owned())));
+    let token = path.strip_prefix("/status/").unwrap();
+    assert_eq!(get(&mut house, &format!("/i/{token}")).0, 404, "it invites nobody");
+    for other in ["/status", "/status/", "/status/0", &invitation.replace("/i/", "/status/")] {
+        assert_eq!(get(&mut house, other).0, 404, "{other}");
+    }
+    house.wall_us += limits::STATUS_LINK_S * 1_000_000;
+    assert_eq!(get(&mut house, &path).0, 404);
 }

@@ -6,6 +6,8 @@ pub struct Words {
     pub language: &'static str,
     pub title: &'static str,
     pub invited: &'static str,
+    /// `{who}` invites to `{}`.
+    pub invited_by: &'static str,
     pub what: &'static str,
     pub app_title: &'static str,
     pub app_text: &'static str,
@@ -36,6 +38,15 @@ pub struct Words {
     pub gone_title: &'static str,
     pub gone_text: &'static str,
     pub again: &'static str,
+    /// A new password for `{}`.
+    pub choose_title: &'static str,
+    pub choose_text: &'static str,
+    pub save: &'static str,
+    pub changed_title: &'static str,
+    pub changed_text: &'static str,
+    /// The page is good until `{}`.
+    pub choose_until: &'static str,
+    pub contact_until: &'static str,
 }
 
 /// What was wrong with a form.
@@ -80,6 +91,7 @@ pub static ENGLISH: Words = Words {
     language: "en",
     title: "You are invited",
     invited: "You are invited to chat on {}",
+    invited_by: "{who} invites you to chat on {}",
     what: "A chat of our own: no telephone number, no advertising, and it works with many apps.",
     app_title: "1. Get an app",
     app_text: "Any of these will do; the first is the one for this device.",
@@ -110,6 +122,13 @@ pub static ENGLISH: Words = Words {
     gone_title: "This invitation is not good any more",
     gone_text: "It was used, or it is too old. Ask whoever gave it to you for another one.",
     again: "Go back and try again",
+    choose_title: "A new password for {}",
+    choose_text: "All devices are signed out when it is saved, and sign in again with the new one.",
+    save: "Save the password",
+    changed_title: "The password is saved",
+    changed_text: "Sign in with it on all your devices:",
+    choose_until: "This page is good for one password, until {}.",
+    contact_until: "The invitation is good for one contact, until {}.",
 };
 
 /// Italian.
@@ -117,6 +136,7 @@ pub static ITALIAN: Words = Words {
     language: "it",
     title: "Sei stato invitato",
     invited: "Ti invitano a chattare su {}",
+    invited_by: "{who} ti invita a chattare su {}",
     what: "Una chat tutta nostra: senza numero di telefono, senza pubblicità, e funziona con molte app.",
     app_title: "1. Scarica un'app",
     app_text: "Una qualsiasi va bene; la prima è quella per questo dispositivo.",
@@ -147,6 +167,13 @@ pub static ITALIAN: Words = Words {
     gone_title: "Questo invito non vale più",
     gone_text: "È già stato usato o è troppo vecchio. Chiedine un altro a chi te l'ha dato.",
     again: "Torna indietro e riprova",
+    choose_title: "Una nuova password per {}",
+    choose_text: "Quando la salvi, tutti i dispositivi vengono scollegati e accedono di nuovo con quella nuova.",
+    save: "Salva la password",
+    changed_title: "La password è salvata",
+    changed_text: "Accedi con questa su tutti i tuoi dispositivi:",
+    choose_until: "Questa pagina vale per una sola password, fino al {}.",
+    contact_until: "L'invito vale per un solo contatto, fino al {}.",
 };
 
 /// The language that is wished for most among those that are spoken here (RFC 9110 §12.5.4).
