@@ -494,3 +494,8 @@ pub const STRANGERS_MAX: usize = 4_096;
 pub const ERRANDS_MAX: usize = 256;
 /// Contacts that a component writes into a roster with one request, XEP-0356 §3.3.
 pub const ROSTER_ITEMS_AT_ONCE_MAX: usize = 100;
+/// Requests to one component that it has not answered, of which their senders hear when it goes.
+pub const COMPONENT_ASKED_MAX: usize = 512;
+/// Addresses of one component that are shown as available, each to one account here: a few people with all their contacts and
+/// rooms on another network; some 200 bytes each.
+pub const COMPONENT_SHOWN_MAX: usize = 8_192;

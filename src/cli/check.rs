@@ -23,6 +23,8 @@ pub fn check(sources: &Sources) -> Result<(), Mistakes> {
         Some(files) => format!("{domain}: {}", files.certificate.display()),
         None => format!("{domain}: self-signed, made at the first start"),
     });
+    let at = config.listen.component.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let components = config.components.keys().map(|domain| format!("{domain}, at {at}"));
     let admin = config.listen.admin.clone().unwrap_or_else(|| config.data.join("admin.sock"));
     print::out(&print::aligned(&[
         ("Settings", vec![file]),
@@ -32,6 +34,7 @@ pub fn check(sources: &Sources) -> Result<(), Mistakes> {
         ("Direct TLS", text(&config.listen.c2s_tls)),
         ("HTTPS", text(&config.listen.https)),
         ("HTTP", text(&config.listen.http)),
+        ("Components", components.collect()),
         ("Administration", vec![admin.display().to_string()]),
         ("Certificates", certificates.collect()),
     ]))

@@ -1,9 +1,10 @@
-//! Components that are connected, and what was asked in the name of accounts here and is not answered yet.
+//! Components that are connected: who of theirs is shown as available, what they are asked and have not answered, and what they
+//! asked in the name of accounts here.
 //!
-//! Source: XEP-0114; XEP-0356 v0.4.1 §5. Invariant: a domain has one stream at most; questions are bounded, and each is
-//! given back once.
+//! Source: XEP-0114; XEP-0356 v0.4.1 §5. Invariants: a domain has one stream at most; all of it is bounded, and each question is
+//! given back once. It lives as long as the stream: what is left is for whoever ends it to settle.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ids::StreamId;
 use crate::{limits, wire::jid::Jid};
@@ -25,41 +26,95 @@ pub struct Errand {
     pub to: Jid,
 }
 
+/// A request to a component that it has not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Who asks.
+    pub from: Jid,
+    /// Whom.
+    pub to: Jid,
+    /// The request's id, as it stood between its quotes.
+    pub id: Box<str>,
+}
+
+/// One that is connected.
+#[derive(Debug)]
+pub struct Connected {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Which of its addresses are shown as available, and to whom.
+    pub shown: BTreeSet<(Jid, Jid)>,
+    /// What it has not answered, oldest first.
+    pub asked: VecDeque<Question>,
+}
+
 /// Who is connected.
 #[derive(Debug, Default)]
 pub struct Components {
-    streams: BTreeMap<String, StreamId>,
+    connected: BTreeMap<String, Connected>,
     errands: VecDeque<Errand>,
 }
 
 impl Components {
     /// The stream of the component that speaks for this domain.
     pub fn stream(&self, domain: &str) -> Option<StreamId> {
-        self.streams.get(domain).copied()
+        self.connected.get(domain).map(|connected| connected.stream)
     }
 
     /// A component is there; `false`: there is one already, and it stays.
     pub fn connect(&mut self, domain: &str, stream: StreamId) -> bool {
-        let is_new = !self.streams.contains_key(domain);
+        let is_new = !self.connected.contains_key(domain);
         if is_new {
-            self.streams.insert(domain.to_owned(), stream);
+            let connected = Connected { stream, shown: BTreeSet::new(), asked: VecDeque::new() };
+            self.connected.insert(domain.to_owned(), connected);
         }
         is_new
     }
 
-    /// A stream is gone.
-    pub fn disconnect(&mut self, stream: StreamId) {
-        self.streams.retain(|_, known| *known != stream);
+    /// A stream is gone; what is left of the component that spoke on it, if there was one.
+    pub fn disconnect(&mut self, stream: StreamId) -> Option<Connected> {
+        let domain = self.all().find(|(_, known)| *known == stream)?.0.to_owned();
+        self.errands.retain(|errand| errand.component.domain() != domain);
+        self.connected.remove(&domain)
     }
 
     /// Domains of those who are connected, in order.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
-        self.streams.keys().map(String::as_str)
+        self.connected.keys().map(String::as_str)
     }
 
     /// All streams with their domains, in order.
     pub fn all(&self) -> impl Iterator<Item = (&str, StreamId)> {
-        self.streams.iter().map(|(domain, stream)| (domain.as_str(), *stream))
+        self.connected.iter().map(|(domain, connected)| (domain.as_str(), connected.stream))
+    }
+
+    /// A component is asked something. Of too many questions it may leave the oldest unanswered.
+    pub fn ask(&mut self, question: Question) {
+        let Some(connected) = self.connected.get_mut(question.to.domain()) else { return };
+        if connected.asked.len() >= limits::COMPONENT_ASKED_MAX {
+            connected.asked.pop_front();
+        }
+        connected.asked.push_back(question);
+    }
+
+    /// A component answers.
+    pub fn answer(&mut self, answer: &Question) {
+        if let Some(connected) = self.connected.get_mut(answer.to.domain())
+            && let Some(at) = connected.asked.iter().position(|question| question == answer)
+        {
+            connected.asked.remove(at);
+        }
+    }
+
+    /// A component shows one of its addresses to somebody, or not any more.
+    pub fn show(&mut self, from: &Jid, to: &Jid, is_available: bool) {
+        let Some(connected) = self.connected.get_mut(from.domain()) else { return };
+        let pair = (from.clone(), to.clone());
+        if !is_available {
+            connected.shown.remove(&pair);
+        } else if connected.shown.len() < limits::COMPONENT_SHOWN_MAX {
+            connected.shown.insert(pair);
+        }
     }
 
     /// Remembers a request; the oldest comes back if there are too many.
@@ -87,6 +142,10 @@ impl Components {
     /// Asserts what holds at all times.
     pub fn check(&self) {
         assert!(self.errands.len() <= limits::ERRANDS_MAX, "errands are bounded");
+        for connected in self.connected.values() {
+            assert!(connected.asked.len() <= limits::COMPONENT_ASKED_MAX, "questions are bounded");
+            assert!(connected.shown.len() <= limits::COMPONENT_SHOWN_MAX, "who is shown is bounded");
+        }
     }
 }
 
@@ -118,9 +177,9 @@ mod tests {
         let mut components = Components::default();
         assert!(components.connect("bridge.capulet.lit", stream(1)));
         assert!(!components.connect("bridge.capulet.lit", stream(2)));
-        components.disconnect(stream(2));
+        assert!(components.disconnect(stream(2)).is_none());
         assert_eq!(components.stream("bridge.capulet.lit"), Some(stream(1)));
-        components.disconnect(stream(1));
+        assert!(components.disconnect(stream(1)).is_some());
         assert!(components.connect("bridge.capulet.lit", stream(2)));
     }
 
@@ -143,5 +202,27 @@ mod tests {
         }
         assert_eq!(components.send_out(errand("more")).map(|errand| errand.id), Some("0".into()));
         components.check();
+    }
+
+    #[test]
+    fn what_was_asked_and_shown_is_left_when_a_component_goes_and_is_bounded() {
+        let mut components = Components::default();
+        assert!(components.connect("bridge.capulet.lit", stream(1)));
+        let (x, juliet) = (jid("x@bridge.capulet.lit"), jid("juliet@capulet.lit"));
+        let question = |n: usize| Question { from: juliet.clone(), to: x.clone(), id: n.to_string().into() };
+        for n in 0..=limits::COMPONENT_ASKED_MAX {
+            components.ask(question(n));
+        }
+        components.answer(&question(1));
+        for n in 0..=limits::COMPONENT_SHOWN_MAX {
+            components.show(&jid(&format!("x@bridge.capulet.lit/{n}")), &juliet, true);
+        }
+        components.show(&jid("x@bridge.capulet.lit/0"), &juliet, false);
+        components.check();
+        assert!(components.send_out(errand("a")).is_none());
+        let left = components.disconnect(stream(1)).unwrap();
+        assert_eq!((left.asked.len(), left.asked.front()), (limits::COMPONENT_ASKED_MAX - 1, Some(&question(2))));
+        assert_eq!(left.shown.len(), limits::COMPONENT_SHOWN_MAX - 1);
+        assert!(!components.awaits("a"), "nobody waits for the answer");
     }
 }

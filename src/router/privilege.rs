@@ -4,7 +4,7 @@
 //! settings do not name, and nothing that the account itself could not do; and every request in an account's name is
 //! answered once, by whoever was asked.
 
-use super::{context::Ctx, route::Router, service::Leg};
+use super::{components, context::Ctx, route::Router, service::Leg};
 use crate::{
     config::{Access, Component},
     domain::{accounts, components::Errand},
@@ -24,6 +24,7 @@ const FORBIDDEN: StanzaError = StanzaError::new(Condition::Forbidden);
 impl Router {
     /// A stanza from a component, whose `from` is of its domain.
     pub fn from_component(&mut self, stanza: Stanza, ctx: &mut Ctx<'_>) {
+        components::heard(&stanza, ctx.core);
         let is_request = matches!(stanza.ty, Type::Get | Type::Set);
         let outcome = match stanza.kind {
             Kind::Message if stanza.ty != Type::Error && is_privileged_message(&stanza, ctx) => message(&stanza, ctx),

@@ -18,6 +18,7 @@ use crate::{
     limits,
     proto::stream,
     router::{
+        components,
         core::Stuck,
         event::{Door, Effect, Env, Time},
     },
@@ -289,7 +290,9 @@ impl Server {
         self.durable.paused.retain(|paused| *paused != id);
         self.durable.resuming.retain(|(waits, _)| *waits != id);
         self.durable.settling.retain(|waits| *waits != id);
-        self.core.components.disconnect(id);
+        if let Some(left) = self.core.components.disconnect(id).filter(|_| !self.stops) {
+            components::gone(left, &mut self.core);
+        }
         for stuck in self.core.stuck.values_mut() {
             stuck.held.retain(|held| *held != id);
         }

@@ -265,6 +265,31 @@ fn who_writes_to_a_component_that_is_away_is_told() {
 }
 
 #[test]
+fn what_a_component_leaves_behind_is_settled_when_it_goes() {
+    let mut world = house(privileged());
+    let mut bridge = Bridge::connected(&mut world);
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    for from in ["x@bridge.capulet.lit/m", "y@bridge.capulet.lit/m"] {
+        bridge.say(&mut world, &format!("<presence from='{from}' to='juliet@capulet.lit'/>"));
+    }
+    bridge.say(&mut world, "<presence type='unavailable' from='y@bridge.capulet.lit/m' to='juliet@capulet.lit'/>");
+    for id in ["1", "2"] {
+        let asks = "<query xmlns='jabber:iq:version'/>";
+        juliet.send(&mut world, &format!("<iq type='get' id='{id}' to='x@bridge.capulet.lit/m'>{asks}</iq>"));
+    }
+    assert_eq!(bridge.hear(&mut world).len(), 2);
+    let answer = "<iq type='result' id='1' from='x@bridge.capulet.lit/m' to='juliet@capulet.lit/balcony'/>";
+    bridge.say(&mut world, answer);
+    juliet.elements(&mut world);
+    world.cut(bridge.conn);
+    let got = juliet.elements(&mut world);
+    let heard: Vec<_> = got.iter().map(|e| (e.get("type"), e.get("from"), e.get("id"))).collect();
+    let x = Some("x@bridge.capulet.lit/m");
+    assert_eq!(heard, [(Some("error"), x, Some("2")), (Some("unavailable"), x, None)]);
+    assert_eq!(stanza_error(&got[0]), "service-unavailable");
+}
+
+#[test]
 fn subscriptions_and_presence_pass_as_between_servers() {
     let mut world = house(settings());
     let mut bridge = Bridge::connected(&mut world);
