@@ -204,10 +204,15 @@ pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
 /// Microseconds within which a sync has to be done for the main thread to wait for it itself: some times what waking
 /// the store's thread costs, and nothing that a person or another client would notice.
 pub const SWIFT_SYNC_US: u64 = 2_000;
+/// What a sync adds to the doubt about the medium for each time that it took as long as that; each swift one takes one
+/// away. So one of six may be late, as on a machine that has much to do.
+pub const SLOW_SYNC_DOUBT: u64 = 4;
+/// The doubt up to which the main thread waits itself.
+pub const SYNC_DOUBT_MAX: u64 = 8;
 /// Syncs in a row that have to be swift before the main thread waits for one, after the start.
-pub const SWIFT_SYNCS_FIRST: u32 = 16;
-/// The same after one that was not: a card that hesitates now and then is left to the thread.
-pub const SWIFT_SYNCS_AGAIN: u32 = 64;
+pub const SWIFT_SYNCS_FIRST: u64 = 16;
+/// The same after one that was very slow: a card that hesitates now and then is left to the thread.
+pub const SWIFT_SYNCS_AGAIN: u64 = 64;
 /// Bytes of writes held in memory before they move from the journal into the database: a move rewrites the last block of
 /// every archive that grew, so one that many messages share costs each of them less.
 pub const OVERLAY_BYTES_MAX: usize = 1536 * 1024;

@@ -4,8 +4,9 @@
 //! themselves; a lone batch waits for nothing. Flushes and backups stand in the same queue.
 //!
 //! Waking a thread and being woken by it costs more than the sync itself on a fast disk. So while the thread has nothing
-//! to do and the last syncs were all swift, the main thread writes its batch itself, at the end of its round. One slow
-//! sync, and the thread does it again for a good while: a card that takes milliseconds never holds up the house.
+//! to do and the last syncs were mostly swift, the main thread writes its batch itself, at the end of its round. A few
+//! slow ones, or one that is very slow, and the thread does it again for a good while: a card that takes milliseconds
+//! does not hold up the house.
 //!
 //! Source: DESIGN.md §5, §6. Invariants: what is answered `Committed` is durable, in order; after a refusal every batch
 //! that was handed over before the main thread learned of it is dropped (`Refused` speaks for them all); a layer goes
@@ -196,20 +197,30 @@ pub(super) struct Worker<F> {
 /// How the medium has kept up lately.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Syncs that have to be swift before the main thread trusts the medium.
-    doubt: u32,
+    /// What speaks against the medium: each swift sync takes one from it, each slow one adds the more the slower it was.
+    doubt: u64,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { doubt: limits::SWIFT_SYNCS_FIRST }
+        Pace { doubt: limits::SYNC_DOUBT_MAX + limits::SWIFT_SYNCS_FIRST }
     }
 }
 
 impl Pace {
     fn took(&mut self, time: Duration) {
-        let swift = time <= Duration::from_micros(limits::SWIFT_SYNC_US);
-        self.doubt = if swift { self.doubt.saturating_sub(1) } else { limits::SWIFT_SYNCS_AGAIN };
+        let too_slow = time.as_micros() as u64 / limits::SWIFT_SYNC_US;
+        self.doubt = match too_slow {
+            0 => self.doubt.saturating_sub(1),
+            times => {
+                let doubt = self.doubt.saturating_add(times.saturating_mul(limits::SLOW_SYNC_DOUBT));
+                doubt.min(limits::SYNC_DOUBT_MAX + limits::SWIFT_SYNCS_AGAIN)
+            }
+        };
+    }
+
+    fn is_swift(&self) -> bool {
+        self.doubt <= limits::SYNC_DOUBT_MAX
     }
 }
 
@@ -243,9 +254,9 @@ impl Group {
 }
 
 impl<F: JournalFile> Worker<F> {
-    /// Whether the last syncs were all so fast that the main thread may wait for one.
+    /// Whether the last syncs were so fast that the main thread may wait for one.
     fn is_swift(&self) -> bool {
-        self.pace.doubt == 0
+        self.pace.is_swift()
     }
 
     /// Joins a batch to the group; anything else is done once the group is written.
@@ -354,5 +365,36 @@ impl<F: JournalFile> Worker<F> {
         let read = self.base.begin_read().map_err(|error| words(&error))?;
         let journal = self.journal.unapplied().map_err(|error| words(&error))?;
         Ok(Snapshot { read, journal, schema: self.schema, cache_bytes: self.cache_bytes, path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(syncs: impl IntoIterator<Item = u64>) -> bool {
+        let mut pace = Pace::default();
+        for ms in syncs {
+            pace.took(Duration::from_millis(ms));
+        }
+        pace.is_swift()
+    }
+
+    #[test]
+    fn the_main_thread_trusts_a_medium_that_was_swift_for_a_while() {
+        let first = limits::SWIFT_SYNCS_FIRST as usize;
+        assert!(!after(vec![0; first - 1]));
+        assert!(after(vec![0; first]));
+    }
+
+    #[test]
+    fn a_busy_machine_may_be_late_now_and_then_and_a_slow_card_may_not() {
+        let swift = [0; 100];
+        assert!(after(swift.into_iter().chain([3])));
+        assert!(after(swift.into_iter().chain([0, 0, 0, 0, 0, 3].repeat(50))));
+        assert!(!after(swift.into_iter().chain([3, 3, 3])));
+        assert!(!after(swift.into_iter().chain([20])), "once, and long");
+        assert!(!after(swift.into_iter().chain([20]).chain([0; 10])), "and for a while");
+        assert!(after(swift.into_iter().chain([20]).chain([0; 80])));
     }
 }
