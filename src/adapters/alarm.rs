@@ -6,16 +6,14 @@ use std::{
     cell::Cell,
     future::poll_fn,
     io,
-    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
-use async_io::Async;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use super::clock::Clock;
+use super::{clock::Clock, reactor::Source};
 use crate::router::event::Time;
 
 /// Milliseconds by which it may stand too early.
@@ -24,7 +22,7 @@ const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Rings once at the time that it is set to.
 pub(super) struct Alarm {
-    timer: Async<OwnedFd>,
+    timer: Source,
     clock: Clock,
     set: Cell<Option<Time>>,
 }
@@ -36,7 +34,7 @@ impl Alarm {
     /// Those of the system, for example when the process has no descriptors left.
     pub fn new(clock: Clock) -> io::Result<Alarm> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        Ok(Alarm { timer: Async::new_nonblocking(timer)?, clock, set: Cell::new(None) })
+        Ok(Alarm { timer: Source::new(timer)?, clock, set: Cell::new(None) })
     }
 
     /// Sees to it that it rings at `time` or before.
@@ -64,7 +62,7 @@ impl Alarm {
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
         let value = Itimerspec { it_interval: ZERO, it_value };
-        if let Err(e) = timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::empty(), &value) {
+        if let Err(e) = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &value) {
             log::error!("the timer cannot be set: {e}");
         }
     }
@@ -73,11 +71,11 @@ impl Alarm {
     pub async fn rung(&self) {
         loop {
             let mut expirations = [0; 8];
-            match rustix::io::read(self.timer.get_ref(), &mut expirations) {
+            match rustix::io::read(&self.timer, &mut expirations) {
                 Ok(_) => return self.set.set(None),
                 Err(_) => {
-                    // An error of the reactor would come again: there is nothing better to do than to wait on.
-                    let _ = poll_fn(|cx| self.timer.poll_readable(cx)).await;
+                    self.timer.is_empty();
+                    poll_fn(|cx| self.timer.poll_readable(cx)).await;
                 }
             }
         }

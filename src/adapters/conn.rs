@@ -14,11 +14,11 @@ use std::{
     time::Duration,
 };
 
-use async_io::Async;
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
 use super::{
     http::Line,
+    reactor::Source,
     table::Seat,
     tls::{Start, Tls},
 };
@@ -38,61 +38,69 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 const KEEPALIVE_PROBES: u32 = 2;
 const USER_TIMEOUT_MS: u32 = 420_000;
 
+/// How a TCP connection of ours behaves; what a listener accepts behaves as the listener was told to (`tcp(7)`).
+pub(super) fn set_manners(fd: &OwnedFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(fd, true)?;
+    // These make things better; their absence (a strange kernel) is no reason to refuse a client.
+    let _ = sockopt::set_socket_keepalive(fd, true);
+    let _ = sockopt::set_tcp_keepidle(fd, KEEPALIVE_IDLE);
+    let _ = sockopt::set_tcp_keepintvl(fd, KEEPALIVE_INTERVAL);
+    let _ = sockopt::set_tcp_keepcnt(fd, KEEPALIVE_PROBES);
+    let _ = sockopt::set_tcp_user_timeout(fd, USER_TIMEOUT_MS);
+    Ok(())
+}
+
 /// A stream socket, TCP or Unix; none where a stream is carried by requests.
-pub(super) struct Socket(Option<Async<OwnedFd>>);
+pub(super) struct Socket(Option<Source>);
 
 impl Socket {
-    /// Registers an accepted socket, which is non-blocking already.
-    pub fn new(fd: OwnedFd, tcp: bool) -> io::Result<Socket> {
-        if tcp {
-            sockopt::set_tcp_nodelay(&fd, true)?;
-            // These make things better; their absence (a strange kernel) is no reason to refuse a client.
-            let _ = sockopt::set_socket_keepalive(&fd, true);
-            let _ = sockopt::set_tcp_keepidle(&fd, KEEPALIVE_IDLE);
-            let _ = sockopt::set_tcp_keepintvl(&fd, KEEPALIVE_INTERVAL);
-            let _ = sockopt::set_tcp_keepcnt(&fd, KEEPALIVE_PROBES);
-            let _ = sockopt::set_tcp_user_timeout(&fd, USER_TIMEOUT_MS);
-        }
-        Ok(Socket(Some(Async::new_nonblocking(fd)?)))
+    /// Registers a socket that was accepted, or has begun to connect, and is non-blocking already.
+    pub fn new(fd: OwnedFd) -> io::Result<Socket> {
+        Ok(Socket(Some(Source::new(fd)?)))
     }
 
-    fn fd(&self) -> io::Result<&Async<OwnedFd>> {
+    fn fd(&self) -> io::Result<&Source> {
         self.0.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// What went wrong while it waited, such as a connection that was refused.
     pub fn error(&self) -> io::Result<()> {
-        Ok(sockopt::socket_error(self.fd()?.get_ref())??)
+        Ok(sockopt::socket_error(self.fd()?)??)
     }
 
     /// Reads what is there; 0 is the end.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.fd()?;
         loop {
-            match rustix::net::recv(self.fd()?.get_ref(), &mut *buffer, RecvFlags::empty()) {
+            match rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()) {
                 Err(rustix::io::Errno::INTR) => {}
+                Err(e @ rustix::io::Errno::AGAIN) => {
+                    fd.is_empty();
+                    return Err(e.into());
+                }
                 other => return Ok(other?.0),
             }
         }
     }
 
-    /// One task at a time may wait for it to be readable.
+    /// One task at a time may wait for it to be readable, after a read that did not fill its buffer.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.fd()?.poll_readable(cx)
+        self.fd()?.poll_readable(cx).map(Ok)
     }
 
-    /// One task at a time may wait for it to be writable.
+    /// One task at a time may wait for it to be writable, after a write that would have blocked.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.fd()?.poll_writable(cx)
+        self.fd()?.poll_writable(cx).map(Ok)
     }
 
     /// Nothing more is written or read; whoever waits wakes up. The peer may be gone already.
     pub fn shut(&self) {
-        let _ = self.fd().map(|fd| rustix::net::shutdown(fd.get_ref(), Shutdown::Both));
+        let _ = self.fd().map(|fd| rustix::net::shutdown(fd, Shutdown::Both));
     }
 
     /// Nothing more is written.
     pub fn finish(&self) {
-        let _ = self.fd().map(|fd| rustix::net::shutdown(fd.get_ref(), Shutdown::Write));
+        let _ = self.fd().map(|fd| rustix::net::shutdown(fd, Shutdown::Write));
     }
 }
 
@@ -103,9 +111,14 @@ impl Write for &Socket {
 
     // The runtime ignores SIGPIPE, so a closed peer is an error here and nothing worse.
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let fd = self.fd()?;
         loop {
-            match rustix::io::writev(self.fd()?.get_ref(), buffers) {
+            match rustix::io::writev(fd, buffers) {
                 Err(rustix::io::Errno::INTR) => {}
+                Err(e @ rustix::io::Errno::AGAIN) => {
+                    fd.is_full();
+                    return Err(e.into());
+                }
                 other => return Ok(other?),
             }
         }

@@ -27,7 +27,7 @@ use rustix::{
 use smol::{future::or, lock::Semaphore};
 
 use super::{
-    conn::{Connection, Socket},
+    conn::{Connection, Socket, set_manners},
     driver::Driver,
     resolve::{Hop, NoAnswer, Resolver},
     tls::{Certificates, Step, Tls},
@@ -244,7 +244,8 @@ pub(super) async fn connect(to: SocketAddr) -> io::Result<Socket> {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(e) => return Err(e.into()),
     }
-    let socket = Socket::new(fd, true)?;
+    set_manners(&fd)?;
+    let socket = Socket::new(fd)?;
     poll_fn(|cx| socket.poll_writable(cx)).await?;
     socket.error()?;
     Ok(socket)

@@ -13,6 +13,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     rc::{Rc, Weak},
     time::Duration,
 };
@@ -30,7 +31,7 @@ use super::{
     dial::Outside,
     http::Web,
     memory::Ceiling,
-    pool,
+    pool, reactor,
     table::{Refusal, Seats, Table},
     tls::Certificates,
 };
@@ -144,8 +145,15 @@ impl Driver {
     }
 
     /// Runs until the house says [`Effect::Stop`] (or [`Driver::give_up`] is called), then until the last words are
-    /// written, within `CLOSING_MS_MAX`.
-    pub async fn run(self: Rc<Self>) {
+    /// written, within `CLOSING_MS_MAX`. On the thread that the driver was made on.
+    ///
+    /// # Errors
+    /// The system has no descriptors to give.
+    pub fn run(self: Rc<Self>) -> io::Result<()> {
+        reactor::block_on(self.live())
+    }
+
+    async fn live(self: Rc<Self>) {
         let driver = self.clone();
         self.executor
             .run(async move {
@@ -172,6 +180,8 @@ impl Driver {
 
     /// Runs a task on the main thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        // In a box, so that the executor is compiled once and not for each kind of task.
+        let task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
         self.executor.spawn(task).detach();
     }
 
@@ -209,7 +219,7 @@ impl Driver {
             Door::Local { .. } => None,
         };
         let seat = self.seats.take(address)?;
-        let socket = match Socket::new(fd, address.is_some()) {
+        let socket = match Socket::new(fd) {
             Ok(socket) => Rc::new(socket),
             Err(e) => {
                 log::debug!("a connection ended before it began: {e}");

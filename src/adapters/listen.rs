@@ -18,14 +18,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_io::{Async, Timer};
+use async_io::Timer;
 use rustix::{
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
 };
 use smol::future::yield_now;
 
-use super::{driver::Driver, table::Refusal};
+use super::{conn::set_manners, driver::Driver, reactor::Source, table::Refusal};
 use crate::{config::Config, router::event::Door};
 
 /// Connections that the kernel keeps for us between two accepts.
@@ -98,6 +98,9 @@ pub fn open(config: &Config) -> Result<Listeners, String> {
             listeners.sockets.push((kind, socket));
         }
     }
+    for (kind, socket) in listeners.sockets.iter().filter(|(kind, _)| *kind != Kind::Admin) {
+        set_manners(socket).map_err(|e| format!("{kind:?}: the system does not take a listener's settings: {e}"))?;
+    }
     if !admin {
         let path = config.listen.admin.clone().unwrap_or_else(|| config.data.join("admin.sock"));
         let socket = unix(&path)?;
@@ -120,7 +123,8 @@ impl Listeners {
     /// When the reactor takes no more.
     pub fn serve(mut self, driver: &Rc<Driver>) -> Result<Listeners, String> {
         for (kind, fd) in self.sockets.drain(..) {
-            let listener = Async::new(fd).map_err(|e| format!("cannot wait for connections: {e}"))?;
+            let ready = rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from).and_then(|()| Source::new(fd));
+            let listener = ready.map_err(|e| format!("cannot wait for connections: {e}"))?;
             driver.spawn(accept(driver.clone(), kind, listener));
         }
         Ok(self)
@@ -258,7 +262,7 @@ fn unix(path: &Path) -> Result<OwnedFd, String> {
 }
 
 /// One listener's task.
-async fn accept(driver: Rc<Driver>, kind: Kind, listener: Async<OwnedFd>) {
+async fn accept(driver: Rc<Driver>, kind: Kind, listener: Source) {
     let mut complained: Option<Instant> = None;
     let mut complain = move |text: &str| {
         if complained.is_none_or(|at| at.elapsed() >= QUIET) {
@@ -267,13 +271,10 @@ async fn accept(driver: Rc<Driver>, kind: Kind, listener: Async<OwnedFd>) {
         }
     };
     loop {
-        if let Err(e) = poll_fn(|cx| listener.poll_readable(cx)).await {
-            complain(&format!("waiting for connections failed: {e}"));
-            Timer::after(REST).await;
-        }
+        poll_fn(|cx| listener.poll_readable(cx)).await;
         let mut round = 0;
         loop {
-            match rustix::net::acceptfrom_with(listener.get_ref(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            match rustix::net::acceptfrom_with(&listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((fd, from)) => {
                     let from = from.and_then(|from| SocketAddr::try_from(from).ok()).map(|from| from.ip());
                     if let Err(refusal) = enter(&driver, kind, fd, from) {
@@ -286,7 +287,10 @@ async fn accept(driver: Rc<Driver>, kind: Kind, listener: Async<OwnedFd>) {
                         });
                     }
                 }
-                Err(Errno::AGAIN) => break,
+                Err(Errno::AGAIN) => {
+                    listener.is_empty();
+                    break;
+                }
                 Err(e @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                     complain(&format!("no connection can be accepted for now: {e}; raise LimitNOFILE"));
                     Timer::after(REST).await;

@@ -17,6 +17,7 @@ mod outbound;
 pub mod pool;
 pub mod port;
 pub mod probe;
+mod reactor;
 pub mod resolve;
 pub mod store;
 pub mod system;

@@ -19,6 +19,7 @@ use smol::future::or;
 use super::{
     conn::Socket,
     dial::{connect, shake},
+    reactor,
     resolve::{Hop, NoAnswer, Resolver},
     tls::{Certificates, CipherOrder, Tls},
 };
@@ -85,7 +86,7 @@ pub fn look(
     service: Service,
     target: &Target,
 ) -> Result<Vec<Place>, NoAnswer> {
-    async_io::block_on(async {
+    let looking = async {
         let resolver = Resolver::new(config.resolvers.clone());
         let mut places = Vec::new();
         for hop in resolver.hops_of(service, &target.domain).await? {
@@ -103,7 +104,8 @@ pub fn look(
             places.push(Place { hop, addresses });
         }
         Ok(places)
-    })
+    };
+    reactor::block_on(looking).unwrap_or_else(|e| Err(NoAnswer::Failed(e.to_string())))
 }
 
 /// An address of a host.

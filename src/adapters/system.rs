@@ -61,7 +61,7 @@ pub fn serve(config: Config, sources: ReloadFn, house: HouseFn) -> Result<(), St
     let status = format!("serving {}", config.domains.join(", "));
     log::info!("{status} on {}", addresses.join(" and "));
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
-    async_io::block_on(driver.run());
+    driver.run().map_err(|e| format!("the system watches no sockets: {e}"))?;
     log::info!("stopped");
     Ok(())
 }

@@ -252,7 +252,7 @@ fn start(name: &str, change: impl FnOnce(&mut Config, &Path)) -> Running {
                 }
             }
         });
-        async_io::block_on(driver.run());
+        driver.run().expect("reactor");
         drop(listeners);
     });
     let addresses = addresses.recv().expect("the house starts");

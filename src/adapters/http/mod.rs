@@ -116,7 +116,7 @@ impl Driver {
     /// Takes an accepted, non-blocking socket in as a web connection, or says why not; then it is closed.
     pub(super) fn admit_web(self: &Rc<Self>, fd: OwnedFd, peer: IpAddr, is_tls: bool) -> Result<(), Refusal> {
         let seat = self.web.seats.take(Some(peer).filter(|peer| !self.web.is_proxy(*peer)))?;
-        match Socket::new(fd, true) {
+        match Socket::new(fd) {
             Ok(socket) => {
                 let tls = is_tls.then(|| Box::new(Tls::new(Start::Web)));
                 let link = Link::new(self.clone(), Rc::new(socket), tls);
