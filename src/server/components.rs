@@ -119,9 +119,9 @@ impl Server {
         }
     }
 
-    /// XEP-0114 §3. DEVIATION from none: what is to happen if there is such a component already is left open there. It stays
-    /// and the new one gets `<conflict/>` (RFC 6120 §4.9.3.3), as Prosody does by default: two that were started by mistake do
-    /// not throw each other out for ever.
+    /// XEP-0114 §3, which leaves open what happens if there is such a component already. It stays, and the new one gets
+    /// `<conflict/>` (RFC 6120 §4.9.3.3), as with Prosody: two that were started by mistake do not throw each other out for
+    /// ever.
     fn handshake(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8]) -> Next {
         let Some(component) = self.component(id) else { return Next::Stop };
         let Some(domain) = component.domain.clone() else { return Next::Stop };
