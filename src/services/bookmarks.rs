@@ -183,7 +183,8 @@ fn follow(account: AccountId, before: &Collection, after: &Collection, ctx: &mut
     for bookmark in new.iter().take(limits::BOOKMARKS_MAX) {
         publish_native(account, bookmark, before.find(&bookmark.room).as_ref(), ctx);
     }
-    let is_left: BTreeSet<&Jid> = new.iter().map(|bookmark| &bookmark.room).collect();
+    let mut is_left: BTreeSet<&Jid> = BTreeSet::new();
+    is_left.extend(new.iter().map(|bookmark| &bookmark.room));
     for gone in before.bookmarks().into_iter().take(limits::BOOKMARKS_MAX) {
         if !is_left.contains(&gone.room) {
             let item = native_item(account, &gone, ctx).map_or(gone.address, |item| item.id);
