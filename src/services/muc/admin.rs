@@ -42,9 +42,11 @@ pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<
     let mut query = Element::new("query", ns::MUC_ADMIN);
     if let Some(affiliation) = asked.get("affiliation") {
         let wanted = Affiliation::parse(affiliation).ok_or(StanzaError::new(Condition::BadRequest))?;
-        // XEP-0045 §9.2 and §9.5: members may see each other where all see real addresses.
+        // XEP-0045 §9.5, §10.5 and §10.8: members may see each other where all see real addresses, and otherwise who the
+        // owners and admins are is the owners' business.
         let open = room.settings.shows_addresses && own >= Affiliation::Member && wanted != Affiliation::Outcast;
-        if !is_staff(own) && !open {
+        let needed = if wanted >= Affiliation::Admin { Affiliation::Owner } else { Affiliation::Admin };
+        if own < needed && !open {
             return Err(Condition::Forbidden.into());
         }
         for (who, standing) in room.standings.iter().filter(|(_, standing)| standing.affiliation() == wanted) {
@@ -85,6 +87,10 @@ fn changes(room: &Room, payload: &Element) -> Result<Vec<Change>, StanzaError> {
             return Err(Condition::PolicyViolation.into());
         }
         let nick = one.get("nick").map(str::to_owned);
+        if one.get("affiliation").is_some() && one.get("role").is_some() {
+            // XEP-0045 §17.4: one or the other.
+            return Err(bad());
+        }
         if let Some(to) = one.get("affiliation") {
             let to = Affiliation::parse(to).ok_or_else(bad)?;
             let who = match (one.get("jid"), &nick) {
@@ -158,17 +164,18 @@ fn may_affiliate(room: &Room, by: &Jid, who: &Jid, to: Affiliation) -> Result<()
         // A whole domain can be banned, and nothing else.
         return Err(Condition::NotAllowed.into());
     }
-    if own == Affiliation::Owner {
-        if to == Affiliation::Outcast && who.bare_str() == by.bare_str() {
-            return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
-        }
+    if to == Affiliation::Outcast && who.bare_str() == by.bare_str() {
+        // §9.1: nobody bans themselves.
+        return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
+    }
+    if own == Affiliation::Owner || (before < Affiliation::Admin && to < Affiliation::Admin) {
         return Ok(());
     }
-    // Admins: what is an admin or more, or would become it, is the owners' business.
-    if before >= Affiliation::Admin || to >= Affiliation::Admin {
-        return Err(StanzaError::new(Condition::NotAllowed).kind(ErrorKind::Cancel));
+    // What is an admin or more, or would become it, is the owners' business: §9.1 for bans, §10.3 to §10.8 for the rest.
+    match to {
+        Affiliation::Outcast => Err(StanzaError::new(Condition::NotAllowed).kind(ErrorKind::Cancel)),
+        _ => Err(Condition::Forbidden.into()),
     }
-    Ok(())
 }
 
 /// XEP-0045 §5.1.1 and §8.2 to §8.5, §9.6, §9.7.

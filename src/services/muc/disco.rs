@@ -21,10 +21,14 @@ use crate::{
 
 /// A client asks whether its nickname is kept for it, XEP-0045 §7.12.
 const OWN_NICK: &str = "x-roomuser-item";
+/// Messages come back with the id that they had, XEP-0045 §7.4.
+const STABLE_ID: &str = "http://jabber.org/protocol/muc#stable_id";
+/// A client asks which namespaces a room lets pass.
+const TRAFFIC: &str = "http://jabber.org/protocol/muc#traffic";
 
 /// disco#info of the host.
 pub(super) fn host() -> Vec<Element> {
-    let features = [ns::MUC, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::OCCUPANT_ID, ns::VCARD];
+    let features = [ns::MUC, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::OCCUPANT_ID, ns::VCARD, STABLE_ID];
     let identity = Element::new("identity", ns::DISCO_INFO).attr("category", "conference").attr("type", "text");
     std::iter::once(identity.attr("name", "Rooms")).chain(features.into_iter().map(feature)).collect()
 }
@@ -49,6 +53,8 @@ pub(super) fn of_room(room: &Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Rep
             let nick = room.standings.get(iq.from.bare_str()).and_then(|standing| standing.nick.clone());
             Ok(query.with(nick.map(|nick| identity("text", nick))).into())
         }
+        // XEP-0045 §18.1.1: no namespace is thrown away.
+        Some(TRAFFIC) => Err(Condition::ServiceUnavailable.into()),
         Some(_) => Err(Condition::ItemNotFound.into()),
         None => Ok(query.with(info(room, avatar::told(room.id, ctx))).into()),
     }
@@ -71,7 +77,7 @@ fn info(room: &Room, picture: Option<String>) -> Vec<Element> {
         ns::SID,
         ns::REGISTER,
         ns::VCARD,
-        "http://jabber.org/protocol/muc#stable_id",
+        STABLE_ID,
         "http://jabber.org/protocol/muc#self-ping-optimization",
         "http://jabber.org/protocol/muc#request",
         either(settings.is_public, "muc_public", "muc_hidden"),

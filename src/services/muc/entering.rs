@@ -141,7 +141,8 @@ pub(super) fn enter(
     // Themselves last: then they know that they have seen everybody.
     if let Some(visit) = occupant.visits.iter().find(|visit| visit.jid == *who) {
         let word = Word { own, ..Word::default() };
-        Showing::new(room, occupant, shown, who, &presence, word, ctx).to(room, occupant, visit, ctx);
+        let showing = Showing::new(room, occupant, shown, who, &presence, word, ctx);
+        showing.answering(stanza).to(room, occupant, visit, ctx);
         history::show(room, visit, asked, ctx);
         history::show_subject(room, visit, ctx);
     }
@@ -178,8 +179,8 @@ pub(super) fn update(
     let occupant = &room.occupants[at];
     let shown = (affiliation, occupant.role);
     let Some(asked) = asked else {
-        let mut showing = Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx);
-        showing.everybody(room, ctx);
+        let showing = Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx);
+        showing.answering(stanza).everybody(room, ctx);
         return Ok(());
     };
     let visit = &occupant.visits[visit];
@@ -192,7 +193,8 @@ pub(super) fn update(
         own.push(170);
     }
     let word = Word { own, ..Word::default() };
-    Showing::new(room, occupant, shown, &stanza.from, &presence, word, ctx).to(room, occupant, visit, ctx);
+    let showing = Showing::new(room, occupant, shown, &stanza.from, &presence, word, ctx);
+    showing.answering(stanza).to(room, occupant, visit, ctx);
     history::show(room, visit, asked, ctx);
     history::show_subject(room, visit, ctx);
     Ok(())
@@ -229,6 +231,7 @@ pub(super) fn rename(
         visit.presence = presence.clone();
     }
     let occupant = &room.occupants[at];
-    Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx).everybody(room, ctx);
+    let showing = Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx);
+    showing.answering(stanza).everybody(room, ctx);
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::{
     wire::{
         build,
         element::Element,
+        framer,
         jid::Jid,
         ns,
         stanza::{Chunk, Stanza},
@@ -86,6 +87,7 @@ pub(super) struct Showing<'a> {
     word: Word,
     content: Rc<[u8]>,
     behind: Vec<u8>,
+    answers: Option<&'a Stanza>,
 }
 
 struct Item<'a> {
@@ -116,7 +118,14 @@ impl<'a> Showing<'a> {
             word,
             content: content.clone(),
             behind,
+            answers: None,
         }
+    }
+
+    /// It is the answer to a presence: who sent that gets it with the id that it had (XEP-0045, examples 20 and 21).
+    pub fn answering(mut self, presence: &'a Stanza) -> Showing<'a> {
+        self.answers = Some(presence);
+        self
     }
 
     fn body(&mut self, sees: bool, own: bool) -> &Rc<[u8]> {
@@ -150,6 +159,10 @@ impl<'a> Showing<'a> {
         head.extend_from_slice(b"<presence");
         build::attr("from", self.from.as_str(), &mut head);
         build::attr("to", visit.jid.as_str(), &mut head);
+        let answers = self.answers.filter(|presence| presence.from == visit.jid);
+        if let Some(id) = answers.and_then(Stanza::id_raw) {
+            build::attr("id", &framer::unescape(id), &mut head);
+        }
         if self.unavailable {
             head.extend_from_slice(b" type='unavailable'");
         }

@@ -1,9 +1,9 @@
-//! Registering with a room: a nickname that is one's own.
+//! Registering with a room: a nickname that is one's own, and membership.
 //!
-//! Source: XEP-0045 §7.10, XEP-0077. DEVIATION: where a room wants to choose its members, registering is forbidden instead
-//! of being put before its owners; they are asked in person.
+//! Source: XEP-0045 §7.10, XEP-0077. Where a room wants to choose its members, registering is forbidden instead of being
+//! put before its owners (a MAY): they are asked in person.
 
-use super::room::Room;
+use super::{admin, outgoing::Word, room::Room};
 use crate::{
     domain::rooms::{self, Affiliation},
     limits,
@@ -44,6 +44,10 @@ pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<
     }
     let bare = iq.from.bare();
     if iq.payload.find("remove", ns::REGISTER).is_some() {
+        if own == Affiliation::Member {
+            admin::affiliate(room, &bare, Affiliation::None, None, None, None, ctx)?;
+            return Ok(Reply::Empty);
+        }
         let standing = rooms::Standing { nick: None, ..known };
         rooms::put_standing(&mut ctx.store(), room.id, bare.as_str(), &standing);
         match standing.affiliation() == Affiliation::None {
@@ -70,8 +74,12 @@ pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<
     if own == Affiliation::None && room.standings.len() >= limits::ROOM_AFFILIATIONS_MAX / 2 {
         return Err(StanzaError::new(Condition::ResourceConstraint).kind(ErrorKind::Wait));
     }
-    let standing = rooms::Standing { nick: Some(nick.to_owned()), ..known };
-    rooms::put_standing(&mut ctx.store(), room.id, bare.as_str(), &standing);
-    room.standings.insert(bare.as_str().into(), standing);
+    // Who is nothing to the room yet becomes a member; who is more than that stays it.
+    let becomes = own.max(Affiliation::Member);
+    admin::affiliate(room, &bare, becomes, Some(nick.to_owned()), known.reason, None, ctx)?;
+    if let Some((at, _)) = room.place(iq.from).filter(|_| becomes == own) {
+        // A member who registers is shown as one who becomes a member is.
+        admin::show_again(room, at, Word::default(), ctx);
+    }
     Ok(Reply::Empty)
 }

@@ -58,8 +58,11 @@ fn the_privileges_are_those_of_the_tables() {
     assert_eq!(set(&mut play, hag, &format!("<item affiliation='member' jid='{HAG}'/>")), "forbidden");
     assert_eq!(set(&mut play, crone, "<item affiliation='admin' jid='wiccarocks@capulet.lit'/>"), "done");
     assert_eq!(set(&mut play, admin, "<item nick='firstwitch' role='none'/>"), "not-allowed");
-    assert_eq!(set(&mut play, admin, "<item affiliation='none' jid='crone1@capulet.lit'/>"), "not-allowed");
-    assert_eq!(set(&mut play, admin, &format!("<item affiliation='admin' jid='{HAG}'/>")), "not-allowed");
+    assert_eq!(set(&mut play, admin, "<item affiliation='none' jid='crone1@capulet.lit'/>"), "forbidden");
+    assert_eq!(set(&mut play, admin, "<item affiliation='outcast' jid='crone1@capulet.lit'/>"), "not-allowed");
+    assert_eq!(set(&mut play, admin, &format!("<item affiliation='admin' jid='{HAG}'/>")), "forbidden");
+    let both = format!("<item affiliation='member' role='visitor' jid='{HAG}'/>");
+    assert_eq!(set(&mut play, admin, &both), "bad-request", "one or the other (§17.4)");
     assert_eq!(set(&mut play, admin, "<item nick='third' role='moderator'/>"), "done");
     assert_eq!(set(&mut play, hag, "<item nick='second' role='participant'/>"), "not-allowed");
     assert_eq!(set(&mut play, admin, "<item nick='third' role='visitor'/>"), "done");
