@@ -186,6 +186,8 @@ pub const ROOM_HISTORY_BYTES_MAX: usize = 256 * 1024;
 pub const ROOM_WAKES_MAX: usize = 200;
 /// Rooms in one answer to who asks for a list.
 pub const ROOM_LIST_MAX: usize = 200;
+/// Rooms that can be found in lists at all; who looks for more knows their names.
+pub const ROOMS_LISTED_MAX: usize = 2_000;
 /// Times a second that one person may enter, leave, or change a nickname, on the long run; each is shown to everybody.
 pub const ROOM_MOVES_PER_S: u64 = 5;
 /// The same at once.

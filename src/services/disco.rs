@@ -71,7 +71,7 @@ impl Service for Disco {
         let node = iq.payload.get("node").filter(|node| !node.is_empty());
         let children = match (node, items) {
             (None, false) => info(ctx.core, iq.scope, iq.domain),
-            (None, true) => root_items(iq, ctx),
+            (None, true) => root_items(iq, ctx)?,
             (Some(node), _) => of_node(iq, node, items, ctx)?,
         };
         let query = Element::new("query", iq.payload.ns.clone()).attr_if("node", node);
@@ -125,7 +125,7 @@ fn identity(category: &str, ty: &str) -> Element {
 }
 
 /// disco#items without a node: what services disclose to everybody, and what they list for this asker.
-fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Vec<Element> {
+fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaError> {
     let scope = if iq.scope == Scope::Other { Scope::Own } else { iq.scope };
     let disclosed = ctx.core.disclosed.iter().filter(|(s, d, _)| *s == scope && d == iq.domain);
     let mut items: Vec<Element> =
@@ -138,11 +138,11 @@ fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Vec<Element> {
     }
     let ask = DiscoAsk { iq, items: true, node: None };
     for discloses in ctx.core.discloses.clone() {
-        if let Some(Ok(more)) = discloses(&ask, ctx) {
-            items.extend(more);
+        if let Some(more) = discloses(&ask, ctx) {
+            items.extend(more?);
         }
     }
-    items
+    Ok(items)
 }
 
 fn of_node(iq: &Iq<'_>, node: &str, items: bool, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaError> {

@@ -50,6 +50,7 @@ use crate::{
         error::{Condition, ErrorKind, StanzaError},
         jid::Jid,
         ns,
+        rsm::{Page, Request},
         stanza::{Kind, Stanza, Type},
     },
 };
@@ -402,12 +403,16 @@ fn archive(room: &Room, own: Affiliation, iq: &Iq<'_>) -> Result<Reply, StanzaEr
     if may { Ok(Reply::For(room.id)) } else { Err(Condition::Forbidden.into()) }
 }
 
-/// The rooms that everybody may find, XEP-0045 §6.3.
+/// The rooms that everybody may find, XEP-0045 §6.3, by name and a page at a time (XEP-0059).
 fn listed(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<Vec<Element>, StanzaError>> {
     let is_ours = ask.iq.scope == Scope::Hosted && ctx.core.hosts.get(ask.iq.domain)?.card.name == NAME;
     if !is_ours || ask.node.is_some() || !ask.items {
         return None;
     }
+    let asked = match Request::of(ask.iq.payload) {
+        Ok(asked) => asked,
+        Err(error) => return Some(Err(error)),
+    };
     let mut public = Vec::new();
     each(ask.iq.domain, ctx, &mut |jid, record, _| {
         if record.settings.is_public {
@@ -417,9 +422,21 @@ fn listed(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<Vec<Element>, 
             };
             public.push(Element::new("item", ns::DISCO_ITEMS).attr("jid", jid.as_str()).attr("name", name));
         }
-        public.len() < limits::ROOM_LIST_MAX
+        public.len() < limits::ROOMS_LISTED_MAX
     });
-    Some(Ok(public))
+    // Who asks for no page gets one all the same if there are more, and is told so (§2.1).
+    if asked.is_none() && public.len() <= limits::ROOM_LIST_MAX {
+        return Some(Ok(public));
+    }
+    let place = |id: &str| public.iter().position(|item| item.get("jid") == Some(id));
+    let window = match asked.unwrap_or_default().window(public.len(), limits::ROOM_LIST_MAX, place) {
+        Ok(window) => window,
+        Err(error) => return Some(Err(error)),
+    };
+    let id = |at: usize| public[at].get("jid").unwrap_or_default().to_owned();
+    let page = Page::of(&window, public.len(), id).element();
+    public.truncate(window.end);
+    Some(Ok(public.into_iter().skip(window.start).chain([page]).collect()))
 }
 
 /// The host names of rooms.
