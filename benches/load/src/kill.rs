@@ -12,6 +12,7 @@ use std::{
 };
 
 use argh::FromArgs;
+use rustls::{ClientConnection, pki_types::ServerName};
 
 use crate::load::{
     Names,
@@ -36,6 +37,9 @@ pub struct Kill {
     /// seed of the moments of death; printed, so that a run can be repeated
     #[argh(option)]
     seed: Option<u64>,
+    /// seconds that the server may take to answer, and half of which nothing may move
+    #[argh(option, default = "20")]
+    patience: u64,
     /// the server's command line; it must become the server itself (`exec`)
     #[argh(positional, greedy)]
     server: Vec<String>,
@@ -157,24 +161,36 @@ impl Dice {
 struct Server(Child);
 
 impl Server {
-    /// Starts it and waits until its port accepts.
+    /// Starts it and waits until it answers: a port may accept for a server that is still on its way.
     fn start(kill: &Kill, setting: &Setting) -> io::Result<Server> {
         let (program, arguments) =
             kill.server.split_first().ok_or_else(|| io::Error::other("no command for the server"))?;
         let mut server =
             Server(Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(setting.address).is_err() {
+        let deadline = Instant::now() + Duration::from_secs(kill.patience);
+        while !answers(setting) {
             if let Some(status) = server.0.try_wait()? {
                 return Err(io::Error::other(format!("the server ended: {status}")));
             }
             if Instant::now() > deadline {
-                return Err(io::Error::other("the server did not accept within 20 s"));
+                return Err(io::Error::other(format!("the server did not answer within {} s", kill.patience)));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(server)
     }
+}
+
+/// Whether TLS comes about.
+fn answers(setting: &Setting) -> bool {
+    let shaken = || {
+        let mut socket = TcpStream::connect(setting.address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let name = ServerName::try_from(setting.domain.clone()).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(setting.tls.clone(), name).map_err(io::Error::other)?;
+        tls.complete_io(&mut socket)
+    };
+    shaken().is_ok()
 }
 
 impl Drop for Server {
@@ -220,7 +236,7 @@ impl Life {
     }
 
     /// Chats until the moment of death has come; in the last life until everything acknowledged was received, or until
-    /// nothing has moved for ten seconds, in which case the records tell what is missing.
+    /// nothing has moved for long, in which case the records tell what is missing.
     ///
     /// The server dies before the clients' sockets close, so that it never hears of their end.
     fn run(mut self, kill: &Kill, server: Server, setting: &Setting, names: &Names, chat: &mut Chat) -> io::Result<()> {
@@ -257,11 +273,15 @@ impl Life {
             }
             if chat.received + acked != moved.0 {
                 moved = (chat.received + acked, Instant::now());
-            } else if moved.1.elapsed() > Duration::from_secs(10) {
+            } else if moved.1.elapsed() > Duration::from_secs(kill.patience) / 2 {
                 if self.last {
                     break;
                 }
-                return Err(io::Error::other(format!("nothing moved for 10 s, {} sent, {acked} acked", chat.sent)));
+                return Err(io::Error::other(format!(
+                    "nothing moved for {} s, {} sent, {acked} acked",
+                    kill.patience / 2,
+                    chat.sent
+                )));
             }
         }
         drop(server);

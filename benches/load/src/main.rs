@@ -37,6 +37,9 @@ struct Arguments {
     /// plain, scram-sha-1 or scram-sha-256
     #[argh(option, default = "Mechanism::ScramSha1")]
     mechanism: Mechanism,
+    /// part of the name of the only cipher that is offered, such as CHACHA20
+    #[argh(option, default = "String::new()")]
+    suite: String,
     /// accounts are this word and a number from 0 on
     #[argh(option, default = "String::from(\"load\")")]
     prefix: String,
@@ -148,13 +151,14 @@ struct Events {
     body: usize,
 }
 
-fn tls(ca: &str) -> Result<rustls::ClientConfig, String> {
+fn tls(ca: &str, suite: &str) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).map_err(|e| format!("{ca}: {e}"))? {
         roots.add(certificate.map_err(|e| format!("{ca}: {e}"))?).map_err(|e| format!("{ca}: {e}"))?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.retain(|offered| format!("{:?}", offered.suite()).contains(suite));
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| e.to_string())?
         .with_root_certificates(roots)
@@ -170,7 +174,7 @@ fn run() -> Result<String, String> {
     let setting = Setting {
         address: arguments.address,
         domain: arguments.domain,
-        tls: Arc::new(tls(&arguments.ca)?),
+        tls: Arc::new(tls(&arguments.ca, &arguments.suite)?),
         mechanism: arguments.mechanism,
         password: arguments.password,
         starttls: false,
