@@ -335,6 +335,8 @@ pub const PUSH_UNACKED_MAX: usize = 64;
 pub const CAPS_MAX: usize = 1_000;
 /// Nodes that one client wants to hear of; real ones name a dozen.
 pub const INTERESTS_MAX: usize = 100;
+/// Bytes of hash, version and node in a presence, kept for each client: an address and a digest have some 100.
+pub const CAPS_TEXT_BYTES_MAX: usize = 1_024;
 /// Hashes that clients were asked about and have not answered for.
 pub const CAPS_ASKED_MAX: usize = 256;
 /// Milliseconds after which another client is asked what a hash means.

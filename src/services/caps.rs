@@ -161,7 +161,8 @@ impl Caps {
     /// A client says what it is; `server`: in whose name it is asked what that means.
     fn presence(&mut self, stanza: &Stanza, is_initial: bool, server: &str, ctx: &mut Ctx<'_>) {
         let who = &stanza.from;
-        let caps = stanza.find("c", ns::CAPS);
+        // What is too long to be kept is nothing that could be asked about: presence from elsewhere may be as large as a stanza.
+        let caps = stanza.find("c", ns::CAPS).filter(|caps| text_of(caps).len() <= limits::CAPS_TEXT_BYTES_MAX);
         let text = caps.as_ref().map(text_of).unwrap_or_default();
         if !is_initial && self.says(who, &text) {
             return;

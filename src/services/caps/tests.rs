@@ -171,3 +171,16 @@ fn a_question_that_is_overtaken_is_asked_of_another() {
     house.send(laptop, &answer(&id, before));
     assert!(wants(&house, laptop, "mood"));
 }
+
+#[test]
+fn what_a_client_says_of_itself_is_bounded() {
+    let mut house = House::new();
+    let phone = house.online("juliet@capulet.lit/phone");
+    let long = "x".repeat(limits::CAPS_TEXT_BYTES_MAX);
+    for part in ["ver", "node", "ext"] {
+        let caps = presence(&ver(INFO)).replace(&format!(" {part}='"), &format!(" {part}='{long}"));
+        let caps = if part == "ext" { caps.replace(" hash=", &format!(" ext='{long}' hash=")) } else { caps };
+        assert_eq!(question(&house.send(phone, &caps), phone), None, "{part}");
+    }
+    assert!(question(&house.send(phone, &presence(&ver(INFO))), phone).is_some());
+}
