@@ -68,14 +68,14 @@ impl Seal {
         input[..4].copy_from_slice(&owner.0.to_be_bytes());
         input[4..].copy_from_slice(&message.0.to_be_bytes());
         let seal = hmac::sign(&self.0, &input);
-        let mut out = ArchiveId::new();
-        for byte in message.0.to_be_bytes().iter().chain(seal.as_ref().iter().take(SEAL_BYTES)) {
-            for digit in [byte >> 4, byte & 15] {
-                // 28 digits fit.
-                let _ = out.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
-            }
+        let number = message.0.to_be_bytes();
+        let mut digits = heapless::Vec::new();
+        for byte in number.iter().chain(seal.as_ref().iter().take(SEAL_BYTES)) {
+            // 28 digits fit.
+            let _ =
+                digits.extend_from_slice(&[byte >> 4, byte & 15].map(|half| b"0123456789abcdef"[usize::from(half)]));
         }
-        out
+        ArchiveId::from_utf8(digits).unwrap_or_default()
     }
 
     /// The seal of `parts` under a name of its own, 256 bits. No two lists of parts have the same one.

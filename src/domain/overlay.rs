@@ -135,21 +135,32 @@ impl<'a> Op<'a> {
 
     fn write(&self, out: &mut Vec<u8>) {
         let (key, value) = self.parts();
-        out.push(u8::from(value.is_some()));
-        write_part(key, out);
-        if let Some(value) = value {
-            write_part(value, out);
-        }
+        write_row(u8::from(value.is_some()), key, value, out);
     }
 }
 
-/// Length and bytes. Keys and values are bounded far below 4 GiB by the stanzas they come from.
-fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    out.extend_from_slice(bytes);
+/// A kind, the key, the value if there is one; before either its length (u32, little-endian). Keys and values are bounded
+/// far below 4 GiB by the stanzas they come from.
+fn write_row(kind: u8, key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+    let value_length = (value.map_or(0, <[u8]>::len) as u32).to_le_bytes();
+    let value_length = value.map_or(&[][..], |_| &value_length);
+    // Most keys are short: everything in front of the value is put together first, and copied as one.
+    let mut front = [kind; 1 + 4 + few::KEY + 4];
+    front[1..5].copy_from_slice(&(key.len() as u32).to_le_bytes());
+    if Key::fits(key) {
+        let (at, end) = (5 + key.len(), 5 + key.len() + value_length.len());
+        front[5..at].copy_from_slice(key);
+        front[at..end].copy_from_slice(value_length);
+        out.extend_from_slice(&front[..end]);
+    } else {
+        out.extend_from_slice(&front[..5]);
+        out.extend_from_slice(key);
+        out.extend_from_slice(value_length);
+    }
+    out.extend_from_slice(value.unwrap_or_default());
 }
 
-/// Takes what [`write_part`] wrote from the front.
+/// Takes a key or a value that [`write_row`] wrote from the front.
 fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
     let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
@@ -195,11 +206,7 @@ impl Undo {
         let kind = before.map_or(UNKNOWN, |entry| {
             (if entry.value.is_some() { VALUE } else { REMOVED }) + (if entry.fresh { FRESH } else { 0 })
         });
-        self.before.push(kind);
-        write_part(key, &mut self.before);
-        if let Some(value) = before.and_then(Entry::value) {
-            write_part(value, &mut self.before);
-        }
+        write_row(kind, key, before.and_then(Entry::value), &mut self.before);
     }
 
     /// What [`Undo::note`] was told, the last first.

@@ -158,3 +158,24 @@ fn a_batch_reads_back_as_it_was_written() {
         decode(&bytes[..cut], |_| {});
     }
 }
+
+#[test]
+fn keys_and_values_of_every_length_read_back_and_are_undone() {
+    for length in 0..80 {
+        let (key, value) = (vec![7; length], vec![9; 2 * length]);
+        let mut overlay = Overlay::default();
+        overlay.put(&key, &value);
+        overlay.remove(&[&key[..], b"!"].concat());
+        let bytes = overlay.take_batch(BatchId(1)).unwrap();
+        let mut rows = Vec::new();
+        assert!(decode(&bytes, |op| rows.push(match op {
+            Op::Put(key, value) => (key.to_vec(), Some(value.to_vec())),
+            Op::Remove(key) => (key.to_vec(), None),
+        })));
+        assert_eq!(rows, [(key.clone(), Some(value.clone())), ([&key[..], b"!"].concat(), None)]);
+        overlay.put(&key, b"later");
+        overlay.take_batch(BatchId(2)).unwrap();
+        overlay.refused(BatchId(2));
+        assert_eq!(overlay.read(&MemoryView::default(), &key), Some(value));
+    }
+}
