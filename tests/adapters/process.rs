@@ -94,7 +94,7 @@ fn the_process_tells_systemd_and_heeds_signals() {
 #[test]
 fn accepting_survives_a_lack_of_files() {
     let folder = folder("files");
-    let (mut child, address, _) = process(&folder, 32, &[]);
+    let (mut child, address, _) = process(&folder, 40, &[]);
     // The kernel takes them all; the process can accept some.
     let mut clients: Vec<_> = (0..40).map(|_| TcpStream::connect(address).expect("connect")).collect();
     echoes(&mut clients[0], "in");
