@@ -208,6 +208,10 @@ pub(super) fn lists(form: &Form) -> Result<Vec<(Affiliation, Vec<Jid>)>, StanzaE
         let mut jids = Vec::new();
         for text in form.values(name).filter(|text| !text.is_empty()) {
             let jid = Jid::parse(text).map_err(|_| StanzaError::new(Condition::JidMalformed))?.bare();
+            if jid.local().is_none() {
+                // A whole domain can be banned, and nothing else.
+                return Err(StanzaError::new(Condition::NotAllowed).kind(ErrorKind::Cancel));
+            }
             jids.push(jid);
         }
         lists.push((affiliation, jids));

@@ -137,6 +137,11 @@ fn a_room_keeps_an_owner_whatever_is_said_twice() {
         )
     };
     assert_eq!(refused(&play.owner(crone, &form("crone1@capulet.lit")), crone), "conflict");
+    assert_eq!(
+        refused(&play.owner(crone, &form("capulet.lit")), crone),
+        "not-allowed",
+        "a domain is banned or nothing"
+    );
     assert_eq!(answered(&play.owner(crone, &form(HAG)), crone), "");
     assert_eq!(answered(&play.admin(crone, "set", &(own.to_owned() + &hag("owner") + own)), crone), "");
 }
