@@ -79,6 +79,10 @@ pub struct Listen {
     pub http: Vec<SocketAddr>,
     /// Components, without TLS; default `127.0.0.1:5347`. Open only if there are components.
     pub component: Vec<SocketAddr>,
+    /// Proxies that put the PROXY protocol's header before the connections that they pass on.
+    pub proxy_protocol: Vec<Network>,
+    /// Where TLS connections for names that are not ours go; `None`: they are ours all the same.
+    pub passthrough: Option<SocketAddr>,
     /// Where clients come back to resume a session, XEP-0198 §3: host, or host and port; `None`: they find it as before.
     pub location: Option<String>,
     /// The administration socket; default `admin.sock` in the data directory.
@@ -224,6 +228,8 @@ impl Default for Config {
                 https: vec![SocketAddr::from(([0u16; 8], 5443))],
                 http: Vec::new(),
                 component: vec![SocketAddr::from(([127, 0, 0, 1], 5347))],
+                proxy_protocol: Vec::new(),
+                passthrough: None,
                 location: None,
                 admin: None,
             },

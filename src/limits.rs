@@ -379,6 +379,12 @@ pub const HTTP_ANSWER_MS_MAX: u64 = 60_000;
 pub const HTTP_CONNECTIONS_MAX: usize = 1_024;
 /// HTTP connections from one address or /64, proxies that are trusted excepted.
 pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+/// Connections whose first bytes are being looked at, or that are handed through to another server.
+pub const PREFACES_MAX: usize = 512;
+/// The same from one address or /64, proxies excepted.
+pub const PREFACES_PER_ADDRESS_MAX: usize = 64;
+/// Milliseconds that the first bytes of a connection may take, where they are looked at, and a connection to an upstream.
+pub const PREFACE_MS_MAX: u64 = 10_000;
 /// Bytes of a form's content.
 pub const FORM_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a request of BOSH: the largest stanza and what is around it.

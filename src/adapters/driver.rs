@@ -31,7 +31,9 @@ use super::{
     dial::Outside,
     http::Web,
     memory::Ceiling,
-    pool, reactor,
+    pool,
+    preface::Prefaces,
+    reactor,
     table::{Refusal, Seats, Table},
     tls::Certificates,
 };
@@ -86,6 +88,8 @@ pub struct Driver {
     pub(super) unsaid: Cell<usize>,
     /// The web door's.
     pub(super) web: Web,
+    /// What may stand before a connection.
+    pub(super) prefaces: Prefaces,
     /// The way to other servers.
     pub(super) outside: Outside,
 }
@@ -135,6 +139,7 @@ impl Driver {
             workers: Rc::new(Semaphore::new(pool::WORKERS_MAX)),
             unsaid: Cell::new(0),
             web: Web::default(),
+            prefaces: Prefaces::default(),
             outside: Outside::default(),
         });
         driver.spawn(driver.clone().flush_rounds());
@@ -196,6 +201,7 @@ impl Driver {
         self.seats.allow(config.limits.streams);
         self.web.configure(config.clone());
         self.outside.configure(&config);
+        self.prefaces.configure(config.clone());
         self.core.borrow_mut().certificates = Rc::new(certificates);
         self.post(Event::Reloaded(config));
     }
@@ -207,6 +213,17 @@ impl Driver {
 
     /// Takes an accepted, non-blocking socket in, or says why not; then it is closed.
     pub fn admit(self: &Rc<Self>, fd: OwnedFd, door: Door) -> Result<(), Refusal> {
+        match Socket::new(fd) {
+            Ok(socket) => self.admit_socket(Rc::new(socket), door, &[]),
+            Err(e) => {
+                log::debug!("a connection ended before it began: {e}");
+                Ok(())
+            }
+        }
+    }
+
+    /// The same with what was read of it already.
+    pub(super) fn admit_socket(self: &Rc<Self>, socket: Rc<Socket>, door: Door, early: &[u8]) -> Result<(), Refusal> {
         let address = match door {
             Door::StartTls(address)
             | Door::DirectTls(address)
@@ -219,15 +236,11 @@ impl Driver {
             Door::Local { .. } => None,
         };
         let seat = self.seats.take(address)?;
-        let socket = match Socket::new(fd) {
-            Ok(socket) => Rc::new(socket),
-            Err(e) => {
-                log::debug!("a connection ended before it began: {e}");
-                return Ok(());
-            }
-        };
         let core = &mut *self.core.borrow_mut();
-        self.open(core, Connection::new(socket, &door, seat), door);
+        let id = self.open(core, Connection::new(socket, &door, seat), door);
+        if !early.is_empty() {
+            self.received(core, id, early);
+        }
         Ok(())
     }
 

@@ -25,7 +25,12 @@ use rustix::{
 };
 use smol::future::yield_now;
 
-use super::{conn::set_manners, driver::Driver, reactor::Source, table::Refusal};
+use super::{
+    conn::{Socket, set_manners},
+    driver::Driver,
+    reactor::Source,
+    table::Refusal,
+};
 use crate::{config::Config, router::event::Door};
 
 /// Connections that the kernel keeps for us between two accepts.
@@ -44,7 +49,7 @@ const NONE: &Vec<SocketAddr> = &Vec::new();
 
 /// What a listener leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     StartTls,
     DirectTls,
     PeerStartTls,
@@ -53,6 +58,13 @@ enum Kind {
     Https,
     Http,
     Admin,
+}
+
+impl Kind {
+    /// Whether the first bytes are TLS's.
+    pub fn begins_with_tls(self) -> bool {
+        matches!(self, Kind::DirectTls | Kind::PeerDirectTls | Kind::Https)
+    }
 }
 
 /// Everything that listens.
@@ -311,22 +323,44 @@ fn enter(driver: &Rc<Driver>, kind: Kind, fd: OwnedFd, from: Option<IpAddr>) -> 
     if kind != Kind::Admin && driver.memory.is_near() {
         return Err(Refusal::Memory);
     }
-    let door = match (kind, from.map(|ip| ip.to_canonical())) {
-        (Kind::StartTls, Some(ip)) => Door::StartTls(ip),
-        (Kind::DirectTls, Some(ip)) => Door::DirectTls(ip),
-        (Kind::PeerStartTls, Some(ip)) => Door::PeerStartTls(ip),
-        (Kind::PeerDirectTls, Some(ip)) => Door::PeerDirectTls(ip),
-        (Kind::Component, Some(ip)) => Door::Component(ip),
-        (Kind::Https, Some(ip)) => return driver.admit_web(fd, ip, true),
-        (Kind::Http, Some(ip)) => return driver.admit_web(fd, ip, false),
+    match (kind, from) {
         (Kind::Admin, _) => match allowed(&fd) {
-            Some(uid) => Door::Local { uid },
-            None => return Ok(()),
+            Some(uid) => driver.admit(fd, Door::Local { uid }),
+            None => Ok(()),
+        },
+        (_, Some(from)) => match Socket::new(fd) {
+            Ok(socket) => driver.receive(kind, Rc::new(socket), from.to_canonical()),
+            Err(e) => {
+                log::debug!("a connection ended before it began: {e}");
+                Ok(())
+            }
         },
         // The peer was gone before we asked who it is.
-        (_, None) => return Ok(()),
-    };
-    driver.admit(fd, door)
+        (_, None) => Ok(()),
+    }
+}
+
+impl Driver {
+    /// A connection with whatever was read of it already goes to its door.
+    pub(super) fn arrive(
+        self: &Rc<Self>,
+        kind: Kind,
+        socket: Rc<Socket>,
+        from: IpAddr,
+        early: &[u8],
+    ) -> Result<(), Refusal> {
+        let door = match kind {
+            Kind::StartTls => Door::StartTls(from),
+            Kind::DirectTls => Door::DirectTls(from),
+            Kind::PeerStartTls => Door::PeerStartTls(from),
+            Kind::PeerDirectTls => Door::PeerDirectTls(from),
+            Kind::Component => Door::Component(from),
+            Kind::Https => return self.admit_web(socket, from, true, early),
+            Kind::Http => return self.admit_web(socket, from, false, early),
+            Kind::Admin => return Ok(()),
+        };
+        self.admit_socket(socket, door, early)
+    }
 }
 
 /// The peer's user id, if it is root's or our own.

@@ -16,6 +16,7 @@ mod memory;
 mod outbound;
 pub mod pool;
 pub mod port;
+mod preface;
 pub mod probe;
 mod reactor;
 pub mod resolve;

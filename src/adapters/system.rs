@@ -48,6 +48,7 @@ pub fn serve(config: Config, sources: ReloadFn, house: HouseFn) -> Result<(), St
         .map_err(|e| format!("the system has no timer to give: {e}"))?;
     let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
     driver.outside.configure(&config);
+    driver.prefaces.configure(config.clone());
     driver.open_web(config.clone(), &config.data)?;
     // The socket file is removed when this goes.
     let _listeners = listeners.serve(&driver)?;

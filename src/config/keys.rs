@@ -126,6 +126,22 @@ pub(super) static KEYS: &[Key] = &[
         set: |draft, given| given.addresses().map(|addresses| draft.config.listen.component = addresses),
     },
     Key {
+        name: "listen.proxy_protocol",
+        takes: "an address or a network such as \"127.0.0.1\" or \"10.0.0.0/8\", or a list of them",
+        default: "[]",
+        doc: "Proxies whose connections, at any port, begin with the PROXY protocol's header; from nobody else it is taken.",
+        set: |draft, given| given.networks().map(|networks| draft.config.listen.proxy_protocol = networks),
+    },
+    Key {
+        name: "listen.passthrough",
+        takes: "an address with a port, such as \"127.0.0.1:8443\", or \"none\"",
+        default: "\"none\"",
+        doc: "Where TLS connections for host names that are not Lampone's go, untouched.",
+        set: |draft, given| {
+            given.addresses().map(|addresses| draft.config.listen.passthrough = addresses.first().copied())
+        },
+    },
+    Key {
         name: "listen.location",
         takes: "a host, or a host and a port, such as \"chat.example.org:5222\" or \"[2001:db8::1]:5222\", or \"none\"",
         default: "\"none\"",

@@ -6,6 +6,7 @@ mod stage;
 mod bosh;
 mod messages;
 mod process;
+mod proxy;
 mod requests;
 mod web;
 

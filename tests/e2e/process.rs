@@ -250,6 +250,16 @@ impl Process {
         rustls::StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("TLS"), socket)
     }
 
+    /// A TLS client that wants to speak to this name.
+    pub fn tls_to(&self, name: &'static str) -> ClientConnection {
+        ClientConnection::new(self.tls.clone(), ServerName::try_from(name).expect("a name")).expect("TLS")
+    }
+
+    /// The STARTTLS door.
+    pub fn plain(&self) -> SocketAddr {
+        self.plain
+    }
+
     /// Sends bytes as they stand.
     pub fn put_raw(&mut self, conn: Conn, bytes: &[u8]) {
         let line = &mut self.lines[conn];

@@ -19,7 +19,6 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::IpAddr,
-    os::fd::OwnedFd,
     path::Path,
     pin::Pin,
     rc::Rc,
@@ -113,16 +112,20 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes an accepted, non-blocking socket in as a web connection, or says why not; then it is closed.
-    pub(super) fn admit_web(self: &Rc<Self>, fd: OwnedFd, peer: IpAddr, is_tls: bool) -> Result<(), Refusal> {
+    /// Takes an accepted socket in as a web connection, with what was read of it already, or says why not; then it is closed.
+    pub(super) fn admit_web(
+        self: &Rc<Self>,
+        socket: Rc<Socket>,
+        peer: IpAddr,
+        is_tls: bool,
+        early: &[u8],
+    ) -> Result<(), Refusal> {
         let seat = self.web.seats.take(Some(peer).filter(|peer| !self.web.is_proxy(*peer)))?;
-        match Socket::new(fd) {
-            Ok(socket) => {
-                let tls = is_tls.then(|| Box::new(Tls::new(Start::Web)));
-                let link = Link::new(self.clone(), Rc::new(socket), tls);
-                self.spawn(self.clone().serve_web(link, peer, seat));
-            }
-            Err(e) => log::debug!("a web connection ended before it began: {e}"),
+        let tls = is_tls.then(|| Box::new(Tls::new(Start::Web)));
+        let mut link = Link::new(self.clone(), socket, tls);
+        match link.take_in(early) {
+            Ok(()) => self.spawn(self.clone().serve_web(link, peer, seat)),
+            Err(e) => log::debug!("web connection from {peer} ended: {e}"),
         }
         Ok(())
     }
