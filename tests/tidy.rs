@@ -202,3 +202,15 @@ fn files_begin_by_saying_what_they_are() {
         assert!(first.starts_with("//!") || first.starts_with("#!["), "{} has no header", path.display());
     }
 }
+
+#[test]
+fn nothing_fetches_what_people_name() {
+    // S43: the server asks other servers for streams and names, and nobody for pages.
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    for client in ["reqwest", "ureq", "isahc", "surf", "curl", "attohttpc", "hyper-util"] {
+        assert!(!lock.contains(&format!("name = \"{client}\"\n")), "{client} fetches pages");
+    }
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let hyper = manifest.lines().find(|line| line.starts_with("hyper ")).unwrap();
+    assert!(!hyper.contains("\"client\"") && hyper.contains("default-features = false"), "{hyper}");
+}

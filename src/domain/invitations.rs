@@ -170,6 +170,11 @@ pub fn forget_passwords(store: &mut Store<'_>, jid: &Jid) {
     forget(store, |invitation| invitation.purpose == Purpose::Password && invitation.names(jid));
 }
 
+/// Takes back what makes administrators: of no use to anybody but a stranger once the house has its first account (S40).
+pub fn forget_admins(store: &mut Store<'_>) {
+    forget(store, |invitation| invitation.is_admin);
+}
+
 /// Takes back what this account has given out, and what leads to a new password for it.
 pub fn forget_of(store: &mut Store<'_>, jid: &Jid) {
     forget_passwords(store, jid);

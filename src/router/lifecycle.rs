@@ -49,7 +49,11 @@ pub fn create(ctx: &mut Ctx<'_>, jid: &Jid, credentials: Credentials, is_admin: 
         return Err(taken);
     }
     let now_s = ctx.wall_s();
+    let is_first = !accounts::any(&ctx.store());
     let account = accounts::create(&mut ctx.store(), jid, credentials, is_admin, now_s).ok_or(taken)?;
+    if is_first {
+        invitations::forget_admins(&mut ctx.store());
+    }
     ctx.notice(Notice::AccountCreated(jid.bare()));
     Ok(account)
 }

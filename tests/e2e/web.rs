@@ -231,6 +231,40 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
+fn redirects_lead_nowhere_else() {
+    // S46: whatever is asked for, and whoever is said to be asked.
+    let folder = std::env::temp_dir();
+    let process = Process::start_with("web-redirects", &[], &[format!("web.client={}", folder.display())]);
+    for path in ["/chat", "/chat?to=https://elsewhere.example", "//elsewhere.example/chat", "/chat//elsewhere.example"]
+    {
+        let reply = process.request("GET", path, "X-Forwarded-Host: elsewhere.example\r\n");
+        assert!(reply.header("location").is_none_or(|location| location == "/chat/"), "{path}: {reply:?}");
+    }
+}
+
+#[test]
+fn connections_of_one_address_are_bounded() {
+    // S3: more than one may have are closed at once, and those before them are served.
+    let process = Process::start("web-crowd", &[]);
+    let mut crowd: Vec<_> = (0..400).map(|_| std::net::TcpStream::connect(process.web).unwrap()).collect();
+    let mut open = 0;
+    for socket in &mut crowd {
+        socket.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+        // Who is let in hears nothing until it speaks.
+        open += usize::from(!matches!(socket.read(&mut [0]), Ok(0)));
+    }
+    assert!((100..=128).contains(&open), "{open}");
+    drop(crowd);
+    until_served(&process);
+}
+
+/// The house learns that connections are gone when it looks.
+fn until_served(process: &Process) {
+    let served = (0..200).any(|_| process.request("GET", "/.well-known/host-meta", "").status == 200);
+    assert!(served, "nobody is served any more");
+}
+
+#[test]
 fn a_connection_serves_one_request_after_the_other() {
     let process = Process::start("web-alive", &[]);
     let mut line = process.browse(process.web);

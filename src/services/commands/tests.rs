@@ -506,6 +506,28 @@ fn an_invitation_is_a_link_with_a_token() {
     }
 }
 
+#[test]
+fn no_operation_of_a_command_is_for_who_may_not_run_it() {
+    // S17b, S45: however it is asked for, also with a session of somebody who may.
+    let (mut house, bard) = house();
+    let romeo = house.online("romeo@capulet.lit/orchard");
+    house.account("nurse@capulet.lit");
+    let out = house.send(bard, &execute(&format!("{ADMIN}delete-user"), " action='execute'", ""));
+    let id = session_id(&out);
+    let form = submit(&[("accountjids", &["nurse@capulet.lit"]), ("accountjid", &["nurse@capulet.lit"])]);
+    for command in FOR_ADMINS.into_iter().flatten() {
+        for action in ["", " action='execute'", " action='complete'", " action='next'", " action='cancel'"] {
+            for session in ["", &format!(" sessionid='{id}'")] {
+                for content in ["", form.as_str()] {
+                    let out = house.send(romeo, &execute(command.node, &format!("{action}{session}"), content));
+                    assert_eq!(condition_of(&out), "forbidden", "{} {action} {session}", command.node);
+                }
+            }
+        }
+    }
+    assert!(exists(&mut house, "nurse@capulet.lit"));
+}
+
 /// A setting for who may make an account.
 fn set_policy(house: &mut House, policy: crate::config::Registration) {
     let mut config = (*house.core.config).clone();

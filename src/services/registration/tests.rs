@@ -369,6 +369,24 @@ fn the_first_start_invites_an_admin_until_there_is_an_account() {
 }
 
 #[test]
+fn the_link_of_the_first_start_is_gone_with_the_first_account() {
+    // S40: whoever finds it in a log later becomes nobody.
+    let mut house = House::new();
+    let first = first_invitation(&mut house.ctx()).unwrap();
+    let token = first.uri.split_once("preauth=").unwrap().1.to_owned();
+    let (anna, ben) = (Jid::parse("anna@capulet.lit").unwrap(), Jid::parse("ben@capulet.lit").unwrap());
+    let credentials = House::credentials("correct horse");
+    lifecycle::create(&mut house.ctx(), &anna, credentials.clone(), true).unwrap();
+    let late = lifecycle::redeem(&mut house.ctx(), &token, &ben, credentials).map(drop).unwrap_err();
+    assert_eq!(late.condition, Condition::NotAllowed);
+    // Later ones are an administrator's, and good.
+    let wish = lifecycle::Invite { domain: "capulet.lit", is_admin: true, ..lifecycle::Invite::default() };
+    lifecycle::invite(&mut house.ctx(), &wish).unwrap();
+    house.account("ben@capulet.lit");
+    assert_eq!(invitations::list(&house.ctx().store()).len(), 1);
+}
+
+#[test]
 fn domains_outside_ascii_are_encoded_in_links() {
     // RFC 5122 §2.7.
     let invitation = invitations::Invitation { domain: "bücher.lit".into(), ..invitations::Invitation::default() };
