@@ -184,6 +184,12 @@ pub const ROOM_HISTORY_MAX: usize = 50;
 pub const ROOM_HISTORY_BYTES_MAX: usize = 256 * 1024;
 /// Members of a room who hear of one message by push: more are no family or club, and each is a look at the store.
 pub const ROOM_WAKES_MAX: usize = 200;
+/// Requests to become a member of a room that are remembered, so that each asks the room's admins once.
+pub const ROOM_REQUESTS_MAX: usize = 256;
+/// Seconds after which such a request may be made again.
+pub const ROOM_REQUEST_S: u64 = 24 * 3_600;
+/// Admins of a room who are asked at once.
+pub const ROOM_ADMINS_ASKED_MAX: usize = 20;
 /// Rooms in one answer to who asks for a list.
 pub const ROOM_LIST_MAX: usize = 200;
 /// Rooms that can be found in lists at all; who looks for more knows their names.

@@ -64,9 +64,16 @@ fn of_presence(presence: &Element) -> Urgency {
 }
 
 /// The client's own presence in a room, XEP-0045 §7.2.2: it joined, or was put out.
+///
+/// That somebody is kicked or banned, or that the room ends, need not say whose presence it is (XEP-0045 §10.9 shows it
+/// without status 110, and rooms elsewhere send it so): it is seldom, and may be about whoever gets it. Not so an occupant
+/// whom the room lost (status 333), which happens all the time.
 fn is_own_in_room(presence: &Element) -> bool {
-    let room = presence.find("x", ns::MUC_USER);
-    room.is_some_and(|room| room.children().any(|child| child.name == "status" && child.get("code") == Some("110")))
+    let Some(room) = presence.find("x", ns::MUC_USER) else { return false };
+    let says = |code| room.children().any(|child| child.name == "status" && child.get("code") == Some(code));
+    let is_gone = presence.get("type") == Some("unavailable");
+    let is_put_out = ["301", "307", "321", "322", "332"].into_iter().any(says) && !says("333");
+    says("110") || (is_gone && (is_put_out || room.find("destroy", ns::MUC_USER).is_some()))
 }
 
 fn of_message(message: &Element) -> Urgency {

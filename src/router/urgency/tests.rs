@@ -51,6 +51,22 @@ fn requests_and_answers_are_important() {
     let room = "<presence from='masque@rooms.capulet.lit/me'><x xmlns='http://jabber.org/protocol/muc#user'>";
     assert!(!waits(&format!("{room}<item affiliation='none'/><status code='110'/></x></presence>")));
     assert!(waits(&format!("{room}<item affiliation='none'/></x></presence>")));
+    // Kicked, banned, or the room is gone: XEP-0045 examples 90, 113 and 202, also where nobody says whose it is.
+    let gone = "<presence type='unavailable' from='masque@rooms.capulet.lit/me'><x xmlns='http://jabber.org/protocol/muc#user'>";
+    for (why, is_held) in [
+        ("<status code='307'/>", false),
+        ("<status code='301'/>", false),
+        ("<destroy jid='other@rooms.capulet.lit'/>", false),
+        ("<status code='307'/><status code='110'/><status code='333'/>", false),
+        ("<status code='307'/><status code='333'/>", true),
+        ("", true),
+    ] {
+        assert_eq!(
+            waits(&format!("{gone}<item affiliation='none' role='none'/>{why}</x></presence>")),
+            is_held,
+            "{why}"
+        );
+    }
 }
 
 #[test]

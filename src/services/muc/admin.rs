@@ -4,7 +4,7 @@
 //! they do or higher, but owners; a room keeps an owner; a request changes all that it names, or nothing.
 
 use super::{
-    leaving,
+    invitations, leaving,
     messages::is_staff,
     outgoing::{Showing, Word, item},
     room::Room,
@@ -140,7 +140,11 @@ fn change(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, Stan
     for change in changes {
         match change {
             Change::Affiliation { who, to, nick, reason } => {
+                let was_nothing = room.affiliation(&who) == Affiliation::None;
                 affiliate(room, &who, to, nick, reason, actor.clone(), ctx)?;
+                if was_nothing && to >= Affiliation::Member {
+                    invitations::welcome(room, &iq.from.bare(), &who, ctx);
+                }
             }
             Change::Role { nick, to, reason } => {
                 // One of the changes before may have removed them.

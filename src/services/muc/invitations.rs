@@ -1,9 +1,9 @@
 //! What a room carries between people who need not be in it: invitations, refusals, requests for a voice.
 //!
-//! Source: XEP-0045 §7.8.2, §7.13, §8.6. Invariant: an invitation names its real sender; into a members-only room only
+//! Source: XEP-0045 §7.8.2, §7.13, §8.6, §9.5, §9.9. Invariant: an invitation names its real sender; into a members-only room only
 //! those invite who may, and whom they invite becomes a member.
 
-use super::{admin, messages::tell, room::Room};
+use super::{admin, messages::tell, register, room::Room};
 use crate::{
     domain::{
         accounts,
@@ -43,6 +43,7 @@ pub(super) fn mediate(room: &mut Room, stanza: &Stanza, ctx: &mut Ctx<'_>) -> Re
     }
     match stanza.find("x", ns::DATA).as_ref().map(Form::read).transpose()? {
         Some(form) if form.form_type() == Some(REQUEST) => voice(room, stanza, &form, ctx),
+        Some(form) if form.form_type() == Some(register::FORM) => register::decide(room, &stanza.from, &form, ctx),
         _ => Err(Condition::BadRequest.into()),
     }
 }
@@ -73,23 +74,38 @@ fn invite(room: &mut Room, stanza: &Stanza, asked: &Element, ctx: &mut Ctx<'_>) 
     if opens {
         admin::affiliate(room, &to, Affiliation::Member, None, None, None, ctx)?;
     }
+    let id = stanza.id_raw().map(|id| crate::wire::framer::unescape(id).into_owned());
+    send(room, &stanza.from, &to, asked, id, ctx);
+    Ok(())
+}
+
+/// XEP-0045 §9.5: whoever becomes a member of a room for members only is told so by an invitation; for those who become it
+/// otherwise than by one.
+pub(super) fn welcome(room: &Room, by: &Jid, member: &Jid, ctx: &mut Ctx<'_>) {
+    let is_within = !room.of(member.bare_str()).is_empty();
+    if room.settings.is_members_only && !is_within && !room.is_locked {
+        let id = ctx.token();
+        send(room, by, member, &Element::new("invite", ns::MUC_USER), Some(id), ctx);
+    }
+}
+
+/// The invitation as the room passes it on: with its password, and in the form of XEP-0249 as well.
+fn send(room: &Room, by: &Jid, to: &Jid, asked: &Element, id: Option<String>, ctx: &mut Ctx<'_>) {
     let reason = asked.leaf_text("reason").filter(|reason| !reason.is_empty());
-    let mut invite = Element::new("invite", ns::MUC_USER).attr("from", stanza.from.as_str());
+    let mut invite = Element::new("invite", ns::MUC_USER).attr("from", by.as_str());
     invite = invite.with(reason.as_ref().map(|why| Element::new("reason", ns::MUC_USER).text(why.as_str())));
     // A conversation that goes on here, XEP-0045 §7.9.
     invite = invite.with(asked.find("continue", ns::MUC_USER).cloned());
     let password =
         room.settings.password.as_ref().map(|word| Element::new("password", ns::MUC_USER).text(word.as_str()));
-    let x = Element::new("x", ns::MUC_USER).child(invite).with(password.clone());
+    let x = Element::new("x", ns::MUC_USER).child(invite).with(password);
     // For clients that know only this form, XEP-0249 §3.
     let direct = Element::new("x", ns::CONFERENCE)
         .attr("jid", room.jid.as_str())
         .attr_if("password", room.settings.password.as_deref())
         .attr_if("reason", reason);
-    let id = stanza.id_raw().map(|id| crate::wire::framer::unescape(id).into_owned());
     let message = Element::new("message", ns::CLIENT).attr_if("id", id).child(x).child(direct);
-    ctx.send(Leg::Inbound, Stanza::build(&message, room.jid.clone(), Some(to)));
-    Ok(())
+    ctx.send(Leg::Inbound, Stanza::build(&message, room.jid.clone(), Some(to.clone())));
 }
 
 fn decline(room: &Room, stanza: &Stanza, refusal: &Element, ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {

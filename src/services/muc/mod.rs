@@ -73,6 +73,8 @@ pub struct Muc {
     /// Rooms with somebody in them, by bare address.
     rooms: BTreeMap<Box<str>, Room>,
     pace: pace::Pace,
+    /// Who waits to be let in, where rooms choose their members.
+    requests: register::Requests,
     /// What a restart left of rooms that do not stay is gone.
     has_swept: bool,
 }
@@ -85,10 +87,10 @@ impl Service for Muc {
     fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
         let to = iq.stanza.to.clone().filter(|to| to.local().is_some()).ok_or(UNHANDLED)?;
         let bare = to.bare();
-        let room = self.open(&bare, ctx).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        let room = open(&mut self.rooms, &bare, ctx).ok_or(StanzaError::new(Condition::ItemNotFound))?;
         let answer = match to.resource() {
             Some(nick) => relay::ask(room, iq, nick, ctx).map(owner::After::Stays),
-            None => of_room(room, iq, ctx),
+            None => of_room(room, &mut self.requests, iq, ctx),
         };
         let answer = answer.map(|after| match after {
             owner::After::Stays(reply) => reply,
@@ -156,18 +158,7 @@ impl Service for Muc {
 impl Muc {
     /// A room that is in memory or in the store.
     fn open(&mut self, jid: &Jid, ctx: &mut Ctx<'_>) -> Option<&mut Room> {
-        if !self.rooms.contains_key(jid.as_str()) {
-            let record = rooms::find(&ctx.store(), jid)?;
-            let stays = record.settings.is_persistent;
-            let room = Room::loaded(jid.clone(), record, &ctx.store());
-            if !stays {
-                // Left over from before a restart: everybody is gone.
-                owner::forget(&room, ctx);
-                return None;
-            }
-            self.rooms.insert(jid.as_str().into(), room);
-        }
-        self.rooms.get_mut(jid.as_str())
+        open(&mut self.rooms, jid, ctx)
     }
 
     /// A room in which nobody is any more leaves memory, and the store too unless it is persistent.
@@ -324,6 +315,22 @@ impl Muc {
     }
 }
 
+/// A room that is in memory or in the store.
+fn open<'r>(within: &'r mut BTreeMap<Box<str>, Room>, jid: &Jid, ctx: &mut Ctx<'_>) -> Option<&'r mut Room> {
+    if !within.contains_key(jid.as_str()) {
+        let record = rooms::find(&ctx.store(), jid)?;
+        let stays = record.settings.is_persistent;
+        let room = Room::loaded(jid.clone(), record, &ctx.store());
+        if !stays {
+            // Left over from before a restart: everybody is gone.
+            owner::forget(&room, ctx);
+            return None;
+        }
+        within.insert(jid.as_str().into(), room);
+    }
+    within.get_mut(jid.as_str())
+}
+
 /// Errors that say that nobody is there who could read, XEP-0045 §18.1.2 and XEP-0410 §3.1.
 fn is_fatal(stanza: &Stanza) -> bool {
     const GONE: &[&str] = &[
@@ -367,7 +374,12 @@ fn refuse(room: &Jid, stanza: &Stanza, error: &StanzaError, ctx: &mut Ctx<'_>) -
 }
 
 /// A request to the room itself.
-fn of_room(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<owner::After, StanzaError> {
+fn of_room(
+    room: &mut Room,
+    requests: &mut register::Requests,
+    iq: &Iq<'_>,
+    ctx: &mut Ctx<'_>,
+) -> Result<owner::After, StanzaError> {
     let own = room.affiliation(iq.from);
     // XEP-0045 §10.1.3: until it is set up, nobody but its maker finds it.
     if room.is_locked && own != Affiliation::Owner {
@@ -378,7 +390,7 @@ fn of_room(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<owner::Aft
         (ns::MUC_ADMIN, "query") => admin::answer(room, iq, ctx),
         (ns::DISCO_INFO | ns::DISCO_ITEMS, "query") => disco::of_room(room, iq, ctx),
         (ns::VCARD, "vCard") => avatar::answer(room, iq, ctx),
-        (ns::REGISTER, "query") => register::answer(room, iq, ctx),
+        (ns::REGISTER, "query") => register::answer(room, requests, iq, ctx),
         (ns::MODERATE, "moderate") | (ns::FASTEN, "apply-to") if room.settings.keeps_archive => {
             moderation::answer(room, iq, ctx)
         }

@@ -4,6 +4,7 @@ mod administration;
 mod entering;
 mod messages;
 mod owners;
+mod registering;
 
 use crate::{
     domain::ids::SessionId,

@@ -608,8 +608,9 @@ fn coven(verona: &mut Verona, fields: &[(&str, &str)]) {
     let member = format!("<query xmlns='{admin}'><item affiliation='member' jid='{JULIET}'/></query>");
     for stanza in [
         format!("<presence to='{room}/r'><x xmlns='http://jabber.org/protocol/muc'/></presence>"),
-        format!("<iq type='set' id='c' to='{room}'><query xmlns='{owner}'>{form}</query></iq>"),
+        // Before the room is for members only: an invitation would call her, too.
         format!("<iq type='set' id='m' to='{room}'>{member}</iq>"),
+        format!("<iq type='set' id='c' to='{room}'><query xmlns='{owner}'>{form}</query></iq>"),
     ] {
         verona.house.send(romeo, &stanza);
     }
