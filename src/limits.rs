@@ -152,8 +152,16 @@ pub const ROOM_OCCUPANTS_DEFAULT: u16 = 200;
 pub const ROOM_VISITS_MAX: usize = 16;
 /// People and domains that are something to one room: 10,000 rows of some 60 bytes are in memory while it is open.
 pub const ROOM_AFFILIATIONS_MAX: usize = 10_000;
+/// Bytes of their addresses, nicknames and reasons: some 78 for each of the most. A list of all of them fits into the outbox
+/// of who asks for it, with what stands around each.
+pub const ROOM_AFFILIATIONS_BYTES_MAX: usize = 768 * 1024;
+/// Bytes of a list that is asked for, past which it tells no nicknames and reasons any more.
+pub const ROOM_LIST_BYTES_MAX: usize = 512 * 1024;
 /// Items in one change of lists or roles.
 pub const ROOM_CHANGES_MAX: usize = 500;
+/// Items of one change up to which occupants hear also of those who are not there, and new members are invited: each item
+/// makes as many stanzas as there are people.
+pub const ROOM_TOLD_MAX: usize = 20;
 /// Invitations in one message.
 pub const ROOM_INVITES_MAX: usize = 20;
 /// Bytes of a nickname.

@@ -43,3 +43,27 @@ fn whoever_does_not_read_slows_nobody_in_a_room_and_goes() {
     let answer = romeo.elements(&mut world).into_iter().find(|e| e.get("id") == Some("who")).unwrap();
     assert_eq!(answer.find("query").unwrap().children().count(), 2, "and is not there any more: {answer}");
 }
+
+#[test]
+fn a_nickname_of_10_mb_ends_the_stream_it_came_on_and_nothing_else() {
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    enter(&mut romeo, &mut world, "romeo");
+    let nick = "n".repeat(10 * 1024 * 1024);
+    juliet.send(
+        &mut world,
+        &format!("<presence to='{ROOM}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"),
+    );
+    assert_eq!(crate::negotiate::ending(&mut juliet, &mut world).as_deref(), Some("policy-violation"));
+    // What fits into a tag and into no address.
+    let mut juliet = Player::online(&mut world, "juliet", "balcony");
+    let nick = "n".repeat(2_000);
+    juliet.send(
+        &mut world,
+        &format!("<presence to='{ROOM}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"),
+    );
+    let answer = juliet.element(&mut world);
+    assert!(answer.find("error").is_some_and(|error| error.find("jid-malformed").is_some()), "{answer}");
+    assert_eq!(romeo.elements(&mut world), [], "nobody in the room hears of it");
+}

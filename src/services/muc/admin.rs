@@ -4,7 +4,7 @@
 //! they do or higher, but owners; a room keeps an owner; a request changes all that it names, or nothing.
 
 use super::{
-    invitations, leaving,
+    invitations, leaving, lists,
     messages::is_staff,
     outgoing::{Showing, Word, item},
     room::Room,
@@ -27,7 +27,7 @@ use crate::{
 
 /// One thing to be changed.
 enum Change {
-    Affiliation { who: Jid, to: Affiliation, nick: Option<String>, reason: Option<String> },
+    Affiliation { who: Jid, standing: Standing },
     Role { nick: String, to: Role, reason: Option<String> },
 }
 
@@ -49,13 +49,7 @@ pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<
         if own < needed && !open {
             return Err(Condition::Forbidden.into());
         }
-        for (who, standing) in room.standings.iter().filter(|(_, standing)| standing.affiliation() == wanted) {
-            let mut one = item(ns::MUC_ADMIN, wanted, None, Some(who), standing.nick.as_deref());
-            one =
-                one.with(standing.reason.as_ref().map(|why| Element::new("reason", ns::MUC_ADMIN).text(why.as_str())));
-            query = query.child(one);
-        }
-        return Ok(query.into());
+        return Ok(query.with(listed(room, wanted)).into());
     }
     let wanted = asked.get("role").and_then(Role::parse).ok_or(StanzaError::new(Condition::BadRequest))?;
     if at.is_none_or(|at| room.occupants[at].role != Role::Moderator) && !is_staff(own) {
@@ -68,6 +62,21 @@ pub(super) fn answer(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<
         query = query.child(item(ns::MUC_ADMIN, affiliation, Some(wanted), jid, Some(occupant.nick())));
     }
     Ok(query.into())
+}
+
+/// Everybody of one affiliation.
+fn listed(room: &Room, wanted: Affiliation) -> Vec<Element> {
+    let mut left = limits::ROOM_LIST_BYTES_MAX;
+    let mut list = Vec::new();
+    for (who, standing) in room.standings.iter().filter(|(_, standing)| standing.affiliation() == wanted) {
+        let nick = standing.nick.as_deref().filter(|_| left > 0);
+        let reason = standing.reason.as_deref().filter(|_| left > 0);
+        let reason = reason.map(|why| Element::new("reason", ns::MUC_ADMIN).text(why));
+        let one = item(ns::MUC_ADMIN, wanted, None, Some(who), nick).with(reason);
+        left = left.saturating_sub(one.to_vec().len());
+        list.push(one);
+    }
+    list
 }
 
 /// What is asked for, one item after the other.
@@ -102,7 +111,7 @@ fn changes(room: &Room, payload: &Element) -> Result<Vec<Change>, StanzaError> {
                 (None, None) => return Err(bad()),
             };
             let nick = nick.filter(|_| one.get("jid").is_some());
-            changes.push(Change::Affiliation { who, to, nick, reason });
+            changes.push(Change::Affiliation { who, standing: Standing { affiliation: Some(to), nick, reason } });
         } else {
             let to = one.get("role").and_then(Role::parse).ok_or_else(bad)?;
             let nick = match (nick, one.get("jid")) {
@@ -124,25 +133,34 @@ fn change(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, Stan
     let changes = changes(room, iq.payload)?;
     for change in &changes {
         match change {
-            Change::Affiliation { who, to, .. } => may_affiliate(room, iq.from, who, *to)?,
+            Change::Affiliation { who, standing } => may_affiliate(room, iq.from, who, standing.affiliation())?,
             Change::Role { nick, to, .. } => may_give_role(room, iq.from, nick, *to)?,
         }
     }
     // The last owner: a request that would leave none is refused as a whole.
     let affiliated = changes.iter().filter_map(|change| match change {
-        Change::Affiliation { who, to, .. } => Some((who.as_str(), *to)),
+        Change::Affiliation { who, standing } => Some((who.as_str(), standing.affiliation())),
         Change::Role { .. } => None,
     });
     if room.loses_its_owners(affiliated) {
         return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
     }
+    lists::fit(
+        room,
+        changes.iter().filter_map(|change| match change {
+            Change::Affiliation { who, standing } => Some((who.as_str(), standing)),
+            Change::Role { .. } => None,
+        }),
+    )?;
+    let tells = changes.len() <= limits::ROOM_TOLD_MAX;
     let actor = room.place(iq.from).map(|(at, _)| room.occupants[at].nick().to_owned());
     for change in changes {
         match change {
-            Change::Affiliation { who, to, nick, reason } => {
-                let was_nothing = room.affiliation(&who) == Affiliation::None;
-                affiliate(room, &who, to, nick, reason, actor.clone(), ctx)?;
-                if was_nothing && to >= Affiliation::Member {
+            Change::Affiliation { who, standing } => {
+                let is_new = tells && room.affiliation(&who) == Affiliation::None;
+                let becomes_member = standing.affiliation() >= Affiliation::Member;
+                stand(room, &who, standing, actor.clone(), tells, ctx);
+                if is_new && becomes_member {
                     invitations::welcome(room, &iq.from.bare(), &who, ctx);
                 }
             }
@@ -220,34 +238,38 @@ pub(super) fn affiliate(
     actor: Option<String>,
     ctx: &mut Ctx<'_>,
 ) -> Result<(), StanzaError> {
+    let given = Standing { affiliation: Some(to), nick, reason };
+    lists::fit(room, [(who.bare_str(), &given)].into_iter())?;
+    stand(room, who, given, actor, true, ctx);
+    Ok(())
+}
+
+/// The same for a change that [`lists::fit`] has let pass; `tells`: occupants hear of it though it is about nobody who is
+/// there.
+pub(super) fn stand(
+    room: &mut Room,
+    who: &Jid,
+    given: Standing,
+    actor: Option<String>,
+    tells: bool,
+    ctx: &mut Ctx<'_>,
+) {
     let who = who.bare();
-    let before = room.affiliation(&who);
-    let known = room.standings.get(who.as_str()).cloned();
-    if known.is_none() && to != Affiliation::None && room.standings.len() >= limits::ROOM_AFFILIATIONS_MAX {
-        return Err(StanzaError::new(Condition::ResourceConstraint).kind(ErrorKind::Wait).text("The list is full."));
-    }
-    if let Some(nick) = &nick
-        && (nick.len() > limits::ROOM_NICK_BYTES_MAX || room.is_reserved(nick, who.as_str()))
-    {
-        return Err(Condition::Conflict.into());
-    }
-    let keeps = known.and_then(|standing| standing.nick).filter(|_| to >= Affiliation::Member);
-    let standing = Standing { affiliation: Some(to), nick: nick.or(keeps), reason: reason.clone() };
+    let (before, to) = (room.affiliation(&who), given.affiliation());
+    let standing = lists::becomes(room.standings.get(who.as_str()), &given);
     rooms::put_standing(&mut ctx.store(), room.id, who.as_str(), &standing);
     match to == Affiliation::None && standing.nick.is_none() {
         true => room.standings.remove(who.as_str()),
         false => room.standings.insert(who.as_str().into(), standing),
     };
-    if to == before && who.local().is_some() {
-        return Ok(());
+    if to != before || who.local().is_none() {
+        let word = Word { actor, reason: given.reason, ..Word::default() };
+        show_change(room, &who, to, word, tells, ctx);
     }
-    let word = Word { actor, reason, ..Word::default() };
-    show_change(room, &who, to, word, ctx);
-    Ok(())
 }
 
 /// Occupants whom a change of affiliation concerns are shown anew, or go.
-fn show_change(room: &mut Room, who: &Jid, to: Affiliation, word: Word, ctx: &mut Ctx<'_>) {
+fn show_change(room: &mut Room, who: &Jid, to: Affiliation, word: Word, tells: bool, ctx: &mut Ctx<'_>) {
     let is_domain = who.local().is_none();
     let hit = |bare: &str| {
         if is_domain { Jid::parse(bare).is_ok_and(|jid| jid.domain() == who.domain()) } else { *bare == *who.as_str() }
@@ -272,7 +294,7 @@ fn show_change(room: &mut Room, who: &Jid, to: Affiliation, word: Word, ctx: &mu
         }
     }
     // XEP-0045 §9.3: those who are not there are told, too, that they are members now.
-    if concerned.is_empty() && !is_domain && to >= Affiliation::Member && !room.is_locked {
+    if tells && concerned.is_empty() && !is_domain && to >= Affiliation::Member && !room.is_locked {
         let about = item(ns::MUC_USER, to, Some(Role::None), Some(who.as_str()), None);
         let x = Element::new("x", ns::MUC_USER).child(about);
         let message = Element::new("message", ns::CLIENT).attr("id", ctx.token()).child(x);

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::{
     history,
+    messages::is_forged,
     outgoing::{Showing, Word},
     room::{Occupant, Room, Visit},
 };
@@ -69,8 +70,8 @@ fn name(room: &Room, who: &Jid, nick: &str) -> Result<(), StanzaError> {
 pub(super) fn content(stanza: &Stanza) -> Rc<[u8]> {
     let mut out = Vec::new();
     for child in stanza.element().iter().flat_map(Element::children) {
-        let is_rooms = matches!(child.ns.as_ref(), ns::MUC | ns::MUC_USER | ns::OCCUPANT_ID);
-        if !is_rooms {
+        let own = stanza.to.as_ref().map_or("", Jid::bare_str);
+        if !is_forged(own, &child.name, &child.ns, || Some(child.clone())) {
             child.write(ns::CLIENT, &mut out);
         }
     }

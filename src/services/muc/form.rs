@@ -3,9 +3,11 @@
 //! Source: XEP-0045 §10.1.3, §10.2, §15.5.3, §15.5.4; XEP-0313 for the archive's field as clients know it. Invariant: a
 //! field that is not known is passed over, and one that is not sent leaves things as they are.
 
-use super::{admin, room::Room};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{admin, lists, room::Room};
 use crate::{
-    domain::rooms::{Affiliation, Settings, Whisper},
+    domain::rooms::{Affiliation, Settings, Standing, Whisper},
     limits,
     router::context::Ctx,
     wire::{
@@ -233,21 +235,28 @@ pub(super) fn apply_lists(
     if none || room.loses_its_owners(named) {
         return Err(StanzaError::new(Condition::Conflict).kind(ErrorKind::Cancel));
     }
+    let mut becomes: BTreeMap<&str, Affiliation> = BTreeMap::new();
     for (affiliation, jids) in lists {
-        let listed = |who: &str| jids.iter().any(|jid| jid.as_str() == who);
-        let gone: Vec<Jid> = room
-            .standings
-            .iter()
-            .filter(|(who, standing)| standing.affiliation() == *affiliation && !listed(who))
-            .filter_map(|(who, _)| Jid::parse(who).ok())
-            .collect();
-        let new: Vec<&Jid> = jids.iter().filter(|jid| room.affiliation(jid) != *affiliation).collect();
-        for jid in new {
-            admin::affiliate(room, jid, *affiliation, None, None, None, ctx)?;
-        }
-        for jid in gone.iter().filter(|jid| jid.as_str() != by.bare_str() || *affiliation != Affiliation::Owner) {
-            admin::affiliate(room, jid, Affiliation::None, None, None, None, ctx)?;
-        }
+        let listed: BTreeSet<&str> = jids.iter().map(Jid::as_str).collect();
+        let of = room.standings.iter().filter(|(_, standing)| standing.affiliation() == *affiliation);
+        let gone = of.map(|(who, _)| &**who).filter(|who| !listed.contains(who));
+        let goes = gone.filter(|who| *who != by.bare_str() || *affiliation != Affiliation::Owner);
+        becomes.extend(goes.map(|who| (who, Affiliation::None)));
+        becomes.extend(listed.into_iter().map(|who| (who, *affiliation)));
+    }
+    let is = |who: &str| room.standings.get(who).map_or(Affiliation::None, Standing::affiliation);
+    becomes.retain(|who, affiliation| is(who) != *affiliation);
+    if becomes.len() > limits::ROOM_CHANGES_MAX {
+        return Err(Condition::PolicyViolation.into());
+    }
+    let standing = |affiliation| Standing { affiliation: Some(affiliation), ..Standing::default() };
+    let changes: Option<Vec<(Jid, Standing)>> =
+        becomes.into_iter().map(|(who, affiliation)| Some((Jid::parse(who).ok()?, standing(affiliation)))).collect();
+    let changes = changes.ok_or(StanzaError::new(Condition::JidMalformed))?;
+    lists::fit(room, changes.iter().map(|(who, standing)| (who.as_str(), standing)))?;
+    let tells = changes.len() <= limits::ROOM_TOLD_MAX;
+    for (who, standing) in changes {
+        admin::stand(room, &who, standing, None, tells, ctx);
     }
     Ok(())
 }

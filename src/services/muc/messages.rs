@@ -113,9 +113,10 @@ fn slowly(room: &mut Room, who: &Jid, ctx: &Ctx<'_>) -> Result<(), StanzaError> 
 fn tell_members(room: &Room, speaker: &str, stanza: &Stanza, ctx: &mut Ctx<'_>) {
     let standings = room.standings.iter().filter(|(_, standing)| standing.affiliation() >= Affiliation::Member);
     let members = standings.map(|(who, _)| &**who).filter(|who| *who != speaker);
+    let members = members.filter(|who| who.split_once('@').is_some_and(|(_, domain)| ctx.core.config.serves(domain)));
     // Whoever is connected with every device is not looked at any further.
     let away = members.filter(|who| ctx.sessions().online(who).is_none_or(|online| online.lists.pushes));
-    let away = away.filter_map(|who| Jid::parse(who).ok()).filter(|who| ctx.is_local(who));
+    let away = away.filter_map(|who| Jid::parse(who).ok());
     let members: Rc<[Jid]> = away.take(limits::ROOM_WAKES_MAX).collect();
     if !members.is_empty() {
         ctx.notice(Notice::SaidToMembers { members, stanza: Rc::new(stanza.clone()) });
@@ -134,19 +135,24 @@ fn real_address(room: &Room, real: &Jid) -> Vec<u8> {
 /// Takes out what only the room may say (S27, S28).
 pub(super) fn clean(room: &Room, stanza: &mut Stanza) {
     let own = room.jid.as_str();
-    stanza.cut(|name, namespace, bytes| match namespace {
-        ns::MUC_USER | ns::OCCUPANT_ID | ns::MUC => true,
-        ns::SID => name == "stanza-id" && attribute_is(bytes, "by", own),
-        ns::DELAY => attribute_is(bytes, "from", own),
-        ns::MAM => name == "result",
-        _ => false,
-    });
+    stanza.cut(|name, namespace, bytes| is_forged(own, name, namespace, || Element::parse(bytes, ns::CLIENT).ok()));
 }
 
-/// Whether an attribute of the element in these bytes has this value.
-fn attribute_is(bytes: &[u8], name: &str, value: &str) -> bool {
-    // What cannot be read on its own, because its prefix is bound outside, is not taken for harmless.
-    let Ok(element) = Element::parse(bytes, ns::CLIENT) else { return true };
+/// Whether nobody but the room `own` says such a thing: who is what to it, its ids, its memory (S27, S28).
+///
+/// What cannot be read on its own, because its prefix is bound outside, is not taken for harmless.
+pub(super) fn is_forged(own: &str, name: &str, namespace: &str, read: impl FnOnce() -> Option<Element>) -> bool {
+    let names_it = |attribute: &str| read().is_none_or(|element| attribute_is(&element, attribute, own));
+    match namespace {
+        ns::MUC_USER | ns::OCCUPANT_ID | ns::MUC => true,
+        ns::SID => name == "stanza-id" && names_it("by"),
+        ns::DELAY => names_it("from"),
+        ns::MAM => name == "result",
+        _ => false,
+    }
+}
+
+fn attribute_is(element: &Element, name: &str, value: &str) -> bool {
     element.get(name).is_some_and(|found| Jid::parse(found).map_or(found == value, |jid| jid.bare_str() == value))
 }
 

@@ -22,6 +22,7 @@ mod form;
 mod history;
 mod invitations;
 mod leaving;
+mod lists;
 mod messages;
 mod moderation;
 mod outgoing;

@@ -73,7 +73,13 @@ fn configure(room: &mut Room, changed: Settings, ctx: &mut Ctx<'_>) {
     let before = std::mem::replace(&mut room.settings, changed);
     let was_locked = std::mem::replace(&mut room.is_locked, false);
     let now = room.settings.clone();
-    store(room, ctx);
+    room.save(&mut ctx.store());
+    if was_locked {
+        // From now on each change is written as it is made.
+        for (who, standing) in &room.standings {
+            rooms::put_standing(&mut ctx.store(), room.id, who, standing);
+        }
+    }
     if before == now && !was_locked {
         return;
     }
@@ -109,15 +115,6 @@ fn configure(room: &mut Room, changed: Settings, ctx: &mut Ctx<'_>) {
                 super::admin::show_again(room, at, Word::default(), ctx);
             }
         }
-    }
-}
-
-/// Writes the room down if it is to stay, or lets the store forget it.
-fn store(room: &Room, ctx: &mut Ctx<'_>) {
-    // What is in a room that does not stay is kept as long as somebody is there: a restart ends it.
-    room.save(&mut ctx.store());
-    for (who, standing) in &room.standings {
-        rooms::put_standing(&mut ctx.store(), room.id, who, standing);
     }
 }
 

@@ -1,5 +1,6 @@
 //! XEP-0045, example by example.
 
+mod abuse;
 mod administration;
 mod entering;
 mod messages;
@@ -60,6 +61,10 @@ impl Play {
 
     pub fn owner(&mut self, who: SessionId, inner: &str) -> Out {
         self.iq(who, "set", "", &format!("<query xmlns='http://jabber.org/protocol/muc#owner'>{inner}</query>"))
+    }
+
+    pub fn owner_asks(&mut self, who: SessionId) -> Out {
+        self.iq(who, "get", "", "<query xmlns='http://jabber.org/protocol/muc#owner'/>")
     }
 
     pub fn admin(&mut self, who: SessionId, ty: &str, items: &str) -> Out {
