@@ -192,6 +192,16 @@ pub const ROOM_HISTORY_MAX: usize = 50;
 pub const ROOM_HISTORY_BYTES_MAX: usize = 256 * 1024;
 /// Members of a room who hear of one message by push: more are no family or club, and each is a look at the store.
 pub const ROOM_WAKES_MAX: usize = 200;
+/// Hats that a room has.
+pub const ROOM_HATS_MAX: usize = 64;
+/// Hats that one person wears: they are in every presence.
+pub const ROOM_HATS_WORN_MAX: usize = 8;
+/// People who wear hats in a room, whether they are there or not.
+pub const ROOM_HAT_WEARERS_MAX: usize = 1_000;
+/// Bytes of a hat's URI.
+pub const ROOM_HAT_URI_BYTES_MAX: usize = 256;
+/// Bytes of a hat's title.
+pub const ROOM_HAT_TITLE_BYTES_MAX: usize = 128;
 /// Requests to become a member of a room that are remembered, so that each asks the room's admins once.
 pub const ROOM_REQUESTS_MAX: usize = 256;
 /// Seconds after which such a request may be made again.

@@ -27,6 +27,7 @@
 //! | `u` account, file | its bytes |
 //! | `g` host 0 localpart | room ([`super::rooms`]) |
 //! | `h` room, JID | what somebody is to a room |
+//! | `H` room … | hats, and who wears some ([`super::rooms`]) |
 //! | `k` account, room | a room that the account has made |
 //! | `C` hash | nodes that clients of this capability hash want to hear of (XEP-0115) |
 //! | `O` message id | stanza on its way to another server ([`super::peers`]) |
@@ -170,6 +171,8 @@ pub const PUSH: u8 = b'w';
 pub const ROOM: u8 = b'g';
 /// What somebody is to a room; the owner is the room.
 pub const ROOM_STANDING: u8 = b'h';
+/// Hats of a room, and who wears some; the owner is the room.
+pub const ROOM_HAT: u8 = b'H';
 /// Rooms that an account has made.
 pub const ROOM_MADE: u8 = b'k';
 /// Invitations, not owned by an account.

@@ -5,6 +5,7 @@
 //!
 //! Invariants: a room that is stored has an owner; an affiliation of none without a reserved nickname has no row.
 
+mod hats;
 mod settings;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{limits, wire::jid::Jid};
 
+pub use hats::{Hat, Hats, hats, put_hat, put_worn};
 pub use settings::{Settings, Whisper};
 
 macro_rules! words {
@@ -168,6 +170,7 @@ pub fn remove(store: &mut Store<'_>, jid: &Jid, id: AccountId, creator: &str) {
     store.remove(&key(jid));
     store.remove(&keys::owned(keys::ADDRESS, id));
     put_vcard(store, id, &[], None);
+    hats::forget(store, id);
     let creator = Jid::parse(creator).ok().and_then(|creator| accounts::find(store, &creator));
     if let Some(account) = creator {
         store.remove(&keys::row(keys::ROOM_MADE, account.id, jid.as_str().as_bytes()));

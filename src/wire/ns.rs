@@ -75,6 +75,8 @@ pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
 pub const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
 /// XEP-0045, towards users.
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+/// XEP-0317.
+pub const HATS: &str = "urn:xmpp:hats:0";
 /// XEP-0033.
 pub const ADDRESS: &str = "http://jabber.org/protocol/address";
 /// XEP-0048, the namespace and the name of the node.

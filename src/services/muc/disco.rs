@@ -4,7 +4,7 @@
 //! occupants only to them that are in it.
 
 use super::{
-    avatar, form,
+    avatar, form, hats,
     room::{Occupant, Room},
 };
 use crate::{
@@ -43,6 +43,13 @@ pub(super) fn of_room(room: &Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Rep
     let node = iq.payload.get("node").filter(|node| !node.is_empty());
     let query = Element::new("query", iq.payload.ns.clone()).attr_if("node", node);
     if iq.payload.ns == ns::DISCO_ITEMS {
+        if node == Some(ns::COMMANDS) {
+            let item = |(node, name)| {
+                let item = Element::new("item", ns::DISCO_ITEMS).attr("jid", room.jid.as_str());
+                item.attr("node", node).attr("name", name)
+            };
+            return Ok(query.with(hats::offered(room, iq.from).map(item)).into());
+        }
         let sees = room.settings.is_public || room.place(iq.from).is_some();
         let listed = room.occupants.iter().filter(|_| sees && node.is_none());
         let item = |one: &Occupant| Element::new("item", ns::DISCO_ITEMS).attr("jid", one.address.as_str());
@@ -55,9 +62,21 @@ pub(super) fn of_room(room: &Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Rep
         }
         // XEP-0045 §18.1.1: no namespace is thrown away.
         Some(TRAFFIC) => Err(Condition::ServiceUnavailable.into()),
-        Some(_) => Err(Condition::ItemNotFound.into()),
+        Some(ns::COMMANDS) => Ok(query.child(automation("command-list", "Commands")).into()),
+        // XEP-0050 §2.3.
+        Some(node) => match hats::offered(room, iq.from).find(|(known, _)| *known == node) {
+            Some((_, name)) => {
+                let about = [automation("command-node", name), feature(ns::COMMANDS), feature(ns::DATA)];
+                Ok(query.with(about).into())
+            }
+            None => Err(Condition::ItemNotFound.into()),
+        },
         None => Ok(query.with(info(room, avatar::told(room.id, ctx))).into()),
     }
+}
+
+fn automation(ty: &str, name: &str) -> Element {
+    Element::new("identity", ns::DISCO_INFO).attr("category", "automation").attr("type", ty).attr("name", name)
 }
 
 fn identity(ty: &str, name: String) -> Element {
@@ -77,6 +96,8 @@ fn info(room: &Room, picture: Option<String>) -> Vec<Element> {
         ns::SID,
         ns::REGISTER,
         ns::VCARD,
+        ns::COMMANDS,
+        ns::HATS,
         STABLE_ID,
         "http://jabber.org/protocol/muc#self-ping-optimization",
         "http://jabber.org/protocol/muc#request",

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{admin, lists, room::Room};
+use super::{admin, hats, lists, room::Room};
 use crate::{
     domain::rooms::{Affiliation, Settings, Standing, Whisper},
     limits,
@@ -283,6 +283,10 @@ pub(super) fn info(room: &Room, picture: Option<String>) -> Form {
         .field(Field::boolean(INVITES, settings.members_invite))
         .field(text(WHISPER, settings.whisper.as_str().to_owned()))
         .field(Field::boolean("muc#roominfo_logs", settings.keeps_archive).label("What is said is archived"));
+    let form = match hats::hash(room) {
+        Some(hash) => form.field(text(hats::HASH, hash).label("Hats hash")),
+        None => form,
+    };
     match picture {
         Some(hash) => {
             form.field(Field::new("muc#roominfo_avatarhash", FieldType::TextMulti).label("Picture").value(hash))

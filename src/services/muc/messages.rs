@@ -144,7 +144,7 @@ pub(super) fn clean(room: &Room, stanza: &mut Stanza) {
 pub(super) fn is_forged(own: &str, name: &str, namespace: &str, read: impl FnOnce() -> Option<Element>) -> bool {
     let names_it = |attribute: &str| read().is_none_or(|element| attribute_is(&element, attribute, own));
     match namespace {
-        ns::MUC_USER | ns::OCCUPANT_ID | ns::MUC => true,
+        ns::MUC_USER | ns::OCCUPANT_ID | ns::MUC | ns::HATS => true,
         ns::SID => name == "stanza-id" && names_it("by"),
         ns::DELAY => names_it("from"),
         ns::MAM => name == "result",

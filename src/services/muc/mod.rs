@@ -19,6 +19,7 @@ mod avatar;
 mod disco;
 mod entering;
 mod form;
+mod hats;
 mod history;
 mod invitations;
 mod leaving;
@@ -34,7 +35,10 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use self::{outgoing::Word, room::Room};
 use crate::{
@@ -61,7 +65,7 @@ const NAME: &str = "muc";
 
 static CARD: Card = Card {
     name: NAME,
-    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0486 v0.1.0, XEP-0500 v0.1.1",
+    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0317 v0.3.1, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0486 v0.1.0, XEP-0500 v0.1.1",
     features: &[],
     stream_features: &[],
     iq: &[],
@@ -277,6 +281,7 @@ impl Muc {
             is_locked: true,
             spoke: BTreeMap::new(),
             next_visit: 0,
+            hats: Default::default(),
         };
         // What a power cut leaves of a room that nobody has set up is found, and removed, by its row.
         room.save(&mut ctx.store());
@@ -307,11 +312,13 @@ impl Muc {
         for host in hosts(ctx) {
             each(&host, ctx, &mut |_, record, ctx| {
                 rooms::put_standing(&mut ctx.store(), record.id, jid.as_str(), &Standing::default());
+                rooms::put_worn(&mut ctx.store(), record.id, jid.as_str(), &BTreeSet::new());
                 true
             });
         }
         for room in self.rooms.values_mut() {
             room.standings.remove(jid.as_str());
+            room.hats.worn.remove(jid.as_str());
         }
     }
 }
@@ -395,6 +402,7 @@ fn of_room(
         (ns::MODERATE, "moderate") | (ns::FASTEN, "apply-to") if room.settings.keeps_archive => {
             moderation::answer(room, iq, ctx)
         }
+        (ns::COMMANDS, "command") => hats::answer(room, iq, ctx),
         (ns::PING, "ping") => Ok(Reply::Empty),
         (ns::MAM, "query" | "metadata") => archive(room, own, iq),
         _ => Err(UNHANDLED),

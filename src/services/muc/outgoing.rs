@@ -4,7 +4,10 @@
 
 use std::rc::Rc;
 
-use super::room::{Occupant, Room, Visit};
+use super::{
+    hats,
+    room::{Occupant, Room, Visit},
+};
 use crate::{
     domain::{
         rooms::{Affiliation, Role},
@@ -109,6 +112,9 @@ impl<'a> Showing<'a> {
     ) -> Showing<'a> {
         let mut behind = Vec::with_capacity(96);
         stamp(room, &occupant.bare, ctx, &mut behind);
+        if role != Role::None {
+            hats::stamp(room, &occupant.bare, &mut behind);
+        }
         Showing {
             from: &occupant.address,
             bare: &occupant.bare,

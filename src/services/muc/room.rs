@@ -10,7 +10,7 @@ use std::{
 use crate::{
     domain::{
         ids::{AccountId, SessionId, Time},
-        rooms::{self, Affiliation, Record, Role, Settings, Standing, Subject},
+        rooms::{self, Affiliation, Hats, Record, Role, Settings, Standing, Subject},
         store::Store,
     },
     wire::{jid::Jid, stanza::Stored},
@@ -79,11 +79,13 @@ pub(super) struct Room {
     pub spoke: BTreeMap<Box<str>, Time>,
     /// Number of the next visit.
     pub next_visit: u32,
+    pub hats: Hats,
 }
 
 impl Room {
     pub fn loaded(jid: Jid, record: Record, store: &Store<'_>) -> Room {
         let standings = rooms::standings(store, record.id).into_iter().map(|(who, what)| (who.into(), what)).collect();
+        let hats = rooms::hats(store, record.id);
         Room {
             jid,
             id: record.id,
@@ -96,6 +98,7 @@ impl Room {
             is_locked: false,
             spoke: BTreeMap::new(),
             next_visit: 0,
+            hats,
         }
     }
 

@@ -3,6 +3,7 @@
 mod abuse;
 mod administration;
 mod entering;
+mod hats;
 mod messages;
 mod owners;
 mod registering;
