@@ -20,6 +20,9 @@ pub const WEBSOCKET_PATH: &str = "ws";
 /// The path at which streams are carried by requests, XEP-0124.
 pub const BOSH_PATH: &str = "bosh";
 
+/// The paths at which clients look that were told about another server.
+pub const PATHS_ELSEWHERE: [&str; 2] = ["xmpp-websocket", "http-bind"];
+
 /// A request that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);

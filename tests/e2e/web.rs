@@ -309,6 +309,30 @@ fn a_websocket_begins_with_the_handshake_of_the_rfc() {
 }
 
 #[test]
+fn streams_of_browsers_offer_nothing_to_bind_to() {
+    // RFC 5802 §6: no page can see the TLS under it, and stanza.js takes what has the best name without asking further.
+    let mut process = Process::start("web-binding", &[]);
+    process.by_websocket = true;
+    let conn = process.connect(true);
+    process.put_raw(conn, &crate::messages::frame(0x81, OPEN));
+    let features = until(&mut process, conn, "</stream:features>");
+    assert!(features.contains(">SCRAM-SHA-256<") && features.contains(">HT-SHA-256-NONE<"), "{features}");
+    assert!(!features.contains("-PLUS") && !features.contains("channel-binding"), "{features}");
+}
+
+#[test]
+fn browsers_get_in_where_other_servers_have_their_doors() {
+    let process = Process::start("web-doors", &[]);
+    let handshake = crate::messages::handshake(DOMAIN).replacen("GET /ws", "GET /xmpp-websocket", 1);
+    let mut line = process.browse(process.web);
+    line.write_all(handshake.as_bytes()).unwrap();
+    let mut start = [0; 12];
+    line.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 101");
+    assert_eq!(process.request("GET", "/http-bind", "").status, 405);
+}
+
+#[test]
 fn hostile_xml_ends_a_websocket_as_it_ends_a_stream() {
     // S1, S7: what once broke others, as messages.
     let mut process = Process::start("web-corpus", &[]);

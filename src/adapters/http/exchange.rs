@@ -28,7 +28,7 @@ use crate::{
     },
     router::{
         event::{Answer, Event, RequestId, TakeError},
-        web::{Method, Page, StoredFile, cors, host_name},
+        web::{BOSH_PATH, Method, PATHS_ELSEWHERE, Page, StoredFile, WEBSOCKET_PATH, cors, host_name},
     },
 };
 
@@ -40,10 +40,10 @@ const ALWAYS: &[(&str, &str)] = &[
 ];
 
 /// Where streams in WebSocket messages begin.
-const WEBSOCKET: [&str; 1] = [crate::router::web::WEBSOCKET_PATH];
+const WEBSOCKET: [&str; 2] = [WEBSOCKET_PATH, PATHS_ELSEWHERE[0]];
 
 /// Where streams that are carried by requests are.
-const BOSH: [&str; 1] = [crate::router::web::BOSH_PATH];
+const BOSH: [&str; 2] = [BOSH_PATH, PATHS_ELSEWHERE[1]];
 
 /// What of the request's head is looked at once the house has answered.
 struct Conditions {
@@ -74,7 +74,7 @@ pub(super) async fn exchange(
     let mut body = Some(body);
     let answer = match read_head(&driver, peer, &parts.method, &parts.uri, &parts.headers) {
         Err(page) => Answer::Page(page),
-        Ok(head) if head.target.path() == WEBSOCKET && parts.headers.contains_key(header::UPGRADE) => {
+        Ok(head) if is_one_of(&head, &WEBSOCKET) && parts.headers.contains_key(header::UPGRADE) => {
             // In clear it would be a password in clear; a proxy that we trust has had it under TLS.
             match switch(&driver, is_tls || driver.web.is_proxy(peer), &head, &parts.headers) {
                 Ok(response) => {
@@ -84,7 +84,7 @@ pub(super) async fn exchange(
                 Err(page) => Answer::Page(page),
             }
         }
-        Ok(head) if head.target.path() == BOSH => {
+        Ok(head) if is_one_of(&head, &BOSH) => {
             let is_secure = is_tls || driver.web.is_proxy(peer);
             Answer::Page(super::bosh::converse(&driver, &head, is_secure, body.take()).await)
         }
@@ -99,6 +99,11 @@ pub(super) async fn exchange(
         Answer::Share(path, headers) => shared_response(&driver, &path, headers, &conditions).await,
         Answer::Take(..) => page_response(Page::status(500, "The server is at fault.\n"), &conditions),
     })
+}
+
+/// Whether the request goes to one of these paths, with or without a slash at its end.
+fn is_one_of(head: &crate::router::event::Request, names: &[&str]) -> bool {
+    matches!(head.target.path().as_slice(), [name] | [name, ""] if names.contains(name))
 }
 
 /// The head as the house reads it.

@@ -41,6 +41,7 @@ use super::{
 use crate::{
     config::Config,
     limits,
+    proto::sasl::ChannelBinding,
     router::event::{Answer, Door, Event, FileId, RequestId, Secured},
 };
 
@@ -199,8 +200,10 @@ impl Driver {
         let id = core.table.insert(Box::new(Connection::over(socket.clone(), channel, &door, seat)));
         core.peak = core.peak.max(core.table.len());
         self.deliver(core, Event::Opened(id, door));
-        // Without TLS of ours it is the proxy's, which tells us nothing to bind to.
-        self.deliver(core, Event::Secured(id, secured.unwrap_or_default()));
+        // No page can see the TLS under it, and with a proxy it is not ours: there is nothing to bind to. Some clients
+        // (stanza.js) would choose a mechanism that binds nevertheless.
+        let binding = ChannelBinding::default();
+        self.deliver(core, Event::Secured(id, Secured { binding, ..secured.unwrap_or_default() }));
         let early = [read, &spare].concat();
         if !early.is_empty() && !self.hear_plain(core, id, &early) {
             return self.lose(core, id);
