@@ -83,6 +83,8 @@ pub struct Listen {
     pub proxy_protocol: Vec<Network>,
     /// Where TLS connections for names that are not ours go; `None`: they are ours all the same.
     pub passthrough: Option<SocketAddr>,
+    /// Where connections go by which a certificate authority asks for a proof, RFC 8737; `None`: they are refused.
+    pub acme: Option<SocketAddr>,
     /// Where clients come back to resume a session, XEP-0198 §3: host, or host and port; `None`: they find it as before.
     pub location: Option<String>,
     /// The administration socket; default `admin.sock` in the data directory.
@@ -230,6 +232,7 @@ impl Default for Config {
                 component: vec![SocketAddr::from(([127, 0, 0, 1], 5347))],
                 proxy_protocol: Vec::new(),
                 passthrough: None,
+                acme: None,
                 location: None,
                 admin: None,
             },

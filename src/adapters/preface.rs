@@ -1,10 +1,10 @@
-//! What may stand before a connection proper: a proxy's word whose it is, and a TLS name that is another server's.
+//! What may stand before a connection proper: a proxy's word whose it is, and TLS that is for somebody else.
 //!
-//! Source: the PROXY protocol; RFC 6066 §3. `proto/proxy.rs` and `proto/hello.rs` read it.
+//! Source: the PROXY protocol; RFC 6066 §3; RFC 8737 §3. `proto/proxy.rs` and `proto/hello.rs` read it.
 //!
 //! Invariants (S3, S44): only connections from `listen.proxy_protocol` have such a header, and they must; a connection for a
-//! name that is not ours goes to `listen.passthrough` byte for byte and nothing of it is kept; connections that are being
-//! looked at, and those that are handed through, are bounded in number, bytes and time.
+//! name that is not ours goes to `listen.passthrough`, an authority's to `listen.acme`, byte for byte, and nothing of it is
+//! kept; connections that are being looked at, and those that are handed through, are bounded in number, bytes and time.
 
 use std::{
     cell::RefCell,
@@ -72,8 +72,17 @@ impl Prefaces {
         self.config.borrow().listen.proxy_protocol.iter().any(|network| network.contains(from))
     }
 
-    fn upstream(&self, kind: Kind) -> Option<SocketAddr> {
-        self.config.borrow().listen.passthrough.filter(|_| kind.begins_with_tls())
+    /// Whether some connections at this door are for somebody else.
+    fn divides(&self, kind: Kind) -> bool {
+        let listen = &self.config.borrow().listen;
+        kind.begins_with_tls() && (listen.passthrough.is_some() || listen.acme.is_some())
+    }
+
+    /// Who else such a connection is for. Names of others have their proofs made by others.
+    fn upstream(&self, name: Option<&str>, is_acme: bool) -> Option<SocketAddr> {
+        let listen = &self.config.borrow().listen;
+        let others = listen.passthrough.filter(|_| name.is_some_and(|name| !self.is_ours(name)));
+        others.or(listen.acme.filter(|_| is_acme))
     }
 
     fn is_ours(&self, name: &str) -> bool {
@@ -93,7 +102,7 @@ impl Driver {
     /// Takes an accepted connection in, or says why not; then it is closed.
     pub(super) fn receive(self: &Rc<Self>, kind: Kind, socket: Rc<Socket>, from: IpAddr) -> Result<(), Refusal> {
         let is_proxy = self.prefaces.is_proxy(from);
-        if !is_proxy && self.prefaces.upstream(kind).is_none() {
+        if !is_proxy && !self.prefaces.divides(kind) {
             return self.arrive(kind, socket, from, &[]);
         }
         let seat = self.prefaces.seats.take(Some(from).filter(|_| !is_proxy))?;
@@ -138,14 +147,20 @@ impl Driver {
             bytes.drain(..told.length);
             from = told.from.map_or(from, |told| told.to_canonical());
         }
-        let Some(upstream) = self.prefaces.upstream(kind) else { return Ok(First::Ours(from, bytes)) };
-        loop {
+        if !self.prefaces.divides(kind) {
+            return Ok(First::Ours(from, bytes));
+        }
+        let upstream = loop {
             match hello::read(&bytes) {
                 Hello::More => more(socket, &mut bytes).await?,
-                Hello::For(Some(name)) if !self.prefaces.is_ours(&name) => return Ok(First::Theirs(upstream, bytes)),
-                Hello::For(_) | Hello::Other => return Ok(First::Ours(from, bytes)),
+                Hello::For { name, is_acme } => break self.prefaces.upstream(name.as_deref(), is_acme),
+                Hello::Other => break None,
             }
-        }
+        };
+        Ok(match upstream {
+            Some(upstream) => First::Theirs(upstream, bytes),
+            None => First::Ours(from, bytes),
+        })
     }
 }
 

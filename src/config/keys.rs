@@ -142,6 +142,14 @@ pub(super) static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "listen.acme",
+        takes: "an address with a port, such as \"127.0.0.1:5081\", or \"none\"",
+        default: "\"none\"",
+        doc: "Where TLS connections go by which a certificate authority asks for a proof (`acme-tls/1`, RFC 8737), untouched: \
+              where an ACME client listens.",
+        set: |draft, given| given.addresses().map(|addresses| draft.config.listen.acme = addresses.first().copied()),
+    },
+    Key {
         name: "listen.location",
         takes: "a host, or a host and a port, such as \"chat.example.org:5222\" or \"[2001:db8::1]:5222\", or \"none\"",
         default: "\"none\"",

@@ -213,6 +213,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "listen.component=127.0.0.1:1234",
         "listen.proxy_protocol=127.0.0.1",
         "listen.passthrough=127.0.0.1:8443",
+        "listen.acme=127.0.0.1:5081",
         "listen.location=[2001:DB8::1]:6",
         "listen.admin=/run/l.sock",
         "tls.certificate=chain.pem",
@@ -362,7 +363,8 @@ fn sections_are_tables() {
     assert_eq!(
         mistakes("listen = 5222"),
         "a.toml:1: listen: found 5222; give its keys listen.c2s, listen.c2s_tls, listen.s2s, listen.s2s_tls, listen.https, \
-         listen.http, listen.component, listen.proxy_protocol, listen.passthrough, listen.location, listen.admin"
+         listen.http, listen.component, listen.proxy_protocol, listen.passthrough, listen.acme, listen.location, \
+         listen.admin"
     );
     assert_eq!(
         set_mistakes(&["certificates.localhost=x.pem"]),

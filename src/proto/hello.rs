@@ -1,17 +1,30 @@
-//! The server name in the first message of a TLS connection, read without taking part in it.
+//! Whom and what the first message of a TLS connection is for, read without taking part in it.
 //!
-//! Source: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3. Invariant: whatever is odd is left to who speaks TLS; this only reads.
+//! Source: RFC 8446 §4.1.2 and §5.1, RFC 6066 §3, RFC 7301 §3.1. Invariant: whatever is odd is left to who speaks TLS; this
+//! only reads.
 
 /// Bytes that are looked at: more than any client says before it knows whom it speaks to.
 pub const BYTES_MAX: usize = 18 * 1024;
+
+/// Extensions, RFC 8446 §4.2.
+const SERVER_NAME: [u8; 2] = [0, 0];
+const ALPN: [u8; 2] = [0, 16];
+
+/// A list of protocols with one in it, RFC 7301 §3.1.
+const ACME: &[u8] = b"\x0Aacme-tls/1";
 
 /// What is known of the first message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hello {
     /// More is needed.
     More,
-    /// It is whole: for this name, in lower case, or for none.
-    For(Option<String>),
+    /// It is whole.
+    For {
+        /// The server's name, in lower case.
+        name: Option<String>,
+        /// Whether it offers `acme-tls/1` and nothing else: an authority asks for a proof, RFC 8737 §3.
+        is_acme: bool,
+    },
     /// It is none, or none that can be read.
     Other,
 }
@@ -19,7 +32,7 @@ pub enum Hello {
 /// Reads the beginning of a connection.
 pub fn read(bytes: &[u8]) -> Hello {
     match message(bytes) {
-        Ok(Some(message)) => name(&message).map_or(Hello::Other, Hello::For),
+        Ok(Some(message)) => whole(&message).unwrap_or(Hello::Other),
         Ok(None) if bytes.len() < BYTES_MAX => Hello::More,
         Ok(None) | Err(()) => Hello::Other,
     }
@@ -60,40 +73,48 @@ fn vector<'b>(bytes: &mut &'b [u8], width: usize) -> Option<&'b [u8]> {
     Some(vector)
 }
 
-/// The server name; `None`: the message makes no sense.
-fn name(mut body: &[u8]) -> Option<Option<String>> {
+/// What a whole message says; `None`: it makes no sense.
+fn whole(mut body: &[u8]) -> Option<Hello> {
     // Version and random.
     body = body.get(34..)?;
     // Session, cipher suites, compression.
     for width in [1, 2, 1] {
         vector(&mut body, width)?;
     }
-    if body.is_empty() {
-        return Some(None);
-    }
-    let mut extensions = vector(&mut body, 2)?;
+    let (mut name, mut is_acme) = (None, false);
+    let mut extensions = if body.is_empty() { body } else { vector(&mut body, 2)? };
     while let Some((kind, rest)) = extensions.split_first_chunk::<2>() {
         extensions = rest;
         let mut extension = vector(&mut extensions, 2)?;
-        if *kind != [0, 0] {
-            continue;
+        match *kind {
+            SERVER_NAME => name = Some(server_name(extension)?),
+            ALPN => is_acme = vector(&mut extension, 2)? == ACME,
+            _ => (),
         }
-        let mut names = vector(&mut extension, 2)?;
-        let (kind, rest) = names.split_first()?;
-        names = rest;
-        let name = std::str::from_utf8(vector(&mut names, 2)?).ok().filter(|_| *kind == 0)?;
-        return Some(Some(name.trim_end_matches('.').to_ascii_lowercase()));
     }
-    Some(None)
+    Some(Hello::For { name, is_acme })
+}
+
+/// RFC 6066 §3: a list of names, of which there is but one kind.
+fn server_name(mut extension: &[u8]) -> Option<String> {
+    let mut names = vector(&mut extension, 2)?;
+    let (kind, rest) = names.split_first()?;
+    names = rest;
+    let name = std::str::from_utf8(vector(&mut names, 2)?).ok().filter(|_| *kind == 0)?;
+    Some(name.trim_end_matches('.').to_ascii_lowercase())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hello(name: Option<&str>) -> Vec<u8> {
+    fn hello(name: Option<&str>, protocols: &[&str]) -> Vec<u8> {
         let sized = |width: usize, bytes: &[u8]| [&bytes.len().to_be_bytes()[8 - width..], bytes].concat();
         let mut extensions = [&[0, 43][..], &sized(2, &[2, 3, 4])].concat();
+        if !protocols.is_empty() {
+            let list: Vec<u8> = protocols.iter().flat_map(|protocol| sized(1, protocol.as_bytes())).collect();
+            extensions.extend([&[0, 16][..], &sized(2, &sized(2, &list))].concat());
+        }
         if let Some(name) = name {
             let names = [&[0][..], &sized(2, name.as_bytes())].concat();
             extensions.extend([&[0, 0][..], &sized(2, &sized(2, &names))].concat());
@@ -113,13 +134,26 @@ mod tests {
 
     #[test]
     fn the_name_is_found_however_the_message_is_cut() {
-        let message = hello(Some("Blog.Home.Example."));
+        let message = hello(Some("Blog.Home.Example."), &["http/1.1"]);
+        let name = Some("blog.home.example".to_owned());
         for size in [1, 7, 100, 4_000] {
             let bytes = records(&message, size);
-            assert_eq!(read(&bytes), Hello::For(Some("blog.home.example".into())), "{size}");
+            assert_eq!(read(&bytes), Hello::For { name: name.clone(), is_acme: false }, "{size}");
             assert!((0..bytes.len()).all(|end| read(&bytes[..end]) == Hello::More), "{size}");
         }
-        assert_eq!(read(&records(&hello(None), 4_000)), Hello::For(None));
+        assert_eq!(read(&records(&hello(None, &[]), 4_000)), Hello::For { name: None, is_acme: false });
+    }
+
+    #[test]
+    fn a_proof_for_an_authority_is_told_by_its_only_protocol() {
+        for (protocols, expected) in
+            [(&["acme-tls/1"][..], true), (&["acme-tls/1", "http/1.1"], false), (&["http/1.1"], false), (&[], false)]
+        {
+            let Hello::For { is_acme, .. } = read(&records(&hello(Some("a.example"), protocols), 4_000)) else {
+                panic!("{protocols:?}");
+            };
+            assert_eq!(is_acme, expected, "{protocols:?}");
+        }
     }
 
     #[test]
@@ -134,7 +168,7 @@ mod tests {
             assert_eq!(read(bytes), Hello::Other, "{bytes:?}");
         }
         // Lengths that lie.
-        let good = records(&hello(Some("a.example")), 4_000);
+        let good = records(&hello(Some("a.example"), &["acme-tls/1"]), 4_000);
         for at in 5..good.len() {
             for value in [0, 1, 0x7F, 0xFF] {
                 let mut bad = good.clone();

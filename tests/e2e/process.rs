@@ -255,6 +255,13 @@ impl Process {
         ClientConnection::new(self.tls.clone(), ServerName::try_from(name).expect("a name")).expect("TLS")
     }
 
+    /// The same with these protocols (RFC 7301).
+    pub fn tls_offering(&self, name: &'static str, protocols: &[&str]) -> ClientConnection {
+        let mut config = rustls::ClientConfig::clone(&self.tls);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        ClientConnection::new(config.into(), ServerName::try_from(name).expect("a name")).expect("TLS")
+    }
+
     /// The STARTTLS door.
     pub fn plain(&self) -> SocketAddr {
         self.plain

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -71,17 +72,53 @@ fn nobody_else_says_whose_connection_it_is() {
     assert_eq!(ask(&process, b"PROXY TCP4 203.0.113.7 127.0.0.1 1 2\r\n", "/metrics"), 0);
 }
 
-#[test]
-fn names_of_others_are_handed_through_untouched() {
+/// Another server: what comes to its first connection goes back, so that the client sees its own words.
+fn echo() -> (SocketAddr, JoinHandle<()>) {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = upstream.local_addr().unwrap();
     let behind = std::thread::spawn(move || {
-        // What comes goes back, so that the client sees its own words.
         let (mut socket, _) = upstream.accept().unwrap();
         let mut back = socket.try_clone().unwrap();
         std::io::copy(&mut socket, &mut back).unwrap();
         back.shutdown(std::net::Shutdown::Both).unwrap();
     });
+    (address, behind)
+}
+
+/// Says so much at a door and hears the same.
+fn hears_itself(door: SocketAddr, said: &[u8]) {
+    let mut socket = connect(door, said);
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut echo = Vec::new();
+    socket.read_to_end(&mut echo).unwrap();
+    assert!(echo == said, "{} of {} bytes", echo.len(), said.len());
+}
+
+#[test]
+fn an_authority_asks_whoever_gets_the_certificate() {
+    // RFC 8737 §3: by the only protocol `acme-tls/1`, for a name of ours.
+    let (address, behind) = echo();
+    let process = Process::start_with("acme", &[], &[format!("listen.acme={address}")]);
+    let hello = |protocols: &[&str]| {
+        let mut hello = Vec::new();
+        process.tls_offering(DOMAIN, protocols).write_tls(&mut hello).unwrap();
+        hello
+    };
+    hears_itself(process.web, &hello(&["acme-tls/1"]));
+    behind.join().unwrap();
+    assert_eq!(ask(&process, b"", "/metrics"), 200);
+    // A client that could speak it as well is none.
+    let mut tls = process.tls_offering(DOMAIN, &["http/1.1", "acme-tls/1"]);
+    let mut socket = connect(process.web, b"");
+    while tls.is_handshaking() {
+        tls.complete_io(&mut socket).expect("a handshake");
+    }
+    assert_eq!(tls.alpn_protocol(), Some(&b"http/1.1"[..]));
+}
+
+#[test]
+fn names_of_others_are_handed_through_untouched() {
+    let (address, behind) = echo();
     let process = Process::start_with("passthrough", &[], &[format!("listen.passthrough={address}")]);
     for door in [process.web, process.direct()] {
         // Ours are served here, whatever the case of the letters.
@@ -94,10 +131,6 @@ fn names_of_others_are_handed_through_untouched() {
     let mut hello = Vec::new();
     process.tls_to("blog.capulet.lit").write_tls(&mut hello).unwrap();
     hello.extend_from_slice(&[7; 100_000]);
-    let mut socket = connect(process.direct(), &hello);
-    socket.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut echo = Vec::new();
-    socket.read_to_end(&mut echo).unwrap();
-    assert!(echo == hello, "{} of {} bytes", echo.len(), hello.len());
+    hears_itself(process.direct(), &hello);
     behind.join().unwrap();
 }
