@@ -202,6 +202,10 @@ pub const ROOM_HAT_WEARERS_MAX: usize = 1_000;
 pub const ROOM_HAT_URI_BYTES_MAX: usize = 256;
 /// Bytes of a hat's title.
 pub const ROOM_HAT_TITLE_BYTES_MAX: usize = 128;
+/// Changes of a room's lists that are remembered; whoever was away for more is told the lists as a whole.
+pub const ROOM_VERSIONS_MAX: usize = 512;
+/// People in one message that tells of a room's lists: some 20 KiB.
+pub const ROOM_VERSION_ITEMS_MAX: usize = 200;
 /// Requests to become a member of a room that are remembered, so that each asks the room's admins once.
 pub const ROOM_REQUESTS_MAX: usize = 256;
 /// Seconds after which such a request may be made again.

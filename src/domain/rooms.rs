@@ -7,6 +7,7 @@
 
 mod hats;
 mod settings;
+mod versions;
 
 use super::{
     accounts,
@@ -18,6 +19,7 @@ use crate::{limits, wire::jid::Jid};
 
 pub use hats::{Hat, Hats, hats, put_hat, put_worn};
 pub use settings::{Settings, Whisper};
+pub use versions::Versions;
 
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $text:literal,)* }) => {
@@ -171,6 +173,7 @@ pub fn remove(store: &mut Store<'_>, jid: &Jid, id: AccountId, creator: &str) {
     store.remove(&keys::owned(keys::ADDRESS, id));
     put_vcard(store, id, &[], None);
     hats::forget(store, id);
+    versions::forget(store, id);
     let creator = Jid::parse(creator).ok().and_then(|creator| accounts::find(store, &creator));
     if let Some(account) = creator {
         store.remove(&keys::row(keys::ROOM_MADE, account.id, jid.as_str().as_bytes()));
@@ -238,6 +241,11 @@ pub fn put_standing(store: &mut Store<'_>, id: AccountId, who: &str, standing: &
     settings::text(standing.nick.as_deref().unwrap_or_default(), &mut out);
     settings::text(standing.reason.as_deref().unwrap_or_default(), &mut out);
     store.put(&key, &out);
+}
+
+/// Whether somebody is something to a room.
+pub fn is_listed(store: &Store<'_>, id: AccountId, who: &str) -> bool {
+    store.has(&keys::row(keys::ROOM_STANDING, id, who.as_bytes()))
 }
 
 fn read_standing(value: &[u8]) -> Option<Standing> {

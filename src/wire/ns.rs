@@ -75,6 +75,8 @@ pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
 pub const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
 /// XEP-0045, towards users.
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+/// XEP-0308.
+pub const CORRECT: &str = "urn:xmpp:message-correct:0";
 /// XEP-0317.
 pub const HATS: &str = "urn:xmpp:hats:0";
 /// XEP-0033.
@@ -199,6 +201,8 @@ pub const NOTIFY: &str = "urn:xmpp:notification-settings:1";
 pub const FASTEN: &str = "urn:xmpp:fasten:0";
 /// XEP-0424.
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
+/// XEP-0463.
+pub const MAV: &str = "urn:xmpp:muc:affiliations:1";
 /// XEP-0424 until version 0.3.
 pub const RETRACT_0: &str = "urn:xmpp:message-retract:0";
 /// XEP-0425.

@@ -8,6 +8,7 @@ use super::{
     messages::is_staff,
     outgoing::{Showing, Word, item},
     room::Room,
+    versions,
 };
 use crate::{
     domain::rooms::{self, Affiliation, Role, Standing},
@@ -21,7 +22,6 @@ use crate::{
         error::{Condition, ErrorKind, StanzaError},
         jid::Jid,
         ns,
-        stanza::Stanza,
     },
 };
 
@@ -256,14 +256,16 @@ pub(super) fn stand(
 ) {
     let who = who.bare();
     let (before, to) = (room.affiliation(&who), given.affiliation());
+    let listed = room.standings.get(who.as_str()).map_or(Affiliation::None, Standing::affiliation);
     let standing = lists::becomes(room.standings.get(who.as_str()), &given);
     rooms::put_standing(&mut ctx.store(), room.id, who.as_str(), &standing);
     match to == Affiliation::None && standing.nick.is_none() {
         true => room.standings.remove(who.as_str()),
         false => room.standings.insert(who.as_str().into(), standing),
     };
+    let step = (to != listed).then(|| versions::step(room, &who, ctx));
     if to != before || who.local().is_none() {
-        let word = Word { actor, reason: given.reason, ..Word::default() };
+        let word = Word { actor, reason: given.reason, step, ..Word::default() };
         show_change(room, &who, to, word, tells, ctx);
     }
 }
@@ -276,6 +278,11 @@ fn show_change(room: &mut Room, who: &Jid, to: Affiliation, word: Word, tells: b
     };
     let concerned: Vec<Jid> =
         room.occupants.iter().filter(|one| hit(&one.bare)).map(|one| one.address.clone()).collect();
+    if let Some(step) = word.step.as_ref().filter(|_| tells && !room.is_locked && (is_domain || concerned.is_empty())) {
+        versions::tell_of_absent(room, who, to, step, ctx);
+    }
+    // What is banned is the domain: who goes with it is not in the lists.
+    let word = Word { step: word.step.filter(|_| !is_domain), ..word };
     for address in &concerned {
         let Some(at) = address.resource().and_then(|nick| room.named(nick)) else { continue };
         let Some(jid) = room.occupants[at].visits.last().map(|visit| visit.jid.clone()) else { continue };
@@ -291,20 +298,6 @@ fn show_change(room: &mut Room, who: &Jid, to: Affiliation, word: Word, tells: b
                 _ => Role::None,
             });
             show_again(room, at, word.clone(), ctx);
-        }
-    }
-    // XEP-0045 §9.3: those who are not there are told, too, that they are members now.
-    if tells && concerned.is_empty() && !is_domain && to >= Affiliation::Member && !room.is_locked {
-        let about = item(ns::MUC_USER, to, Some(Role::None), Some(who.as_str()), None);
-        let x = Element::new("x", ns::MUC_USER).child(about);
-        let message = Element::new("message", ns::CLIENT).attr("id", ctx.token()).child(x);
-        let message = Stanza::build(&message, room.jid.clone(), None);
-        if room.settings.shows_addresses {
-            super::outgoing::broadcast(room, &message, ctx);
-        } else {
-            for visit in room.occupants.iter().filter(|one| one.role == Role::Moderator).flat_map(|one| &one.visits) {
-                super::outgoing::give(visit, &room.jid, message.chunk_to(Some(&visit.jid)), ctx);
-            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! occupants only to them that are in it.
 
 use super::{
+    activity::Activity,
     avatar, form, hats,
     room::{Occupant, Room},
 };
@@ -38,7 +39,12 @@ fn feature(var: &'static str) -> Element {
 }
 
 /// A request to the room itself.
-pub(super) fn of_room(room: &Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+pub(super) fn of_room(
+    room: &Room,
+    activity: &mut Activity,
+    iq: &Iq<'_>,
+    ctx: &mut Ctx<'_>,
+) -> Result<Reply, StanzaError> {
     iq.only_get()?;
     let node = iq.payload.get("node").filter(|node| !node.is_empty());
     let query = Element::new("query", iq.payload.ns.clone()).attr_if("node", node);
@@ -71,7 +77,7 @@ pub(super) fn of_room(room: &Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Rep
             }
             None => Err(Condition::ItemNotFound.into()),
         },
-        None => Ok(query.with(info(room, avatar::told(room.id, ctx))).into()),
+        None => Ok(query.with(info(room, avatar::told(room.id, ctx), activity.per_hour(room, ctx))).into()),
     }
 }
 
@@ -84,7 +90,7 @@ fn identity(ty: &str, name: String) -> Element {
 }
 
 /// XEP-0045 §6.4.
-fn info(room: &Room, picture: Option<String>) -> Vec<Element> {
+fn info(room: &Room, picture: Option<String>, per_hour: Option<String>) -> Vec<Element> {
     let settings = &room.settings;
     let name = if settings.name.is_empty() { room.jid.local().unwrap_or_default() } else { &settings.name };
     let either = |is, yes, no| if is { yes } else { no };
@@ -98,6 +104,7 @@ fn info(room: &Room, picture: Option<String>) -> Vec<Element> {
         ns::VCARD,
         ns::COMMANDS,
         ns::HATS,
+        ns::MAV,
         STABLE_ID,
         "http://jabber.org/protocol/muc#self-ping-optimization",
         "http://jabber.org/protocol/muc#request",
@@ -113,6 +120,6 @@ fn info(room: &Room, picture: Option<String>) -> Vec<Element> {
     }
     std::iter::once(identity("text", name.to_owned()))
         .chain(features.into_iter().map(feature))
-        .chain([form::info(room, picture).element()])
+        .chain([form::info(room, picture, per_hour).element()])
         .collect()
 }

@@ -10,6 +10,7 @@ use super::{
     messages::is_forged,
     outgoing::{Showing, Word},
     room::{Occupant, Room, Visit},
+    versions,
 };
 use crate::{
     domain::rooms::{Affiliation, Role},
@@ -105,6 +106,7 @@ pub(super) fn enter(
     let visit = Visit { jid: who.clone(), session, number, presence: presence.clone() };
     let affiliation = room.affiliation(who);
     let role = room.named(nick).map_or(room.default_role(affiliation), |at| room.occupants[at].role);
+    versions::answer(room, &visit, asked, ctx);
     show_others(room, nick, role, &visit, ctx);
     let at = match room.named(nick) {
         Some(at) => {
@@ -185,6 +187,7 @@ pub(super) fn update(
         return Ok(());
     };
     let visit = &occupant.visits[visit];
+    versions::answer(room, visit, asked, ctx);
     show_others(room, occupant.nick(), occupant.role, visit, ctx);
     let mut own = Vec::new();
     if room.settings.shows_addresses {

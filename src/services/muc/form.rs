@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{admin, hats, lists, room::Room};
+use super::{activity, admin, hats, lists, room::Room};
 use crate::{
     domain::rooms::{Affiliation, Settings, Standing, Whisper},
     limits,
@@ -262,7 +262,7 @@ pub(super) fn apply_lists(
 }
 
 /// What a room tells of itself, XEP-0045 §6.4 and §15.5.4.
-pub(super) fn info(room: &Room, picture: Option<String>) -> Form {
+pub(super) fn info(room: &Room, picture: Option<String>, per_hour: Option<String>) -> Form {
     let settings = &room.settings;
     let text = |name: &'static str, value: String| Field::new(name, FieldType::TextSingle).value(value);
     let subject = Element::parse(&room.subject.elements, ns::CLIENT);
@@ -285,6 +285,10 @@ pub(super) fn info(room: &Room, picture: Option<String>) -> Form {
         .field(Field::boolean("muc#roominfo_logs", settings.keeps_archive).label("What is said is archived"));
     let form = match hats::hash(room) {
         Some(hash) => form.field(text(hats::HASH, hash).label("Hats hash")),
+        None => form,
+    };
+    let form = match per_hour {
+        Some(rate) => form.field(text(activity::FIELD, rate).label("Messages per hour")),
         None => form,
     };
     match picture {

@@ -201,6 +201,10 @@ pub(super) fn whisper(room: &Room, stanza: &mut Stanza, nick: &str, ctx: &mut Ct
     // XEP-0045 §7.5: so that those who see it know that it came by way of a room (XEP-0280 §6.1).
     Element::new("x", ns::MUC_USER).write(ns::CLIENT, &mut stamps);
     out.add(&stamps);
+    if *to.bare == *sender.bare {
+        // To oneself, by way of the room: one's archive has it as what was sent and as what came.
+        out.filed = None;
+    }
     for visit in &to.visits {
         let one = out.readdressed(Some(visit.jid.clone()));
         match visit.session {

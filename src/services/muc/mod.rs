@@ -14,6 +14,7 @@
 //! Invariants: a room in memory has somebody in it, or is looked at in this very handler; a room that is not persistent
 //! leaves nothing in the store when the last one goes, or at the first look after a restart.
 
+mod activity;
 mod admin;
 mod avatar;
 mod disco;
@@ -34,6 +35,7 @@ mod relay;
 mod room;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +45,7 @@ use std::{
 use self::{outgoing::Word, room::Room};
 use crate::{
     config::Config,
-    domain::rooms::{self, Affiliation, Settings, Standing, Subject},
+    domain::rooms::{self, Affiliation, Settings, Standing, Subject, Versions},
     limits,
     router::{
         answer::UNHANDLED,
@@ -65,7 +67,7 @@ const NAME: &str = "muc";
 
 static CARD: Card = Card {
     name: NAME,
-    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0317 v0.3.1, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0486 v0.1.0, XEP-0500 v0.1.1",
+    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0317 v0.3.1, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0463 v0.2.0, XEP-0486 v0.1.0, XEP-0500 v0.1.1, XEP-0502 v0.1.0",
     features: &[],
     stream_features: &[],
     iq: &[],
@@ -80,6 +82,7 @@ pub struct Muc {
     pace: pace::Pace,
     /// Who waits to be let in, where rooms choose their members.
     requests: register::Requests,
+    activity: activity::Activity,
     /// What a restart left of rooms that do not stay is gone.
     has_swept: bool,
 }
@@ -95,7 +98,7 @@ impl Service for Muc {
         let room = open(&mut self.rooms, &bare, ctx).ok_or(StanzaError::new(Condition::ItemNotFound))?;
         let answer = match to.resource() {
             Some(nick) => relay::ask(room, iq, nick, ctx).map(owner::After::Stays),
-            None => of_room(room, &mut self.requests, iq, ctx),
+            None => of_room(room, (&mut self.requests, &mut self.activity), iq, ctx),
         };
         let answer = answer.map(|after| match after {
             owner::After::Stays(reply) => reply,
@@ -282,6 +285,7 @@ impl Muc {
             spoke: BTreeMap::new(),
             next_visit: 0,
             hats: Default::default(),
+            versions: Versions::of(&ctx.store(), id),
         };
         // What a power cut leaves of a room that nobody has set up is found, and removed, by its row.
         room.save(&mut ctx.store());
@@ -297,9 +301,15 @@ impl Muc {
             }
             return Flow::Taken("an error to a room");
         }
-        let Some(room) = self.open(jid, ctx) else { return Flow::Bounce(Condition::ItemNotFound.into()) };
+        let Some(room) = open(&mut self.rooms, jid, ctx) else { return Flow::Bounce(Condition::ItemNotFound.into()) };
         match nick {
-            None => messages::to_room(room, stanza, ctx),
+            None => match messages::to_room(room, stanza, ctx) {
+                Flow::Taken(why) if stanza.ty == Type::Groupchat => {
+                    self.activity.note(room, stanza, ctx);
+                    Flow::Taken(why)
+                }
+                flow => flow,
+            },
             Some(nick) => match messages::whisper(room, stanza, nick, ctx) {
                 Ok(()) => Flow::Taken("whispered in a room"),
                 Err(error) => Flow::Bounce(error),
@@ -311,6 +321,11 @@ impl Muc {
     fn forget(&mut self, jid: &Jid, ctx: &mut Ctx<'_>) {
         for host in hosts(ctx) {
             each(&host, ctx, &mut |_, record, ctx| {
+                if rooms::is_listed(&ctx.store(), record.id, jid.as_str()) {
+                    let version = ctx.stored_message_id();
+                    let mut versions = Versions::of(&ctx.store(), record.id);
+                    versions.note(&mut ctx.store(), record.id, version, jid.as_str());
+                }
                 rooms::put_standing(&mut ctx.store(), record.id, jid.as_str(), &Standing::default());
                 rooms::put_worn(&mut ctx.store(), record.id, jid.as_str(), &BTreeSet::new());
                 true
@@ -319,6 +334,7 @@ impl Muc {
         for room in self.rooms.values_mut() {
             room.standings.remove(jid.as_str());
             room.hats.worn.remove(jid.as_str());
+            room.versions = Versions::of(&ctx.store(), room.id);
         }
     }
 }
@@ -384,7 +400,7 @@ fn refuse(room: &Jid, stanza: &Stanza, error: &StanzaError, ctx: &mut Ctx<'_>) -
 /// A request to the room itself.
 fn of_room(
     room: &mut Room,
-    requests: &mut register::Requests,
+    (requests, activity): (&mut register::Requests, &mut activity::Activity),
     iq: &Iq<'_>,
     ctx: &mut Ctx<'_>,
 ) -> Result<owner::After, StanzaError> {
@@ -396,7 +412,7 @@ fn of_room(
     let reply = match (iq.payload.ns.as_ref(), iq.payload.name.as_ref()) {
         (ns::MUC_OWNER, "query") => return owner::answer(room, iq, ctx),
         (ns::MUC_ADMIN, "query") => admin::answer(room, iq, ctx),
-        (ns::DISCO_INFO | ns::DISCO_ITEMS, "query") => disco::of_room(room, iq, ctx),
+        (ns::DISCO_INFO | ns::DISCO_ITEMS, "query") => disco::of_room(room, activity, iq, ctx),
         (ns::VCARD, "vCard") => avatar::answer(room, iq, ctx),
         (ns::REGISTER, "query") => register::answer(room, requests, iq, ctx),
         (ns::MODERATE, "moderate") | (ns::FASTEN, "apply-to") if room.settings.keeps_archive => {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::{
     hats,
     room::{Occupant, Room, Visit},
+    versions::{self, Step},
 };
 use crate::{
     domain::{
@@ -69,6 +70,8 @@ pub(super) struct Word {
     pub actor: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// It is a change of the room's lists.
+    pub step: Option<Step>,
     /// The room is gone: `<destroy/>`.
     pub destroy: Option<Element>,
 }
@@ -134,7 +137,8 @@ impl<'a> Showing<'a> {
         self
     }
 
-    fn body(&mut self, sees: bool, own: bool) -> &Rc<[u8]> {
+    fn body(&mut self, sees: bool, own: bool, room: &Room, ctx: &Ctx<'_>) -> &Rc<[u8]> {
+        let is_gone = self.unavailable;
         let (item, word, content, behind) = (&self.item, &self.word, &self.content, &self.behind);
         self.forms[usize::from(sees) * 2 + usize::from(own)].get_or_insert_with(|| {
             let jid = sees.then_some(item.jid);
@@ -147,7 +151,10 @@ impl<'a> Showing<'a> {
             codes.sort_unstable();
             let codes =
                 codes.into_iter().map(|code| Element::new("status", ns::MUC_USER).attr("code", code.to_string()));
-            let x = Element::new("x", ns::MUC_USER).child(about).with(word.destroy.clone()).with(codes);
+            // XEP-0463 §4.2.1: whoever sees themselves knows which version they have.
+            let version = word.step.as_ref().map(Step::element);
+            let version = version.or_else(|| (own && !is_gone).then(|| versions::current(room, ctx)));
+            let x = Element::new("x", ns::MUC_USER).with(version).child(about).with(word.destroy.clone()).with(codes);
             let mut out = Vec::with_capacity(256 + content.len());
             out.extend_from_slice(content);
             out.extend_from_slice(behind);
@@ -174,7 +181,7 @@ impl<'a> Showing<'a> {
         }
         head.push(b'>');
         let from = self.from;
-        let chunk = Chunk::shared(head, self.body(sees, own));
+        let chunk = Chunk::shared(head, self.body(sees, own, room, ctx));
         give(visit, from, chunk, ctx);
     }
 

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     domain::{
         ids::{AccountId, SessionId, Time},
-        rooms::{self, Affiliation, Hats, Record, Role, Settings, Standing, Subject},
+        rooms::{self, Affiliation, Hats, Record, Role, Settings, Standing, Subject, Versions},
         store::Store,
     },
     wire::{jid::Jid, stanza::Stored},
@@ -80,12 +80,15 @@ pub(super) struct Room {
     /// Number of the next visit.
     pub next_visit: u32,
     pub hats: Hats,
+    /// Which changes its lists went through.
+    pub versions: Versions,
 }
 
 impl Room {
     pub fn loaded(jid: Jid, record: Record, store: &Store<'_>) -> Room {
         let standings = rooms::standings(store, record.id).into_iter().map(|(who, what)| (who.into(), what)).collect();
         let hats = rooms::hats(store, record.id);
+        let versions = Versions::of(store, record.id);
         Room {
             jid,
             id: record.id,
@@ -99,6 +102,7 @@ impl Room {
             spoke: BTreeMap::new(),
             next_visit: 0,
             hats,
+            versions,
         }
     }
 

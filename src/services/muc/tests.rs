@@ -7,6 +7,7 @@ mod hats;
 mod messages;
 mod owners;
 mod registering;
+mod versions;
 
 use crate::{
     domain::ids::SessionId,
