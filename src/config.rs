@@ -52,6 +52,8 @@ pub struct Config {
     pub upload: Upload,
     /// Host names beside each domain.
     pub hosts: Hosts,
+    /// What rooms offer.
+    pub rooms: Rooms,
     /// Talking to other servers.
     pub federation: Federation,
     /// Components by their domain, prepared, XEP-0114.
@@ -143,6 +145,13 @@ pub struct Hosts {
     pub rooms: Option<String>,
     /// Uploads, XEP-0363; the domain itself has them as well.
     pub upload: Option<String>,
+}
+
+/// What rooms offer, XEP-0045.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rooms {
+    /// Members-only rooms give out tokens that make members, XEP-0488.
+    pub invite_tokens: bool,
 }
 
 /// With which other servers, and on what terms.
@@ -251,6 +260,7 @@ impl Default for Config {
                 total_bytes: limits::UPLOAD_TOTAL_BYTES,
             },
             hosts: Hosts { pubsub: Some("pubsub".into()), rooms: Some("rooms".into()), upload: Some("upload".into()) },
+            rooms: Rooms::default(),
             federation: Federation { enabled: true, allow: Vec::new(), block: Vec::new(), require_certificate: false },
             components: BTreeMap::new(),
             limits: Limits {

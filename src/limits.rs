@@ -206,6 +206,14 @@ pub const ROOM_HAT_TITLE_BYTES_MAX: usize = 128;
 pub const ROOM_VERSIONS_MAX: usize = 512;
 /// People in one message that tells of a room's lists: some 20 KiB.
 pub const ROOM_VERSION_ITEMS_MAX: usize = 200;
+/// Tokens of a room at once.
+pub const ROOM_TOKENS_MAX: usize = 100;
+/// Of which one person asked for.
+pub const ROOM_TOKENS_EACH_MAX: usize = 20;
+/// Seconds for which a token is good, whatever was asked for: 31 days.
+pub const ROOM_TOKEN_S_MAX: u64 = 31 * 86_400;
+/// People whom a token lets in, if their number is bounded.
+pub const ROOM_TOKEN_USES_MAX: u32 = 1_000;
 /// Requests to become a member of a room that are remembered, so that each asks the room's admins once.
 pub const ROOM_REQUESTS_MAX: usize = 256;
 /// Seconds after which such a request may be made again.

@@ -306,6 +306,13 @@ pub(super) static KEYS: &[Key] = &[
         set: |draft, given| given.host().map(|host| draft.config.hosts.upload = host),
     },
     Key {
+        name: "rooms.invite_tokens",
+        takes: BOOLEAN,
+        default: "false",
+        doc: "Whether rooms for members only give out links that make members of people whose address nobody knows (XEP-0488).",
+        set: |draft, given| given.flag().map(|on| draft.config.rooms.invite_tokens = on),
+    },
+    Key {
         name: "federation.enabled",
         takes: BOOLEAN,
         default: "true",

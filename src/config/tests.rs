@@ -240,6 +240,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "hosts.pubsub=knoten",
         "hosts.rooms=stube",
         "hosts.upload=ablage",
+        "rooms.invite_tokens=true",
         "federation.enabled=false",
         "federation.allow=a.example, b.example",
         "federation.block=",

@@ -29,6 +29,7 @@
 //! | `h` room, JID | what somebody is to a room |
 //! | `H` room … | hats, and who wears some ([`super::rooms`]) |
 //! | `V` room, message id | whose affiliation changed ([`super::rooms`]) |
+//! | `T` room, token | who becomes a member by it ([`super::rooms`]) |
 //! | `k` account, room | a room that the account has made |
 //! | `C` hash | nodes that clients of this capability hash want to hear of (XEP-0115) |
 //! | `O` message id | stanza on its way to another server ([`super::peers`]) |
@@ -176,6 +177,8 @@ pub const ROOM_STANDING: u8 = b'h';
 pub const ROOM_HAT: u8 = b'H';
 /// Changes of a room's lists; the owner is the room.
 pub const ROOM_VERSION: u8 = b'V';
+/// Tokens by which people become members; the owner is the room.
+pub const ROOM_TOKEN: u8 = b'T';
 /// Rooms that an account has made.
 pub const ROOM_MADE: u8 = b'k';
 /// Invitations, not owned by an account.

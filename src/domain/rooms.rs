@@ -7,6 +7,7 @@
 
 mod hats;
 mod settings;
+mod tokens;
 mod versions;
 
 use super::{
@@ -19,6 +20,7 @@ use crate::{limits, wire::jid::Jid};
 
 pub use hats::{Hat, Hats, hats, put_hat, put_worn};
 pub use settings::{Settings, Whisper};
+pub use tokens::{Token, put_token, token, tokens};
 pub use versions::Versions;
 
 macro_rules! words {
@@ -174,6 +176,7 @@ pub fn remove(store: &mut Store<'_>, jid: &Jid, id: AccountId, creator: &str) {
     put_vcard(store, id, &[], None);
     hats::forget(store, id);
     versions::forget(store, id);
+    tokens::forget(store, id);
     let creator = Jid::parse(creator).ok().and_then(|creator| accounts::find(store, &creator));
     if let Some(account) = creator {
         store.remove(&keys::row(keys::ROOM_MADE, account.id, jid.as_str().as_bytes()));

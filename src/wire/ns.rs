@@ -201,6 +201,8 @@ pub const NOTIFY: &str = "urn:xmpp:notification-settings:1";
 pub const FASTEN: &str = "urn:xmpp:fasten:0";
 /// XEP-0424.
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
+/// XEP-0488.
+pub const MUC_TOKEN: &str = "urn:xmpp:muc-token-invite:0";
 /// XEP-0463.
 pub const MAV: &str = "urn:xmpp:muc:affiliations:1";
 /// XEP-0424 until version 0.3.

@@ -7,6 +7,7 @@ use super::{
     activity::Activity,
     avatar, form, hats,
     room::{Occupant, Room},
+    tokens,
 };
 use crate::{
     router::{
@@ -77,7 +78,10 @@ pub(super) fn of_room(
             }
             None => Err(Condition::ItemNotFound.into()),
         },
-        None => Ok(query.with(info(room, avatar::told(room.id, ctx), activity.per_hour(room, ctx))).into()),
+        None => Ok(query
+            .with(tokens::are_given(room, ctx).then(|| feature(ns::MUC_TOKEN)))
+            .with(info(room, avatar::told(room.id, ctx), activity.per_hour(room, ctx)))
+            .into()),
     }
 }
 

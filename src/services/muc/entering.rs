@@ -10,7 +10,7 @@ use super::{
     messages::is_forged,
     outgoing::{Showing, Word},
     room::{Occupant, Room, Visit},
-    versions,
+    tokens, versions,
 };
 use crate::{
     domain::rooms::{Affiliation, Role},
@@ -92,6 +92,7 @@ pub(super) fn enter(
     ctx: &mut Ctx<'_>,
 ) -> Result<(), StanzaError> {
     let who = &stanza.from;
+    tokens::redeem(room, who, asked, ctx)?;
     admit(room, who, nick, asked)?;
     let presence = content(stanza);
     if presence.len() > limits::ROOM_PRESENCE_BYTES_MAX {

@@ -35,6 +35,7 @@ mod relay;
 mod room;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod versions;
 
 use std::{
@@ -67,7 +68,7 @@ const NAME: &str = "muc";
 
 static CARD: Card = Card {
     name: NAME,
-    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0317 v0.3.1, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0463 v0.2.0, XEP-0486 v0.1.0, XEP-0500 v0.1.1, XEP-0502 v0.1.0",
+    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0317 v0.3.1, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0463 v0.2.0, XEP-0486 v0.1.0, XEP-0488 v0.1.0, XEP-0500 v0.1.1, XEP-0502 v0.1.0",
     features: &[],
     stream_features: &[],
     iq: &[],
@@ -419,6 +420,7 @@ fn of_room(
             moderation::answer(room, iq, ctx)
         }
         (ns::COMMANDS, "command") => hats::answer(room, iq, ctx),
+        (ns::MUC_TOKEN, _) => tokens::answer(room, iq, ctx),
         (ns::PING, "ping") => Ok(Reply::Empty),
         (ns::MAM, "query" | "metadata") => archive(room, own, iq),
         _ => Err(UNHANDLED),

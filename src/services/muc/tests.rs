@@ -7,6 +7,7 @@ mod hats;
 mod messages;
 mod owners;
 mod registering;
+mod tokens;
 mod versions;
 
 use crate::{
