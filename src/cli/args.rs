@@ -143,7 +143,7 @@ command! {
     #[argh(
         subcommand,
         name = "add",
-        note = "A file has one account a line: the address, a space or tab, the password.\n  Empty lines and lines that begin with # are skipped. Nothing is added if there\n  is a mistake in the file."
+        note = "A file has one account a line: the address, a space or tab, the password,\n  or the SCRAM keys that another server has stored (RFC 5803), such as\n  SCRAM-SHA-1$4096:SALT$STOREDKEY:SERVERKEY. Empty lines and lines that\n  begin with # are skipped. Nothing is added if there is a mistake in the file."
     )]
     Add {
         /// the address, or its part before the @

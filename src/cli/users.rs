@@ -16,9 +16,12 @@ use super::{
     password, print,
     settings::Sources,
 };
-use crate::wire::{
-    form::{Field, Form},
-    jid::Jid,
+use crate::{
+    proto::scram::{Credentials, ScramKeys},
+    wire::{
+        form::{Field, FieldType, Form},
+        jid::Jid,
+    },
 };
 
 const ADD: &str = "http://jabber.org/protocol/admin#add-user";
@@ -34,8 +37,10 @@ const REVOKE: &str = "urn:lampone:admin#revoke-device";
 const LAST_LOGIN: &str = "http://jabber.org/protocol/admin#get-user-lastlogin";
 
 /// Our additions to the forms of XEP-0133.
+const KEYS: &str = "{urn:lampone:admin}keys";
 const IS_ADMIN: &str = "{urn:lampone:admin}admin";
 const IS_DISABLED: &str = "{urn:lampone:admin}disabled";
+const HAS_OLD_KEYS: &str = "{urn:lampone:admin}old-keys";
 
 /// Requests under way at once: half of what the server derives for all its admins (`limits::DERIVING_MAX`).
 const WINDOW: usize = 8;
@@ -62,7 +67,9 @@ fn add_one(command: &args::Add, name: &str) -> Result<(), Mistakes> {
     let told = |line| vec![line];
     let jid = client.account(name).map_err(told)?;
     let password = password::obtain(command.password_stdin, jid.as_str()).map_err(told)?;
-    client.command(ADD, new_account(&jid, &password, command.admin)).map_err(|why| vec![format!("{jid}: {why}")])?;
+    client
+        .command(ADD, new_account(&jid, &Secret::Password(&password), command.admin))
+        .map_err(|why| vec![format!("{jid}: {why}")])?;
     print::out(&format!("{jid} is added.\n"))
 }
 
@@ -71,7 +78,8 @@ fn add_one(command: &args::Add, name: &str) -> Result<(), Mistakes> {
 /// # Errors
 /// A line for each that was not made.
 pub fn make(client: &mut Client, names: &[String], password: &str) -> Result<(), Mistakes> {
-    let users: Result<Vec<_>, String> = names.iter().map(|name| Ok((client.account(name)?, password))).collect();
+    let users: Result<Vec<_>, String> =
+        names.iter().map(|name| Ok((client.account(name)?, Secret::Password(password)))).collect();
     let mut progress = Progress::default();
     add_pipelined(client, &users.map_err(|line| vec![line])?, false, &mut progress).map_err(|line| vec![line])?;
     if progress.failed.is_empty() { Ok(()) } else { Err(progress.failed) }
@@ -90,10 +98,21 @@ pub fn unmake(client: &mut Client, names: &[String]) -> Result<(), Mistakes> {
     if left.is_empty() { Ok(()) } else { Err(left) }
 }
 
-fn new_account(jid: &Jid, password: &str, is_admin: bool) -> Vec<Field> {
+fn new_account(jid: &Jid, secret: &Secret<'_>, is_admin: bool) -> Vec<Field> {
     // XEP-0133 §4.1.
-    let mut fields = credentials(jid, password);
-    fields.push(Field::plain("password-verify", password.to_owned()));
+    let mut fields = match secret {
+        Secret::Keys(keys) => {
+            vec![
+                address(jid),
+                Field::new(KEYS, FieldType::TextMulti).values(keys.split_whitespace().map(str::to_owned)),
+            ]
+        }
+        Secret::Password(password) => {
+            let mut fields = credentials(jid, password);
+            fields.push(Field::plain("password-verify", (*password).to_owned()));
+            fields
+        }
+    };
     if is_admin {
         fields.push(Field::boolean(IS_ADMIN, true));
     }
@@ -152,9 +171,9 @@ fn add_pipelined(
     let mut waiting = users.iter();
     loop {
         while under_way.len() < WINDOW
-            && let Some((jid, password)) = waiting.next()
+            && let Some((jid, secret)) = waiting.next()
         {
-            let id = client.ask(ADD, new_account(jid, password, is_admin))?;
+            let id = client.ask(ADD, new_account(jid, secret, is_admin))?;
             under_way.insert(id, jid);
         }
         if under_way.is_empty() {
@@ -198,11 +217,19 @@ fn read_users(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// An account to make, with its password.
-type NewUser<'a> = (Jid, &'a str);
+/// By what somebody signs in to a new account.
+#[derive(Debug)]
+enum Secret<'a> {
+    Password(&'a str),
+    /// SCRAM keys as another server has stored them (RFC 5803), one hash behind the other.
+    Keys(&'a str),
+}
+
+/// An account to make.
+type NewUser<'a> = (Jid, Secret<'a>);
 
 /// Accounts of a file, or all mistakes with their line numbers: an address, a space or tab, a password, which may have
-/// spaces inside.
+/// spaces inside, or SCRAM keys.
 fn parse_users<'a>(text: &'a str, domain: &str) -> Result<Vec<NewUser<'a>>, Vec<(usize, String)>> {
     let mut users = Vec::new();
     let mut seen = BTreeSet::new();
@@ -217,7 +244,12 @@ fn parse_users<'a>(text: &'a str, domain: &str) -> Result<Vec<NewUser<'a>>, Vec<
             Err(why) => mistakes.push((index + 1, why)),
             Ok(jid) if password.is_empty() => mistakes.push((index + 1, format!("{jid} has no password"))),
             Ok(jid) if !seen.insert(jid.clone()) => mistakes.push((index + 1, format!("{jid} is there twice"))),
-            Ok(jid) => users.push((jid, password)),
+            Ok(jid) if ScramKeys::is_written(password) => match Credentials::read(password.split_whitespace(), &[0; _])
+            {
+                Ok(_) => users.push((jid, Secret::Keys(password))),
+                Err(why) => mistakes.push((index + 1, format!("{jid}: {why}"))),
+            },
+            Ok(jid) => users.push((jid, Secret::Password(password))),
         }
     }
     if mistakes.is_empty() { Ok(users) } else { Err(mistakes) }
@@ -326,6 +358,7 @@ pub fn show(command: &args::Show) -> Result<(), Mistakes> {
         ("Contacts", values(&statistics, "rostersize")),
         ("Administrator", said(IS_ADMIN)),
         ("Disabled", said(IS_DISABLED)),
+        ("Old keys", said(HAS_OLD_KEYS)),
     ]))
 }
 
@@ -421,8 +454,18 @@ mod tests {
     fn a_file_of_accounts_is_read_line_by_line() {
         let text = "# family\n\nanna  s3cret word\r\nBob@home.example\tpa#ss\n   # end\n";
         let users = parse_users(text, "home.example").unwrap();
-        let users: Vec<_> = users.iter().map(|(jid, password)| (jid.as_str(), *password)).collect();
-        assert_eq!(users, [("anna@home.example", "s3cret word"), ("bob@home.example", "pa#ss")]);
+        let users: Vec<_> = users.iter().map(|(jid, secret)| format!("{jid} {secret:?}")).collect();
+        assert_eq!(users[..], ["anna@home.example Password(\"s3cret word\")", "bob@home.example Password(\"pa#ss\")"]);
+    }
+
+    #[test]
+    fn accounts_of_other_servers_come_with_keys_instead_of_passwords() {
+        let keys = "SCRAM-SHA-1$4096:QSXCR+Q6sek8bf92$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=";
+        let text = format!("anna {keys}\nbob {}\n", keys.replace("4096", "x"));
+        let mistakes = parse_users(&text, "home.example").unwrap_err();
+        assert_eq!(mistakes, [(2, "bob@home.example: the rounds are between 4096 and 10000000".to_owned())]);
+        let users = parse_users(text.lines().next().unwrap(), "home.example").unwrap();
+        assert!(matches!(users[..], [(_, Secret::Keys(found))] if found == keys), "{users:?}");
     }
 
     #[test]

@@ -91,6 +91,30 @@ pub fn create(
     let account = Account { id, is_admin, is_disabled: false, created_s: now_s, credentials };
     store.put(&key, &account.encode());
     store.put(&keys::owned(keys::ADDRESS, account.id), jid.bare_str().as_bytes());
+    note_keys(store, &account);
+    Some(account)
+}
+
+/// Notes whether the account has old keys only, so that nobody has to look at all accounts.
+fn note_keys(store: &mut Store<'_>, account: &Account) {
+    let key = keys::owned(keys::OLD_KEYS, account.id);
+    match account.credentials.lacks_sha256() {
+        true => store.put(&key, &[]),
+        false if store.has(&key) => store.remove(&key),
+        false => {}
+    }
+}
+
+/// Whether an account has keys for SCRAM-SHA-1 only.
+pub fn any_lacks_sha256(store: &Store<'_>) -> bool {
+    !store.prefix(&[keys::OLD_KEYS], 1).is_empty()
+}
+
+/// Gives an account more keys for the same password. `None` if there is no such account.
+pub fn complete(store: &mut Store<'_>, jid: &Jid, credentials: Credentials) -> Option<Account> {
+    let account = Account { credentials, ..find(store, jid)? };
+    update(store, jid, &account);
+    note_keys(store, &account);
     Some(account)
 }
 
@@ -111,8 +135,7 @@ pub fn update(store: &mut Store<'_>, jid: &Jid, account: &Account) {
 
 /// Gives an account a new password; what vouched for the old one goes. `None` if there is no such account.
 pub fn change_password(store: &mut Store<'_>, jid: &Jid, credentials: Credentials) -> Option<Account> {
-    let account = Account { credentials, ..find(store, jid)? };
-    update(store, jid, &account);
+    let account = complete(store, jid, credentials)?;
     distrust(store, account.id);
     Some(account)
 }

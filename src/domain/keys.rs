@@ -18,6 +18,7 @@
 //! | `v` account `photo` | the picture in it ([`super::photo`]); SHA-1 of a room's |
 //! | `p` account, namespace 0 name | private element (XEP-0049) |
 //! | `b` account, JID | blocked address (XEP-0191) |
+//! | `e` account | its password has no keys for SCRAM-SHA-256 yet ([`super::accounts`]) |
 //! | `l` account | last logout: seconds since 1970, status (XEP-0012) |
 //! | `d` account, device | a device that has signed in ([`super::devices`]) |
 //! | `f` account, device | tokens of a device, XEP-0484 ([`crate::proto::fast`]) |
@@ -125,7 +126,7 @@ pub const fn packed(tag: u8) -> Option<usize> {
 
 /// Tags of all rows that belong to one account and go with it. The archive and uploaded files are not among them: they
 /// may be many, and go in steps ([`super::archive::forget_oldest`], [`super::files`]).
-pub const OWNED: &[u8] = b"irRsqvpbldfonwk";
+pub const OWNED: &[u8] = b"irRsqvpbldfonwke";
 
 /// Tags of those among them that stand for the password in a sign-in, as tokens do, or serve whoever signed in with it,
 /// and go when it changes (S15).
@@ -153,6 +154,8 @@ pub const VCARD: u8 = b'v';
 pub const PRIVATE: u8 = b'p';
 /// Blocked addresses.
 pub const BLOCKED: u8 = b'b';
+/// Keys for SCRAM-SHA-256 are missing.
+pub const OLD_KEYS: u8 = b'e';
 /// Last logout.
 pub const LAST: u8 = b'l';
 /// Devices that have signed in.

@@ -119,11 +119,13 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// What a stream with this binding offers; `tls` says whether nobody can listen to it.
-    pub fn new(binding: &ChannelBinding, tls: bool) -> Offer {
+    /// What a stream with this binding offers; `tls` says whether nobody can listen to it, `sha256` whether every account
+    /// can sign in by that: a client takes the best that is offered, and does not try another one.
+    pub fn new(binding: &ChannelBinding, tls: bool, sha256: bool) -> Offer {
         let bindings: heapless::Vec<_, 2> =
             BindingType::ALL.into_iter().filter(|kind| tls && binding.data(*kind).is_some()).collect();
         let mechanisms = Mechanism::ALL.into_iter().filter(|mechanism| match mechanism {
+            Mechanism::ScramPlus(Hash::Sha256) | Mechanism::Scram(Hash::Sha256) if !sha256 => false,
             Mechanism::ScramPlus(_) => !bindings.is_empty(),
             Mechanism::Scram(_) => true,
             Mechanism::Plain => tls,

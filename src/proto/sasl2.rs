@@ -1,10 +1,12 @@
 //! The elements of SASL2 around a handshake, and what a client wants done in the same breath.
 //!
 //! Source: XEP-0388 v1.0.4; inside it XEP-0386 v1.1.0 (`<bind/>`), XEP-0198 v1.6.3 §9 (`<resume/>`), XEP-0484 v0.2.0
-//! (`<fast/>`, `<request-token/>`). The handshake itself is that of [`super::sasl`].
+//! (`<fast/>`, `<request-token/>`), XEP-0480 v0.2.0 (`<upgrade/>`). The handshake itself is that of [`super::sasl`].
 //!
 //! Invariant: wishes are only read here; nothing of them is granted before the handshake has succeeded
 //! (XEP-0388 §2.6.2).
+
+use std::num::NonZeroU32;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use zeroize::Zeroizing;
@@ -23,6 +25,9 @@ use crate::{
     },
 };
 
+/// The task by which an account gets the keys that it lacks, XEP-0480 §3.
+pub const UPGRADE: &str = "UPGR-SCRAM-SHA-256";
+
 /// What a client says during a handshake.
 #[derive(Debug)]
 pub enum Request {
@@ -32,7 +37,11 @@ pub enum Request {
     Response(Zeroizing<Vec<u8>>),
     /// `<abort/>`, XEP-0388 §5.4.
     Abort,
-    /// Nothing that belongs into a handshake of ours: we never ask for tasks.
+    /// `<next/>`: the task that the client begins, XEP-0388 §2.6.3.
+    Next(String),
+    /// `<task-data/>` with the `<hash/>` of XEP-0480 §3, decoded; `None` without one.
+    Hash(Option<Zeroizing<Vec<u8>>>),
+    /// Nothing that belongs into a handshake.
     Other,
 }
 
@@ -60,6 +69,8 @@ pub struct Wishes {
     pub fast: Option<Fast>,
     /// `<request-token/>`, XEP-0484 §3.2: for which mechanism, if it is one of ours.
     pub token: Option<fast::Mechanism>,
+    /// `<upgrade/>`, XEP-0480 §2.2: it would do [`UPGRADE`].
+    pub upgrades: bool,
 }
 
 /// `<user-agent/>`, XEP-0388 §2.4. Shown to nobody but the account's owner and the administrators.
@@ -84,6 +95,14 @@ impl Request {
             "response" if element.children().next().is_none() => Ok(Request::Response(decode(element)?)),
             "response" => Err(SaslFailure::new(SaslCondition::MalformedRequest, "a response with children")),
             "abort" => Ok(Request::Abort),
+            "next" => Ok(Request::Next(element.get("task").unwrap_or_default().to_owned())),
+            "task-data" => {
+                let hash = element.nodes.into_iter().find_map(|node| match node {
+                    Node::Element(child) if child.is("hash", ns::SCRAM_UPGRADE) => Some(decode(child)),
+                    _ => None,
+                });
+                Ok(Request::Hash(hash.transpose()?))
+            }
             _ => Ok(Request::Other),
         }
     }
@@ -107,6 +126,7 @@ impl Authenticate {
                 ("request-token", ns::FAST) => {
                     wishes.token = child.get("mechanism").and_then(fast::Mechanism::from_name);
                 }
+                ("upgrade", ns::SASL_UPGRADE) => wishes.upgrades |= child.content().trim_ascii() == UPGRADE,
                 // XEP-0388 §2.4: what we do not know is not for us.
                 _ => {}
             }
@@ -177,7 +197,35 @@ pub fn write_feature(offer: &Offer, binding: &ChannelBinding, bind: &[u8], out: 
     out.extend_from_slice(bind);
     out.extend_from_slice(b"</inline></bind><sm xmlns='urn:xmpp:sm:3'/>");
     fast::write_feature(binding, out);
-    out.extend_from_slice(b"</inline></authentication>");
+    out.extend_from_slice(b"</inline><upgrade xmlns='urn:xmpp:sasl:upgrade:0'>");
+    out.extend_from_slice(UPGRADE.as_bytes());
+    out.extend_from_slice(b"</upgrade></authentication>");
+}
+
+/// Appends `<continue/>` with the only task that we know, XEP-0480 §2.2.
+pub fn write_continue(additional_data: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"<continue xmlns='urn:xmpp:sasl:2'>");
+    write_additional(additional_data, out);
+    out.extend_from_slice(b"<tasks><task>");
+    out.extend_from_slice(UPGRADE.as_bytes());
+    out.extend_from_slice(b"</task></tasks></continue>");
+}
+
+/// Appends `<task-data/>` with what the client needs for its task, XEP-0480 §3.
+pub fn write_salt(salt: &[u8], iterations: NonZeroU32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"<task-data xmlns='urn:xmpp:sasl:2'><salt xmlns='urn:xmpp:scram-upgrade:0'");
+    build::attr("iterations", &iterations.to_string(), out);
+    out.push(b'>');
+    out.extend_from_slice(BASE64.encode(salt).as_bytes());
+    out.extend_from_slice(b"</salt></task-data>");
+}
+
+fn write_additional(data: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(data) = data {
+        out.extend_from_slice(b"<additional-data>");
+        out.extend_from_slice(BASE64.encode(data).as_bytes());
+        out.extend_from_slice(b"</additional-data>");
+    }
 }
 
 /// Appends `<challenge/>`, XEP-0388 §2.6.
@@ -190,11 +238,7 @@ pub fn write_challenge(challenge: &[u8], out: &mut Vec<u8>) {
 /// Appends `<success/>`, XEP-0388 §2.6.1; `results` are those of the wishes that were granted.
 pub fn write_success(additional_data: Option<&[u8]>, identity: &Jid, results: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"<success xmlns='urn:xmpp:sasl:2'>");
-    if let Some(data) = additional_data {
-        out.extend_from_slice(b"<additional-data>");
-        out.extend_from_slice(BASE64.encode(data).as_bytes());
-        out.extend_from_slice(b"</additional-data>");
-    }
+    write_additional(additional_data, out);
     out.extend_from_slice(b"<authorization-identifier>");
     build::escape(identity.as_str(), out);
     out.extend_from_slice(b"</authorization-identifier>");
@@ -277,7 +321,7 @@ mod tests {
         for (xml, condition) in table {
             assert_eq!(read(xml).unwrap_err().condition, condition, "{xml}");
         }
-        for xml in ["<next task='HOTP'/>", "<task-data/>", "<success/>", "<auth mechanism='PLAIN'/>"] {
+        for xml in ["<continue/>", "<success/>", "<auth mechanism='PLAIN'/>"] {
             assert!(matches!(read(xml), Ok(Request::Other)), "{xml}");
         }
     }

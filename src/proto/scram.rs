@@ -2,10 +2,12 @@
 //!
 //! Source: RFC 5802 §3, RFC 7677, RFC 8265 §4.2.
 //!
-//! Invariant: a password is never stored, only the keys of both hashes are; keys and proofs are compared in constant
+//! Invariant: a password is never stored, only the keys of both hashes are, or those of SHA-1 alone where another server
+//! had no others; keys and proofs are compared in constant
 //! time; and an account that does not exist answers as one that does (see [`Credentials::fake`]).
 
 pub mod exchange;
+mod written;
 
 use std::{fmt, num::NonZeroU32};
 
@@ -161,9 +163,17 @@ impl ScramKeys {
     /// `None` if the salt is empty or longer than [`SALT_BYTES_MAX`].
     pub fn derive(hash: Hash, password: &str, salt: &[u8], iterations: NonZeroU32) -> Option<ScramKeys> {
         let salted = hash.salted_password(password, salt, iterations);
-        let client_key = Zeroizing::new(Key::new(hash.hmac(salted.bytes(), b"Client Key").as_ref())?);
+        ScramKeys::from_salted(hash, salted.bytes(), salt, iterations)
+    }
+
+    /// The keys of a `SaltedPassword`, RFC 5802 §3. `None` if it has not the hash's length, or the salt does not fit.
+    pub fn from_salted(hash: Hash, salted: &[u8], salt: &[u8], iterations: NonZeroU32) -> Option<ScramKeys> {
+        if salted.len() != hash.bytes() {
+            return None;
+        }
+        let client_key = Zeroizing::new(Key::new(hash.hmac(salted, b"Client Key").as_ref())?);
         let stored_key = hash.digest(client_key.bytes());
-        let server_key = hash.hmac(salted.bytes(), b"Server Key");
+        let server_key = hash.hmac(salted, b"Server Key");
         ScramKeys::from_parts(hash, salt, iterations, stored_key.as_ref(), server_key.as_ref())
     }
 
@@ -260,10 +270,16 @@ impl fmt::Debug for ScramKeys {
 pub struct Credentials {
     sha1: ScramKeys,
     sha256: ScramKeys,
+    /// No password leads to the keys of SHA-256, which are there so that nobody sees that they are missing.
+    lacks_sha256: bool,
 }
 
-/// Version of the stored form.
+/// Versions of the stored form: with keys of both hashes, and with keys of SHA-1 only.
 const VERSION: u8 = 1;
+const VERSION_SHA1: u8 = 2;
+
+/// Random bytes that stand for missing keys: salt, StoredKey, ServerKey.
+pub type Filler = [u8; SALT_BYTES + 2 * 32];
 
 impl Credentials {
     /// Derives both keys of a password that [`prepare_password`] has prepared; `salt` is fresh and random.
@@ -272,14 +288,33 @@ impl Credentials {
     pub fn derive(password: &str, salt: [u8; SALT_BYTES], iterations: NonZeroU32) -> Credentials {
         let keys = |hash| ScramKeys::derive(hash, password, &salt, iterations);
         match (keys(Hash::Sha1), keys(Hash::Sha256)) {
-            (Some(sha1), Some(sha256)) => Credentials { sha1, sha256 },
+            (Some(sha1), Some(sha256)) => Credentials { sha1, sha256, lacks_sha256: false },
             _ => unreachable!("a salt of {SALT_BYTES} bytes fits"),
         }
     }
 
     /// Joins keys of both hashes that come from elsewhere. `None` if they are not one of each.
     pub fn from_keys(sha1: ScramKeys, sha256: ScramKeys) -> Option<Credentials> {
-        (sha1.hash == Hash::Sha1 && sha256.hash == Hash::Sha256).then_some(Credentials { sha1, sha256 })
+        let fits = sha1.hash == Hash::Sha1 && sha256.hash == Hash::Sha256;
+        fits.then_some(Credentials { sha1, sha256, lacks_sha256: false })
+    }
+
+    /// Keys of SHA-1 that come from elsewhere. `None` if they are of another hash.
+    pub fn from_sha1(sha1: ScramKeys, filler: &Filler) -> Option<Credentials> {
+        let (salt, keys) = filler.split_at(SALT_BYTES);
+        let (stored, server) = keys.split_at(32);
+        let sha256 = ScramKeys::from_parts(Hash::Sha256, salt, ITERATIONS, stored, server)?;
+        (sha1.hash == Hash::Sha1).then_some(Credentials { sha1, sha256, lacks_sha256: true })
+    }
+
+    /// Whether nobody can sign in by SHA-256.
+    pub fn lacks_sha256(&self) -> bool {
+        self.lacks_sha256
+    }
+
+    /// The same with these keys of SHA-256.
+    pub fn completed(self, sha256: ScramKeys) -> Option<Credentials> {
+        Credentials::from_keys(self.sha1, sha256)
     }
 
     /// Credentials for an account that does not exist, so that nobody learns from the exchange that it does not
@@ -308,7 +343,7 @@ impl Credentials {
         let sha1 = keys(Hash::Sha1, "sha-1 stored", "sha-1 server");
         let sha256 = keys(Hash::Sha256, "sha-256 stored", "sha-256 server");
         match (sha1, sha256) {
-            (Some(sha1), Some(sha256)) => Credentials { sha1, sha256 },
+            (Some(sha1), Some(sha256)) => Credentials { sha1, sha256, lacks_sha256: false },
             _ => unreachable!("a tag of 32 bytes is long enough for every part"),
         }
     }
@@ -330,24 +365,25 @@ impl Credentials {
 
     /// Whether this is the password, prepared by [`prepare_password`]; compares in constant time.
     ///
-    /// **Slow** (PBKDF2 once, with SHA-256): off the main thread.
+    /// **Slow** (PBKDF2 once, with SHA-256 if it can): off the main thread.
     pub fn verify_password(&self, password: &str) -> bool {
-        self.sha256.belong_to(password)
+        let keys = if self.lacks_sha256 { &self.sha1 } else { &self.sha256 };
+        keys.belong_to(password)
     }
 
     /// Appends the stored form: a version, then for each hash the salt's length, salt, rounds, StoredKey, ServerKey.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
+        out.push(if self.lacks_sha256 { VERSION_SHA1 } else { VERSION });
         self.sha1.encode(out);
         self.sha256.encode(out);
     }
 
     /// Reads the stored form, which fills `bytes` to their end.
     pub fn decode(bytes: &[u8]) -> Option<Credentials> {
-        let (&[VERSION], rest) = bytes.split_first_chunk::<1>()? else { return None };
+        let (&[version @ (VERSION | VERSION_SHA1)], rest) = bytes.split_first_chunk::<1>()? else { return None };
         let (sha1, rest) = ScramKeys::decode(Hash::Sha1, rest)?;
         let (sha256, rest) = ScramKeys::decode(Hash::Sha256, rest)?;
-        rest.is_empty().then_some(Credentials { sha1, sha256 })
+        rest.is_empty().then_some(Credentials { sha1, sha256, lacks_sha256: version == VERSION_SHA1 })
     }
 }
 
@@ -430,7 +466,7 @@ mod tests {
         }
         let longer = [stored.as_slice(), &[0]].concat();
         assert_eq!(Credentials::decode(&longer), None);
-        stored[0] = VERSION + 1;
+        stored[0] = VERSION_SHA1 + 1;
         assert_eq!(Credentials::decode(&stored), None);
     }
 
@@ -454,7 +490,7 @@ mod tests {
         let credentials = Credentials::derive("pencil", [7; SALT_BYTES], FEW);
         assert_eq!(
             format!("{credentials:?}"),
-            "Credentials { sha1: ScramKeys(Sha1, 4 rounds), sha256: ScramKeys(Sha256, 4 rounds) }"
+            "Credentials { sha1: ScramKeys(Sha1, 4 rounds), sha256: ScramKeys(Sha256, 4 rounds), lacks_sha256: false }"
         );
     }
 }

@@ -63,11 +63,14 @@ impl Server {
         mut settling: Box<Settling>,
         proved: &Proved,
     ) -> Next {
+        if let Proved::Password { upgraded: true } = proved {
+            settling.batch = self.core.last_batch();
+        }
         if let Some(agent) = &settling.wishes.agent
             && let Some(device) = agent.id.map(DeviceId)
         {
             let now_s = env.wall_us / 1_000_000;
-            let by_password = matches!(proved, Proved::Password);
+            let by_password = matches!(proved, Proved::Password { .. });
             let seen = Seen { by_password, software: &agent.software, device: &agent.device, now_s };
             let sessions = &self.core.sessions;
             let account = settling.proof.account.as_str();

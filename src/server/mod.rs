@@ -29,6 +29,7 @@ mod streams;
 mod throttle;
 mod timers;
 mod token;
+mod upgrade;
 
 use std::{collections::VecDeque, rc::Rc, vec::Drain};
 

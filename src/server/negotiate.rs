@@ -16,7 +16,11 @@ use super::{
     throttle::household,
 };
 use crate::{
-    domain::ids::{QueryId, SessionId, StreamId},
+    domain::{
+        accounts,
+        ids::{QueryId, SessionId, StreamId},
+        store::Store,
+    },
     limits,
     proto::{
         sasl::{ChannelBinding, Offer, SaslCondition, SaslFailure},
@@ -93,7 +97,8 @@ impl Server {
         }
         let Some(slot) = self.streams.slot_mut(id) else { return };
         log::debug!("TLS {} with {:?}, SNI {:?}", secured.version, slot.peer(), secured.server_name);
-        let offer = Offer::new(&secured.binding, true);
+        let store = Store { overlay: &mut self.core.overlay, view: env.view };
+        let offer = Offer::new(&secured.binding, true, !accounts::any_lacks_sha256(&store));
         slot.state = State::Secured(Box::new(SecuredState {
             binding: secured.binding,
             offer,

@@ -12,6 +12,7 @@ use super::{
     streams::Slot,
     throttle::household,
     token::Proved,
+    upgrade::Upgrading,
 };
 use crate::{
     domain::{
@@ -50,6 +51,8 @@ pub enum Handshake {
     Awaiting(Awaiting, Words),
     /// A pool thread compares the password; the query's answer goes on with it.
     Checking(Words),
+    /// It has succeeded, and the client does a task first.
+    Upgrading(Box<Upgrading>),
     /// It has succeeded, and what its success tells has to be durable first.
     Settling(Box<Settling>),
 }
@@ -83,6 +86,7 @@ impl Handshake {
     pub fn proved(&self) -> Option<&Jid> {
         match self {
             Handshake::Settling(settling) => Some(&settling.proof.account),
+            Handshake::Upgrading(upgrading) => Some(&upgrading.account),
             Handshake::Idle | Handshake::Awaiting(..) | Handshake::Checking(_) => None,
         }
     }
@@ -91,7 +95,10 @@ impl Handshake {
     pub fn is_sasl2(&self) -> bool {
         matches!(
             self,
-            Handshake::Awaiting(_, Words::Sasl2(_)) | Handshake::Checking(Words::Sasl2(_)) | Handshake::Settling(_)
+            Handshake::Awaiting(_, Words::Sasl2(_))
+                | Handshake::Checking(Words::Sasl2(_))
+                | Handshake::Upgrading(_)
+                | Handshake::Settling(_)
         )
     }
 }
@@ -135,6 +142,7 @@ impl Server {
         let before = match std::mem::take(&mut secured.handshake) {
             Handshake::Idle => None,
             Handshake::Awaiting(awaiting, Words::Sasl2(wishes)) => Some((awaiting, wishes)),
+            Handshake::Upgrading(upgrading) => return self.take_keys(env, id, upgrading, element),
             _ => return self.out_of_turn(env, id),
         };
         let local = before.as_ref().and_then(|(awaiting, _)| awaiting.local().map(str::to_owned));
@@ -156,7 +164,7 @@ impl Server {
                 (failed(SaslCondition::MalformedRequest, "response to nothing"), Box::default())
             }
             // XEP-0388 §2.5: nothing but a response or the end of it.
-            (Ok(sasl2::Request::Authenticate(_) | sasl2::Request::Other), _) => return self.out_of_turn(env, id),
+            (Ok(_), _) => return self.out_of_turn(env, id),
         };
         self.answer(env, id, step, Words::Sasl2(wishes), local.as_deref())
     }
@@ -296,7 +304,12 @@ impl Server {
             let failure = SaslFailure::new(SaslCondition::NotAuthorized, "the account is gone");
             return self.sasl_failed(env, id, &failure, Some(&success.local), &words);
         };
-        self.admit(env, id, (account, found), success, words, Proved::Password)
+        match words {
+            Words::Sasl2(wishes) if wishes.upgrades && found.credentials.lacks_sha256() && !found.is_disabled => {
+                self.ask_to_upgrade(id, account, success, wishes)
+            }
+            words => self.admit(env, id, (account, found), success, words, Proved::Password { upgraded: false }),
+        }
     }
 
     /// Whoever has proved to be this account may come in, if the account may.
@@ -351,6 +364,7 @@ impl Server {
                         let mut verdicts = self.questions.verdicts.values();
                         verdicts.find(|(stream, _)| stream == id).map(|(_, verdict)| verdict.local())
                     }
+                    Handshake::Upgrading(upgrading) => return Some(upgrading.account == *account),
                     Handshake::Settling(settling) => return Some(settling.proof.account == *account),
                 },
                 State::Clear | State::Upgrading | State::Bound(_) | State::Peer(_) | State::Component(_) => None,

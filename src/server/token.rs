@@ -41,7 +41,10 @@ pub enum TokenNews {
 #[derive(Debug)]
 pub enum Proved {
     /// By its password.
-    Password,
+    Password {
+        /// It has more keys than before.
+        upgraded: bool,
+    },
     /// By a token that was accepted.
     Token {
         /// It is to be followed by another one for this mechanism.
@@ -122,7 +125,7 @@ impl Server {
         proved: &Proved,
     ) -> Option<TokenNews> {
         let (due, invalidated) = match proved {
-            Proved::Password => (None, false),
+            Proved::Password { .. } => (None, false),
             Proved::Token { due, invalidated } => (*due, *invalidated),
         };
         let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot(id) else { return None };

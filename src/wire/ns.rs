@@ -20,6 +20,10 @@ pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 pub const BIND2: &str = "urn:xmpp:bind:0";
 /// XEP-0388.
 pub const SASL2: &str = "urn:xmpp:sasl:2";
+/// Tasks for more keys, XEP-0480.
+pub const SASL_UPGRADE: &str = "urn:xmpp:sasl:upgrade:0";
+/// What such a task for SCRAM exchanges, XEP-0480 §3.
+pub const SCRAM_UPGRADE: &str = "urn:xmpp:scram-upgrade:0";
 /// XEP-0484.
 pub const FAST: &str = "urn:xmpp:fast:0";
 /// XEP-0494.

@@ -20,3 +20,4 @@ mod sasl;
 mod sasl2;
 mod scripts;
 mod streams;
+mod upgrade;

@@ -20,7 +20,7 @@ pub fn stranger(world: &mut World) -> Player {
     player
 }
 
-fn plain(world: &mut World, player: &mut Player, authzid: &str, name: &str, password: &str) -> Tree {
+pub fn plain(world: &mut World, player: &mut Player, authzid: &str, name: &str, password: &str) -> Tree {
     let data = STANDARD.encode(format!("{authzid}\0{name}\0{password}"));
     player.send(world, &format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{data}</auth>"));
     player.element(world)
@@ -32,7 +32,7 @@ pub fn condition(answer: &Tree) -> &str {
 }
 
 /// A SCRAM-SHA-256 handshake; `binding`: the `gs2` header and the data bound. The server's last word.
-fn scram(
+pub fn scram(
     world: &mut World,
     player: &mut Player,
     plus: bool,

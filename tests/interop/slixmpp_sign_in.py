@@ -1,10 +1,14 @@
 """slixmpp signs in: every mechanism through both doors, and those who must stay outside."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import ssl
 
 from servers import Authority
-from slixmpp_person import EndPointFlag, SignInFailed, end_point, exporter, facts
+from slixmpp.xmlstream import ET
+from slixmpp_person import PASSWORD, PATIENCE_S, EndPointFlag, SignInFailed, end_point, exporter, facts
 
 FACTS, fact = facts()
 PLAIN_MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")
@@ -36,6 +40,29 @@ for door in (True, False):
         door_fact(f"{mechanism}_with_tls_exporter_through_{through}",
                   lambda house, m=mechanism, d=door: signs_in(house, m, direct=d, binding=exporter),
                   prosody="0.12 binds to tls-unique only")
+
+
+def keys_elsewhere(password):
+    """What another server has stored of a password, as RFC 5803 writes it."""
+    salt = b"another server's"
+    salted = hashlib.pbkdf2_hmac("sha1", password.encode(), salt, 4096)
+    stored = hashlib.sha1(hmac.digest(salted, b"Client Key", "sha1")).digest()
+    parts = (base64.b64encode(part).decode() for part in (salt, stored, hmac.digest(salted, b"Server Key", "sha1")))
+    return "SCRAM-SHA-1$4096:{}${}:{}".format(*parts)
+
+
+@fact(prosody="has its own way to bring accounts")
+async def who_comes_from_another_server_keeps_the_password(house):
+    house.server.add_accounts([("emigrant", keys_elsewhere(PASSWORD))])
+    for mechanism in ("SCRAM-SHA-1", "PLAIN", None):
+        person = await house.arrives("emigrant", mechanism=mechanism)
+        used = person["feature_mechanisms"].mech.name
+        assert used == (mechanism or "SCRAM-SHA-1"), used
+    # With other keys the others get back what they had.
+    change = "<query xmlns='jabber:iq:register'><username>{}</username><password>{}</password></query>"
+    iq = person.make_iq_set(ET.fromstring(change.format("emigrant", PASSWORD)), ito=house.domain)
+    await iq.send(timeout=PATIENCE_S)
+    await signs_in(house, "SCRAM-SHA-256", name="emigrant")
 
 
 @fact(prosody="0.12 does not know tls-server-end-point")

@@ -19,7 +19,7 @@ struct House {
 
 impl House {
     fn new(binding: ChannelBinding, tls: bool) -> House {
-        let offer = Offer::new(&binding, tls);
+        let offer = Offer::new(&binding, tls, true);
         House { binding, offer, juliet: Credentials::derive("pencil", [7; SALT_BYTES], FEW) }
     }
 
@@ -149,7 +149,7 @@ fn offers_follow_what_the_connection_can_do() {
     let plus = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"];
     assert_eq!(names(House::tls13().offer), plus);
     assert_eq!(names(House::unbound().offer), plus[2..]);
-    assert_eq!(names(Offer::new(&ChannelBinding::default(), false)), plus[2..4]);
+    assert_eq!(names(Offer::new(&ChannelBinding::default(), false, true)), plus[2..4]);
 
     let mut out = Vec::new();
     House::tls13().offer.write(&mut out);

@@ -9,6 +9,7 @@ use crate::{
         keys, roster,
     },
     limits,
+    proto::scram::{Credentials, Filler},
     router::{context::Ctx, lifecycle},
     wire::{
         element::Element,
@@ -22,6 +23,12 @@ use crate::{
 /// Whether an account may administer the server: our addition to the form of XEP-0133 §4.1 and the result of §4.10, with
 /// a name that no registered field can have.
 const IS_ADMIN: &str = "{urn:lampone:admin}admin";
+
+/// SCRAM keys instead of a password ([`Credentials::read`]): our addition to what a form of XEP-0133 §4.1 may hold.
+const KEYS: &str = "{urn:lampone:admin}keys";
+
+/// Whether the account has keys of SCRAM-SHA-1 only: our addition to the result of XEP-0133 §4.10.
+const HAS_OLD_KEYS: &str = "{urn:lampone:admin}old-keys";
 
 /// Whether nobody can sign in to the account: our addition to the result of XEP-0133 §4.10.
 const IS_DISABLED: &str = "{urn:lampone:admin}disabled";
@@ -176,6 +183,14 @@ fn add(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
     if !ctx.is_local(&jid) {
         return Err(StanzaError::new(Condition::NotAcceptable).text("That domain is not served here."));
     }
+    let is_admin = call.form.bool(IS_ADMIN).unwrap_or(false);
+    if call.form.value(KEYS).is_some() {
+        // They come from another server, which may have been ours.
+        let filler: Filler = ctx.random();
+        let credentials = Credentials::read(call.form.values(KEYS), &filler).map_err(bad_payload)?;
+        lifecycle::create(ctx, &jid, credentials, is_admin)?;
+        return Ok(Done::Quietly);
+    }
     let password = call.form.value("password").unwrap_or_default();
     // The second field is optional, and then there is nothing to compare.
     if call.form.value("password-verify").is_some_and(|again| again != password) {
@@ -185,7 +200,6 @@ fn add(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
         return Err(Condition::Conflict.into());
     }
     let query = ctx.derive(lifecycle::prepare_password(password)?);
-    let is_admin = call.form.bool(IS_ADMIN).unwrap_or(false);
     Ok(Done::Later(query, Then::Create { jid, is_admin }))
 }
 
@@ -266,7 +280,8 @@ fn statistics(call: &Call<'_>, ctx: &mut Ctx<'_>) -> Result<Done, StanzaError> {
         .field(Field::plain("rostersize", contacts.to_string()))
         .field(Field::new("onlineresources", FieldType::TextMulti).values(resources))
         .field(Field::boolean(IS_ADMIN, ctx.is_admin(&jid)).label("May administer the server"))
-        .field(Field::boolean(IS_DISABLED, account.is_disabled).label("Is disabled"));
+        .field(Field::boolean(IS_DISABLED, account.is_disabled).label("Is disabled"))
+        .field(Field::boolean(HAS_OLD_KEYS, account.credentials.lacks_sha256()).label("Has keys of SCRAM-SHA-1 only"));
     Ok(Done::With(form))
 }
 
