@@ -3,6 +3,7 @@
 mod abuse;
 mod administration;
 mod entering;
+mod examples;
 mod hats;
 mod messages;
 mod owners;

@@ -6,7 +6,7 @@ const HAG: &str = "hag66@capulet.lit";
 
 #[test]
 fn a_kick_is_seen_by_all_with_its_reason() {
-    // Examples 89 to 91.
+    // Examples 89 to 92.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let hag = play.person("hag66");
@@ -23,7 +23,7 @@ fn a_kick_is_seen_by_all_with_its_reason() {
 
 #[test]
 fn a_ban_is_for_ever_and_can_be_for_a_domain() {
-    // Examples 108 to 114, §9.1.
+    // Examples 110 to 117, §9.1 and §9.2.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let hag = play.person("hag66");
@@ -43,7 +43,7 @@ fn a_ban_is_for_ever_and_can_be_for_a_domain() {
 
 #[test]
 fn the_privileges_are_those_of_the_tables() {
-    // Tables 3, 5 and 8; examples 94, 105, 128.
+    // Tables 3, 5 and 8; examples 93, 102, 115, 145, 184, 199.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let (admin, hag) = (play.person("wiccarocks"), play.person("hag66"));
@@ -78,7 +78,7 @@ fn the_privileges_are_those_of_the_tables() {
 
 #[test]
 fn who_loses_membership_of_a_closed_room_is_out() {
-    // Examples 117 to 124, §9.4.
+    // Examples 121 to 130, §9.3 to §9.5.
     let mut play = Play::new();
     let crone = play.room(&[("membersonly", "1")]);
     let hag = play.person("hag66");
@@ -106,7 +106,7 @@ fn a_room_that_becomes_closed_sends_strangers_away() {
 
 #[test]
 fn a_moderator_list_is_the_roles_of_now() {
-    // Examples 96 to 98, 101 to 103.
+    // Examples 103, 104, 146, 147.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let hag = play.person("hag66");
@@ -144,4 +144,31 @@ fn a_room_keeps_an_owner_whatever_is_said_twice() {
     );
     assert_eq!(answered(&play.owner(crone, &form(HAG)), crone), "");
     assert_eq!(answered(&play.admin(crone, "set", &(own.to_owned() + &hag("owner") + own)), crone), "");
+}
+
+#[test]
+fn a_banned_domain_is_out_and_stays_out() {
+    // XEP-0045 §9.1: whoever is of that domain; but not whom the room has written down as a member.
+    let mut play = Play::new();
+    play.house.federates = true;
+    let crone = play.room(&[]);
+    play.admin(crone, "set", "<item affiliation='member' jid='good@evil.example'/>");
+    let enter = |play: &mut Play, who: &str| {
+        let x = "<x xmlns='http://jabber.org/protocol/muc'/>";
+        play.house.receive(&format!("<presence from='{who}@evil.example/x' to='{ROOM}/{who}'>{x}</presence>"));
+        std::mem::take(&mut play.house.to_peers)
+    };
+    for who in ["good", "bad"] {
+        assert!(enter(&mut play, who).iter().any(|xml| xml.contains("code='110'")));
+    }
+    let out = play.admin(crone, "set", "<item affiliation='outcast' jid='evil.example'><reason>spam</reason></item>");
+    let seen: Vec<String> = heard(&out, crone).into_iter().filter(|xml| xml.starts_with("<presence")).collect();
+    assert!(seen.iter().any(|xml| xml.contains("/bad'") && xml.contains("code='301'")), "{seen:?}");
+    assert!(!seen.iter().any(|xml| xml.contains("/good'") && xml.contains("unavailable")), "{seen:?}");
+    play.house.to_peers.clear();
+    let refused = enter(&mut play, "bad");
+    assert!(refused.len() == 1 && refused[0].contains("<forbidden"), "{refused:?}");
+    play.admin(crone, "set", "<item affiliation='none' jid='evil.example'/>");
+    play.house.to_peers.clear();
+    assert!(enter(&mut play, "bad").iter().any(|xml| xml.contains("code='110'")));
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_room_that_is_not_there_is_made_and_locked_until_it_is_set_up() {
-    // Examples 152 to 154 and 157.
+    // Examples 31, 153 to 155.
     let mut play = Play::new();
     let (crone, hag) = (play.person("crone1"), play.person("hag66"));
     let out = play.enter(crone, "firstwitch");
@@ -19,7 +19,7 @@ fn a_room_that_is_not_there_is_made_and_locked_until_it_is_set_up() {
 
 #[test]
 fn newcomers_see_everybody_themselves_last_and_then_the_subject() {
-    // Examples 20 to 23, §7.2.2 and §7.2.15.
+    // Examples 20 to 22 and 41.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let hag = play.person("hag66");
@@ -39,7 +39,7 @@ fn newcomers_see_everybody_themselves_last_and_then_the_subject() {
 
 #[test]
 fn in_a_non_anonymous_room_everybody_sees_addresses_and_is_told_so() {
-    // Example 24.
+    // Examples 23 and 24.
     let mut play = Play::new();
     play.room(&[("whois", "anyone")]);
     let hag = play.person("hag66");
@@ -50,7 +50,7 @@ fn in_a_non_anonymous_room_everybody_sees_addresses_and_is_told_so() {
 
 #[test]
 fn each_closed_door_has_its_error() {
-    // Examples 26 to 32, §7.2.5 to §7.2.9.
+    // Examples 19, 25 to 30.
     let mut play = Play::new();
     let crone = play.room(&[("passwordprotectedroom", "1"), ("roomsecret", "cauldronburn"), ("maxusers", "2")]);
     let (hag, wise) = (play.person("hag66"), play.person("wiccarocks"));
@@ -73,7 +73,7 @@ fn each_closed_door_has_its_error() {
 
 #[test]
 fn presence_without_the_extension_from_outside_is_answered_by_a_kick() {
-    // Example 19 of version 1.32 and later: §7.2.1.
+    // Examples 42 and 43.
     let mut play = Play::new();
     play.room(&[]);
     let hag = play.person("hag66");
@@ -87,7 +87,7 @@ fn presence_without_the_extension_from_outside_is_answered_by_a_kick() {
 
 #[test]
 fn history_is_shown_as_it_is_asked_for() {
-    // Examples 36 to 42.
+    // Examples 33 to 41.
     let mut play = Play::new();
     let crone = play.room(&[]);
     for body in ["one", "two", "three"] {
@@ -120,7 +120,7 @@ fn history_is_shown_as_it_is_asked_for() {
 
 #[test]
 fn a_new_nickname_is_shown_as_leaving_and_coming() {
-    // Examples 50 to 54.
+    // Examples 49 to 52.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let hag = play.person("hag66");
@@ -138,7 +138,7 @@ fn a_new_nickname_is_shown_as_leaving_and_coming() {
 
 #[test]
 fn leaving_is_seen_by_those_who_stay_and_by_oneself() {
-    // Examples 81 to 83.
+    // Examples 80 to 83.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let hag = play.person("hag66");
@@ -237,7 +237,7 @@ fn a_persistent_room_outlives_its_occupants_and_another_does_not() {
 
 #[test]
 fn a_nickname_can_be_ones_own() {
-    // Examples 68 to 75, 70.
+    // Examples 66 to 78.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let (hag, wise) = (play.person("hag66"), play.person("wiccarocks"));

@@ -21,7 +21,7 @@ fn everybody_gets_a_message_the_sender_too_from_the_occupant() {
 
 #[test]
 fn who_is_not_in_or_has_no_voice_is_not_heard() {
-    // Examples 46 and 47.
+    // §7.4.
     let mut play = Play::new();
     play.room(&[("moderatedroom", "1")]);
     let (hag, out) = (play.person("hag66"), play.person("outsider"));
@@ -56,7 +56,7 @@ fn what_only_a_room_may_say_is_taken_out() {
 
 #[test]
 fn a_private_message_goes_to_one_and_names_the_occupant() {
-    // Examples 48 and 49.
+    // Examples 46 to 48.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let (hag, out) = (play.person("hag66"), play.person("outsider"));
@@ -81,7 +81,7 @@ fn a_private_message_goes_to_one_and_names_the_occupant() {
 
 #[test]
 fn the_subject_is_moderators_business_unless_they_share_it() {
-    // Examples 84 to 88.
+    // Examples 84 to 87.
     let mut play = Play::new();
     let crone = play.room(&[]);
     let hag = play.person("hag66");
@@ -99,7 +99,7 @@ fn the_subject_is_moderators_business_unless_they_share_it() {
 
 #[test]
 fn invitations_and_refusals_pass_through_the_room() {
-    // Examples 55 to 61.
+    // Examples 56 to 59, 135.
     let mut play = Play::new();
     let crone = play.room(&[("membersonly", "1"), ("passwordprotectedroom", "1"), ("roomsecret", "cauldronburn")]);
     let hecate = play.person("hecate");
@@ -131,7 +131,7 @@ fn invitations_and_refusals_pass_through_the_room() {
 
 #[test]
 fn a_visitor_asks_for_a_voice_and_gets_it() {
-    // Examples 78 to 80 and 99.
+    // Examples 79, 108, 109.
     let mut play = Play::new();
     let crone = play.room(&[("moderatedroom", "1")]);
     let hag = play.person("hag66");

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_form_is_shown_to_owners_and_understood_in_part() {
-    // Examples 155, 156, 163 to 166.
+    // Examples 156, 157, 161, 163 to 165, 171.
     let mut play = Play::new();
     let crone = play.room(&[("roomname", "Cave"), ("no_such_field", "x"), ("enablearchiving", "0")]);
     let hag = play.person("hag66");
@@ -25,7 +25,7 @@ fn the_form_is_shown_to_owners_and_understood_in_part() {
 
 #[test]
 fn who_gives_up_setting_up_gives_up_the_room() {
-    // Examples 158 and 159.
+    // Example 162.
     let mut play = Play::new();
     let crone = play.person("crone1");
     play.enter(crone, "firstwitch");
@@ -36,7 +36,7 @@ fn who_gives_up_setting_up_gives_up_the_room() {
 
 #[test]
 fn a_room_that_ends_says_where_it_goes_on() {
-    // Examples 201 to 203.
+    // Examples 201 to 204.
     let mut play = Play::new();
     let crone = play.room(&[("persistentroom", "1")]);
     let hag = play.person("hag66");
