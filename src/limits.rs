@@ -214,6 +214,12 @@ pub const ROOM_TOKENS_EACH_MAX: usize = 20;
 pub const ROOM_TOKEN_S_MAX: u64 = 31 * 86_400;
 /// People whom a token lets in, if their number is bounded.
 pub const ROOM_TOKEN_USES_MAX: u32 = 1_000;
+/// Words that are searched for in rooms at once.
+pub const ROOM_SEARCH_WORDS_MAX: usize = 8;
+/// Bytes of them.
+pub const ROOM_SEARCH_BYTES_MAX: usize = 256;
+/// Rooms in a page of what was found: each may have a description of 2 KiB.
+pub const ROOM_SEARCH_PAGE_MAX: usize = 50;
 /// Requests to become a member of a room that are remembered, so that each asks the room's admins once.
 pub const ROOM_REQUESTS_MAX: usize = 256;
 /// Seconds after which such a request may be made again.

@@ -207,6 +207,8 @@ pub const FASTEN: &str = "urn:xmpp:fasten:0";
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 /// XEP-0488.
 pub const MUC_TOKEN: &str = "urn:xmpp:muc-token-invite:0";
+/// XEP-0433.
+pub const CHANNEL_SEARCH: &str = "urn:xmpp:channel-search:0:search";
 /// XEP-0463.
 pub const MAV: &str = "urn:xmpp:muc:affiliations:1";
 /// XEP-0424 until version 0.3.

@@ -30,7 +30,8 @@ const TRAFFIC: &str = "http://jabber.org/protocol/muc#traffic";
 
 /// disco#info of the host.
 pub(super) fn host() -> Vec<Element> {
-    let features = [ns::MUC, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::OCCUPANT_ID, ns::VCARD, ns::RSM, STABLE_ID];
+    let features =
+        [ns::MUC, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::OCCUPANT_ID, ns::VCARD, ns::RSM, ns::CHANNEL_SEARCH, STABLE_ID];
     let identity = Element::new("identity", ns::DISCO_INFO).attr("category", "conference").attr("type", "text");
     std::iter::once(identity.attr("name", "Rooms")).chain(features.into_iter().map(feature)).collect()
 }

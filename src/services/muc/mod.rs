@@ -17,6 +17,7 @@
 mod activity;
 mod admin;
 mod avatar;
+mod directory;
 mod disco;
 mod entering;
 mod form;
@@ -51,14 +52,13 @@ use crate::{
     router::{
         answer::UNHANDLED,
         context::Ctx,
-        service::{Card, Discloses, DiscoAsk, Flow, Iq, Leg, Notice, Reply, Scope, Service},
+        service::{Card, Discloses, Flow, Iq, Leg, Notice, Reply, Scope, Service},
     },
     wire::{
         element::Element,
         error::{Condition, ErrorKind, StanzaError},
         jid::Jid,
         ns,
-        rsm::{Page, Request},
         stanza::{Kind, Stanza, Type},
     },
 };
@@ -68,10 +68,10 @@ const NAME: &str = "muc";
 
 static CARD: Card = Card {
     name: NAME,
-    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0317 v0.3.1, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0463 v0.2.0, XEP-0486 v0.1.0, XEP-0488 v0.1.0, XEP-0500 v0.1.1, XEP-0502 v0.1.0",
+    source: "XEP-0045 v1.35.1, XEP-0249 v1.2, XEP-0317 v0.3.1, XEP-0410 v1.1.0, XEP-0421 v1.0.1, XEP-0425 v0.3.0, XEP-0433 v0.1.0, XEP-0463 v0.2.0, XEP-0486 v0.1.0, XEP-0488 v0.1.0, XEP-0500 v0.1.1, XEP-0502 v0.1.0",
     features: &[],
     stream_features: &[],
-    iq: &[],
+    iq: &[(Scope::Hosted, ns::CHANNEL_SEARCH, "search")],
     passes: &[],
 };
 
@@ -94,6 +94,9 @@ impl Service for Muc {
     }
 
     fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+        if iq.payload.is("search", ns::CHANNEL_SEARCH) && iq.stanza.to.as_ref().is_none_or(|to| to.local().is_none()) {
+            return self.search(iq, ctx);
+        }
         let to = iq.stanza.to.clone().filter(|to| to.local().is_some()).ok_or(UNHANDLED)?;
         let bare = to.bare();
         let room = open(&mut self.rooms, &bare, ctx).ok_or(StanzaError::new(Condition::ItemNotFound))?;
@@ -156,7 +159,7 @@ impl Service for Muc {
     }
 
     fn discloses(&self) -> Option<Discloses> {
-        Some(listed)
+        Some(directory::listed)
     }
 
     fn host(&self, domain: &str, config: &Config) -> Option<String> {
@@ -183,8 +186,8 @@ impl Muc {
     /// Rooms that do not stay ended with the process that they were in.
     fn sweep(&mut self, ctx: &mut Ctx<'_>) {
         self.has_swept = true;
-        for host in hosts(ctx) {
-            each(&host, ctx, &mut |jid, record, ctx| {
+        for host in directory::hosts(ctx) {
+            directory::each(&host, ctx, &mut |jid, record, ctx| {
                 if !record.settings.is_persistent && !self.rooms.contains_key(jid.as_str()) {
                     owner::forget(&Room::loaded(jid, record, &ctx.store()), ctx);
                 }
@@ -204,6 +207,20 @@ impl Muc {
             log::info!("the room {jid} was ended by an administrator");
             self.rooms.remove(jid.as_str());
         }
+    }
+
+    /// Somebody looks for rooms, XEP-0433.
+    fn search(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
+        if ctx.core.hosts.get(iq.domain).is_none_or(|host| host.card.name != NAME) {
+            return Err(UNHANDLED);
+        }
+        iq.only_get()?;
+        if !self.pace.allows(iq.from.bare_str(), ctx.now) {
+            return Err(directory::too_often());
+        }
+        let rooms = &self.rooms;
+        let people = |room: &Jid| rooms.get(room.as_str()).map_or(0, |room| room.occupants.len());
+        directory::search(iq, &people, ctx).map(Reply::from)
     }
 
     fn leave(&mut self, jid: &Jid, who: &Jid, content: Rc<[u8]>, word: Word, ctx: &mut Ctx<'_>) {
@@ -320,8 +337,8 @@ impl Muc {
 
     /// An account is gone: it is nothing to any room any more.
     fn forget(&mut self, jid: &Jid, ctx: &mut Ctx<'_>) {
-        for host in hosts(ctx) {
-            each(&host, ctx, &mut |_, record, ctx| {
+        for host in directory::hosts(ctx) {
+            directory::each(&host, ctx, &mut |_, record, ctx| {
                 if rooms::is_listed(&ctx.store(), record.id, jid.as_str()) {
                     let version = ctx.stored_message_id();
                     let mut versions = Versions::of(&ctx.store(), record.id);
@@ -440,64 +457,4 @@ fn archive(room: &Room, own: Affiliation, iq: &Iq<'_>) -> Result<Reply, StanzaEr
         _ => true,
     };
     if may { Ok(Reply::For(room.id)) } else { Err(Condition::Forbidden.into()) }
-}
-
-/// The rooms that everybody may find, XEP-0045 §6.3, by name and a page at a time (XEP-0059).
-fn listed(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<Vec<Element>, StanzaError>> {
-    let is_ours = ask.iq.scope == Scope::Hosted && ctx.core.hosts.get(ask.iq.domain)?.card.name == NAME;
-    if !is_ours || ask.node.is_some() || !ask.items {
-        return None;
-    }
-    let asked = match Request::of(ask.iq.payload) {
-        Ok(asked) => asked,
-        Err(error) => return Some(Err(error)),
-    };
-    let mut public = Vec::new();
-    each(ask.iq.domain, ctx, &mut |jid, record, _| {
-        if record.settings.is_public {
-            let name = match record.settings.name.as_str() {
-                "" => jid.local().unwrap_or_default().to_owned(),
-                name => name.to_owned(),
-            };
-            public.push(Element::new("item", ns::DISCO_ITEMS).attr("jid", jid.as_str()).attr("name", name));
-        }
-        public.len() < limits::ROOMS_LISTED_MAX
-    });
-    // Who asks for no page gets one all the same if there are more, and is told so (§2.1).
-    if asked.is_none() && public.len() <= limits::ROOM_LIST_MAX {
-        return Some(Ok(public));
-    }
-    let place = |id: &str| public.iter().position(|item| item.get("jid") == Some(id));
-    let window = match asked.unwrap_or_default().window(public.len(), limits::ROOM_LIST_MAX, place) {
-        Ok(window) => window,
-        Err(error) => return Some(Err(error)),
-    };
-    let id = |at: usize| public[at].get("jid").unwrap_or_default().to_owned();
-    let page = Page::of(&window, public.len(), id).element();
-    public.truncate(window.end);
-    Some(Ok(public.into_iter().skip(window.start).chain([page]).collect()))
-}
-
-/// The host names of rooms.
-fn hosts(ctx: &Ctx<'_>) -> Vec<String> {
-    let own = ctx.core.hosts.iter().filter(|(_, host)| host.card.name == NAME);
-    own.map(|(name, _)| name.clone()).collect()
-}
-
-/// Looks at every room of a host that is written down, by name, as long as it is wanted.
-fn each(host: &str, ctx: &mut Ctx<'_>, look: &mut dyn FnMut(Jid, rooms::Record, &mut Ctx<'_>) -> bool) {
-    let mut after = String::new();
-    loop {
-        let page = rooms::list(&ctx.store(), host, &after, limits::ROOM_LIST_MAX);
-        let is_last = page.len() < limits::ROOM_LIST_MAX;
-        for (jid, record) in page {
-            jid.local().unwrap_or_default().clone_into(&mut after);
-            if !look(jid, record, ctx) {
-                return;
-            }
-        }
-        if is_last {
-            return;
-        }
-    }
 }

@@ -8,6 +8,7 @@ mod hats;
 mod messages;
 mod owners;
 mod registering;
+mod search;
 mod tokens;
 mod versions;
 
