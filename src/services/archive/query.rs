@@ -63,16 +63,16 @@ pub fn answer(owner: AccountId, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply,
     let filter = Filter::of(iq.payload)?;
     let asked = rsm::Request::of(iq.payload)?.unwrap_or_default();
     let room = room(iq.session, ctx)?;
-    let (found, page) = match &filter.ids {
-        Some(ids) => by_ids(owner, &filter, ids, &asked, room, ctx)?,
-        None => by_range(owner, &filter, &asked, room, ctx)?,
-    };
-    let complete = !found.more;
-    let flip = iq.payload.find("flip-page", ns::MAM).is_some();
     let from = match (&iq.stanza.to, iq.scope) {
         (Some(room), Scope::Hosted) => room.bare(),
         _ => iq.from.bare(),
     };
+    let (found, page) = match &filter.ids {
+        Some(ids) => by_ids((owner, &from), &filter, ids, &asked, room, ctx)?,
+        None => by_range(owner, &filter, &asked, room, ctx)?,
+    };
+    let complete = !found.more;
+    let flip = iq.payload.find("flip-page", ns::MAM).is_some();
     send(owner, &to, &from, iq.payload.get("queryid"), &found, flip, ctx);
     let fin = Element::new("fin", ns::MAM).attr_if("complete", complete.then_some("true")).child(page.element());
     Ok(fin.into())
@@ -241,9 +241,9 @@ impl Search {
     }
 }
 
-/// The messages that a client names one by one, §4.1.3.
+/// The messages that a client names one by one, §4.1.3, out of an archive with this address.
 fn by_ids(
-    owner: AccountId,
+    (owner, own): (AccountId, &Jid),
     filter: &Filter,
     ids: &[String],
     asked: &rsm::Request,
@@ -263,7 +263,10 @@ fn by_ids(
         .into_iter()
         .filter(is_wanted)
         .filter_map(|id| Some((id, archive::text(&store, id)?)))
-        .filter(|(_, text)| filter.with.as_ref().is_none_or(|with| concerns(text, with)))
+        .filter(|(_, text)| {
+            // §4.1.1: every message comes from or goes to the archive's owner, those to oneself do both.
+            filter.with.as_ref().is_none_or(|with| concerns(text, with) && (with != own || is_to_oneself(text)))
+        })
         .collect();
     let place = |id: &str| {
         let id = ctx.core.seal.message(owner, id)?;
@@ -292,6 +295,12 @@ fn concerns(text: &Stored, with: &Jid) -> bool {
         None => other.strip_prefix(with.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
     };
     is_with(&text.from) || is_with(&text.to)
+}
+
+/// Whether sender and recipient are the same account.
+fn is_to_oneself(text: &Stored) -> bool {
+    let bare = |jid: &str| jid.split_once('/').map_or(jid.len(), |(bare, _)| bare.len());
+    text.from[..bare(&text.from)] == text.to[..bare(&text.to)]
 }
 
 fn ends(owner: AccountId, found: &Found, ctx: &Ctx<'_>) -> Option<(String, String)> {

@@ -212,6 +212,22 @@ fn a_message_to_oneself_is_there_once() {
 }
 
 #[test]
+fn with_oneself_are_the_messages_to_oneself_only() {
+    // XEP-0313 §4.1.1, by time and by ids.
+    let (mut house, romeo, _) = house();
+    say(&mut house, romeo, JULIET, "hello");
+    say(&mut house, romeo, "romeo@capulet.lit", "milk");
+    let all = query(&mut house, romeo, "");
+    assert_eq!(all.bodies, ["hello", "milk"]);
+    let own = fields(&[("with", "romeo@capulet.lit")]);
+    assert_eq!(query(&mut house, romeo, &own).bodies, ["milk"]);
+    let ids: String = all.ids.iter().map(|id| format!("<value>{id}</value>")).collect();
+    let named = own.replace("</x>", &format!("<field var='ids'>{ids}</field></x>"));
+    assert_eq!(query(&mut house, romeo, &named).bodies, ["milk"]);
+    assert_eq!(query(&mut house, romeo, &named.replace("romeo@", "juliet@")).bodies, ["hello"]);
+}
+
+#[test]
 fn pages_go_forwards_and_backwards_and_count() {
     let (mut house, romeo, juliet) = house();
     for n in 0..10 {
