@@ -324,6 +324,8 @@ pub const ARCHIVE_TRIM_MAX: usize = 256;
 pub const NODES_MAX: usize = 1_000;
 /// Nodes of one publish-subscribe host.
 pub const HOST_NODES_MAX: usize = 10_000;
+/// Nodes that are looked at in one go, when they are listed.
+pub const NODES_PAGE: usize = 200;
 /// Nodes of one publish-subscribe host that one account made.
 pub const HOST_NODES_PER_CREATOR_MAX: usize = 500;
 /// Items kept in one node; what `max` means in `pubsub#max_items`. Clients count on a thousand.

@@ -13,7 +13,7 @@ use crate::{
     wire::{
         element::Element,
         error::{Condition, StanzaError},
-        ns,
+        ns, rsm,
     },
 };
 
@@ -76,7 +76,7 @@ pub(super) fn discloses(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<
         return None;
     }
     let site = Site::of(ask.iq, ctx).ok()?;
-    let Some(name) = ask.node else { return Some(Ok(list(&site, ask, ctx))) };
+    let Some(name) = ask.node else { return Some(list(&site, ask, ctx)) };
     let node = nodes::find(&ctx.store(), site.owner, name)?;
     if let Err(error) = access::may_read(&site, &node, ask.iq.from, ctx) {
         // What may not be read and what is not there look the same to those who only look around.
@@ -89,16 +89,30 @@ pub(super) fn discloses(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<
     }))
 }
 
-/// XEP-0060 §5.2: nodes that this asker may read.
-fn list(site: &Site, ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Vec<Element> {
-    let nodes = nodes::list(&ctx.store(), site.owner, "", limits::NODES_MAX);
-    let visible = nodes.into_iter().filter(|node| access::may_read(site, node, ask.iq.from, ctx).is_ok());
-    let item = |node: Node| {
-        let title = Some(node.settings.title.as_str()).filter(|title| !title.is_empty());
+/// XEP-0060 §5.2: nodes that this asker may read, in pages (XEP-0059) if asked so or if there are very many.
+fn list(site: &Site, ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaError> {
+    let asked = rsm::Request::of(ask.iq.payload)?;
+    let mut visible: Vec<(String, String)> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let nodes = nodes::list(&ctx.store(), site.owner, &after, limits::NODES_PAGE);
+        let Some(last) = nodes.last() else { break };
+        after = (*last.name).to_owned();
+        let readable = nodes.into_iter().filter(|node| access::may_read(site, node, ask.iq.from, ctx).is_ok());
+        visible.extend(readable.map(|node| ((*node.name).to_owned(), node.settings.title)));
+    }
+    let is_paged = asked.is_some() || visible.len() > limits::NODES_MAX;
+    let place = |name: &str| visible.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok();
+    let window = asked.unwrap_or_default().window(visible.len(), limits::NODES_MAX, place)?;
+    let page =
+        rsm::Page::of(&window, visible.len(), |at| visible.get(at).map(|(name, _)| name.clone()).unwrap_or_default());
+    let item = |(name, title): &(String, String)| {
+        let title = Some(title.as_str()).filter(|title| !title.is_empty());
         let item = Element::new("item", ns::DISCO_ITEMS).attr("jid", site.jid.as_str());
-        item.attr("node", &*node.name).attr_if("name", title)
+        item.attr("node", name.as_str()).attr_if("name", title)
     };
-    visible.map(item).collect()
+    let items = visible.get(window).unwrap_or_default().iter().map(item);
+    Ok(items.chain(is_paged.then(|| page.element())).collect())
 }
 
 /// XEP-0060 §5.3 and §5.4.

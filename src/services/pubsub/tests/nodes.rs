@@ -325,3 +325,39 @@ fn a_node_that_only_tells_that_something_happened_takes_no_item() {
     let out = play.ask(juliet, "set", "", "<publish node='n'/>");
     assert!(events(&out)[0].1.contains("<items node='n'></items>"), "{out:?}");
 }
+
+#[test]
+fn many_nodes_are_listed_in_pages() {
+    // XEP-0060 §5.2.1 (Example 10), XEP-0059 §2.
+    let mut play = Play::new();
+    let owner = play.online("juliet@capulet.lit/balcony", &[]);
+    let stranger = play.online("romeo@capulet.lit/orchard", &[]);
+    for name in ["e", "c", "a", "d", "b"] {
+        play.get(owner, "set", "pubsub.capulet.lit", &format!("<create node='{name}'/>"));
+    }
+    play.configure(owner, "pubsub.capulet.lit", "c", &[("access_model", "whitelist")]);
+    let mut list = |who, set: &str| {
+        let query = format!(
+            "<iq type='get' id='i' to='pubsub.capulet.lit'><query xmlns='http://jabber.org/protocol/disco#items'>\
+             {set}</query></iq>"
+        );
+        let answer = answers(&play.house.send(who, &query), who);
+        let nodes = answer.iter().flat_map(|(_, xml)| xml.split(" node='").skip(1));
+        let nodes: String = nodes.map(|rest| rest.split('\'').next().unwrap()).collect();
+        (nodes, answer[0].1.clone())
+    };
+    let (all, answer) = list(owner, "");
+    assert_eq!(all, "abcde");
+    assert!(!answer.contains("<set"), "nobody has asked for a page: {answer}");
+    let set = |inner: &str| format!("<set xmlns='http://jabber.org/protocol/rsm'>{inner}</set>");
+    let (page, answer) = list(owner, &set("<max>2</max>"));
+    assert_eq!(page, "ab");
+    assert!(answer.contains("<first index='0'>a</first><last>b</last><count>5</count>"), "{answer}");
+    assert_eq!(list(owner, &set("<max>2</max><after>b</after>")).0, "cd");
+    assert_eq!(list(owner, &set("<max>2</max><before/>")).0, "de");
+    assert_eq!(list(owner, &set("<max>9</max><before>c</before>")).0, "ab");
+    let (page, answer) = list(stranger, &set("<max>2</max><after>b</after>"));
+    assert_eq!(page, "de", "who may not read it does not learn of it");
+    assert!(answer.contains("<count>4</count>"), "{answer}");
+    assert!(list(owner, &set("<after>z</after>")).1.contains("<item-not-found"));
+}
