@@ -1,4 +1,4 @@
-"""slixmpp-omemo encrypts between two devices each of two people, online and absent. XEP-0384 in both of its versions."""
+"""slixmpp-omemo encrypts between two devices each of two people, online, absent and from the archive. XEP-0384 in both of its versions."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ from slixmpp_omemo import XEP_0384, TrustLevel
 from slixmpp_person import PATIENCE_S, PLUGINS, are_contacts, facts
 
 FACTS, fact = facts()
-WITH_OMEMO = (*PLUGINS, "xep_0004", "xep_0060", "xep_0115", "xep_0163", "xep_0334", "xep_0380")
+WITH_OMEMO = (*PLUGINS, "xep_0004", "xep_0060", "xep_0115", "xep_0163", "xep_0334", "xep_0380", "xep_0059", "xep_0297", "xep_0313")
 DEVICE_LISTS = ("eu.siacs.conversations.axolotl.devicelist", "urn:xmpp:omemo:2:devices")
 # Keys are made and ratchets turned in Python.
 OMEMO_S = 3 * PATIENCE_S
@@ -58,8 +58,8 @@ class Trusting(XEP_0384):
 register_plugin(Trusting)
 
 
-async def device(house, name=None, memory=None):
-    """A device that has published its keys and is available."""
+async def device(house, name=None, memory=None, available=True):
+    """A device that has published its keys and, unless told otherwise, is available."""
     person = house.person(name, plugins=WITH_OMEMO)
     person.memory = memory or Memory()
     person.register_plugin("xep_0384", module=sys.modules[__name__])
@@ -73,7 +73,8 @@ async def device(house, name=None, memory=None):
     for node in DEVICE_LISTS:
         person["xep_0163"].add_interest(node)
     await person["xep_0115"].update_caps(broadcast=False)
-    await person.becomes_available()
+    if available:
+        await person.becomes_available()
     await person.fence()
     return person
 
@@ -147,6 +148,30 @@ async def who_was_absent_reads_it_later(house):
     await reads(again, "while you are away")
     await writes(again, anna, "back again")
     await reads(anna, "back again")
+
+
+@fact
+async def what_was_said_meanwhile_is_read_from_the_archive(house):
+    anna, bert = await device(house), await device(house)
+    await are_contacts(anna, bert)
+    await writes(anna, bert, "while you are here")
+    await reads(bert, "while you are here")
+    memory, name = bert.memory, bert.name
+    await bert.leave()
+    for text in ("the first", "the second"):
+        await writes(anna, bert, text)
+    # Nothing is delivered to who is not available; the archive is read all the same.
+    again = await device(house, name, memory, available=False)
+    read = []
+    async for result in again["xep_0313"].iterate(with_jid=JID(anna.boundjid.bare)):
+        message = result["mam_result"]["forwarded"]["stanza"]
+        if not again["xep_0384"].is_encrypted(message):
+            continue
+        try:
+            read.append((await again["xep_0384"].decrypt_message(message))[0]["body"])
+        except Exception:  # noqa: BLE001  what was read before cannot be read again: its key is gone
+            continue
+    assert read == ["the first", "the second"], read
 
 
 @fact
