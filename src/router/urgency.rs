@@ -109,6 +109,12 @@ fn is_quiet(child: &Element) -> bool {
         (ns::PUBSUB_EVENT, "event") | (ns::ADDRESS, "addresses") => true,
         // That a room's occupant did it, XEP-0421.
         (ns::OCCUPANT_ID, _) => true,
+        // Who is what to a room now, of somebody who is not there (XEP-0045 §10.3 to §10.7): as presence. An invitation, a
+        // refusal or another word of the room is for a person.
+        (ns::MUC_USER, "x") => {
+            let is_item = |inside: &Element| matches!(inside.name.as_ref(), "item" | "mav");
+            child.children().next().is_some() && child.children().all(is_item)
+        }
         _ => false,
     }
 }

@@ -30,6 +30,8 @@ fn what_people_read_or_hear_is_important() {
         "<retract xmlns='urn:xmpp:jingle-message:0' id='1'/>",
         "<x xmlns='jabber:x:conference' jid='masque@rooms.capulet.lit'/>",
         "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='nurse@capulet.lit'/></x>",
+        "<x xmlns='http://jabber.org/protocol/muc#user'><status code='104'/></x>",
+        "<x xmlns='http://jabber.org/protocol/muc#user'/>",
         "<reactions xmlns='urn:xmpp:reactions:0' id='1'><reaction>x</reaction></reactions>",
         "<event xmlns='http://jabber.org/protocol/pubsub#event'/><body>news</body>",
         "<result xmlns='urn:xmpp:mam:2' id='1'/>",
@@ -72,6 +74,8 @@ fn requests_and_answers_are_important() {
 #[test]
 fn ticks_states_presence_and_news_wait() {
     for xml in [
+        "<message from='r@b'><x xmlns='http://jabber.org/protocol/muc#user'><mav xmlns='urn:xmpp:muc:affiliations:1' \
+         until='2'/><item affiliation='member' jid='a@b' role='none'/></x></message>",
         "<message from='a@b/c'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
         "<message from='a@b/c'><received xmlns='urn:xmpp:receipts' id='1'/><store xmlns='urn:xmpp:hints'/></message>",
         "<message from='a@b/c'><displayed xmlns='urn:xmpp:chat-markers:0' id='1'/><thread>t</thread></message>",
