@@ -282,6 +282,8 @@ pub enum Notice {
     FilesFound(Rc<[FileId]>),
     /// The settings changed.
     Reloaded,
+    /// The process is about to end; streams are still open.
+    Stopping,
     /// A message of one of our own came back to it with this error.
     Bounced(Box<Stanza>, StanzaError),
     /// An administrator wants a room of ours to end, and says why to those who are in it.

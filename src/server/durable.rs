@@ -269,6 +269,8 @@ impl Server {
     /// SIGTERM: streams are told, then everything becomes durable.
     pub(super) fn shut_down(&mut self, env: &mut Env<'_>) {
         self.stops = true;
+        self.notice(env, &crate::router::service::Notice::Stopping);
+        self.work(env);
         for id in self.streams.ids() {
             self.fail(env, id, crate::wire::error::StreamCondition::SystemShutdown.into());
         }

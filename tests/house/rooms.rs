@@ -45,6 +45,21 @@ fn whoever_does_not_read_slows_nobody_in_a_room_and_goes() {
 }
 
 #[test]
+fn who_is_in_a_room_hears_of_a_shutdown_before_the_stream_ends() {
+    // XEP-0045 §11.2.
+    let mut world = World::new(&["romeo", "juliet"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    enter(&mut romeo, &mut world, "romeo");
+    world.turn(lampone::router::event::Event::Shutdown);
+    world.drive();
+    let got = romeo.elements(&mut world);
+    let told = got.iter().find(|e| e.name == "presence").expect("a presence").to_string();
+    assert!(told.contains("332") && told.contains("110") && told.contains("unavailable"), "{told}");
+    world.drive();
+    assert!(world.stopped);
+}
+
+#[test]
 fn a_nickname_of_10_mb_ends_the_stream_it_came_on_and_nothing_else() {
     let mut world = World::new(&["romeo", "juliet"]);
     let mut romeo = Player::online(&mut world, "romeo", "orchard");

@@ -53,7 +53,7 @@ fn told(room: &Room, gone: &Occupant, affiliation: Affiliation, content: &Rc<[u8
     }
 }
 
-/// The first occupant goes, and only they are told: the room ends (XEP-0045 §10.9).
+/// The first occupant goes, and only they are told: the room ends (XEP-0045 §10.9), or the service does (§11.2).
 pub(super) fn remove_alone(room: &mut Room, word: Word, ctx: &mut Ctx<'_>) {
     let gone = room.occupants.remove(0);
     let Some(latest) = gone.visits.last() else { return };

@@ -150,6 +150,7 @@ impl Service for Muc {
             Notice::SessionBound(_) if !self.has_swept => self.sweep(ctx),
             Notice::EndRoom { room, reason } => self.end(room, reason.as_deref(), ctx),
             Notice::AccountRemoved(_, jid) => self.forget(jid, ctx),
+            Notice::Stopping => self.stop(ctx),
             _ => {}
         }
     }
@@ -193,6 +194,15 @@ impl Muc {
                 }
                 true
             });
+        }
+    }
+
+    /// XEP-0045 §11.2: each is told that the service goes, and nobody that the others do.
+    fn stop(&mut self, ctx: &mut Ctx<'_>) {
+        for (_, mut room) in std::mem::take(&mut self.rooms) {
+            while !room.occupants.is_empty() {
+                leaving::remove_alone(&mut room, Word::statuses(&[332]), ctx);
+            }
         }
     }
 

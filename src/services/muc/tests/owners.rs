@@ -1,6 +1,7 @@
 //! XEP-0045 §10.
 
 use super::*;
+use crate::router::service::Notice;
 
 #[test]
 fn the_form_is_shown_to_owners_and_understood_in_part() {
@@ -68,6 +69,26 @@ fn one_account_makes_so_many_rooms_and_no_more() {
         refusals += usize::from(heard(&play.house.send(crone, &xml), crone)[0].contains("not-allowed"));
     }
     assert_eq!(refusals, 1);
+}
+
+#[test]
+fn who_is_in_a_room_is_told_that_the_service_goes() {
+    // Example 207.
+    let mut play = Play::new();
+    play.house.federates = true;
+    let crone = play.room(&[("persistentroom", "1")]);
+    let hag = play.person("hag66");
+    play.enter(hag, "third");
+    let x = "<x xmlns='http://jabber.org/protocol/muc'/>";
+    play.house.receive(&format!("<presence from='o@venice.lit/x' to='{ROOM}/othello'>{x}</presence>"));
+    play.house.to_peers.clear();
+    let out = play.house.notice(Notice::Stopping);
+    for who in [crone, hag] {
+        let told = heard(&out, who);
+        assert!(told.len() == 1 && told[0].contains("type='unavailable'"), "{told:?}");
+        assert!(told[0].contains("<status code='110'/><status code='332'/>"), "{told:?}");
+    }
+    assert!(play.house.to_peers.len() == 1 && play.house.to_peers[0].contains("code='332'"));
 }
 
 #[test]
