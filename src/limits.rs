@@ -222,6 +222,8 @@ pub const ROOM_SEARCH_BYTES_MAX: usize = 256;
 pub const ROOM_SEARCH_PAGE_MAX: usize = 50;
 /// Requests to become a member of a room that are remembered, so that each asks the room's admins once.
 pub const ROOM_REQUESTS_MAX: usize = 256;
+/// Of which people of one domain elsewhere made: a stranger has as many addresses as they like.
+pub const ROOM_REQUESTS_PER_PEER_MAX: usize = 16;
 /// Seconds after which such a request may be made again.
 pub const ROOM_REQUEST_S: u64 = 24 * 3_600;
 /// Admins of a room who are asked at once.

@@ -42,14 +42,16 @@ impl Requests {
     /// Notes that somebody asks a room; whether its admins have to be told.
     ///
     /// # Errors
-    /// `resource-constraint` if too many people ask.
-    fn note(&mut self, room: &Jid, who: &Jid, now: Time) -> Result<bool, StanzaError> {
+    /// `resource-constraint` if too many people ask, be it here or of one domain elsewhere.
+    fn note(&mut self, room: &Jid, who: &Jid, is_ours: bool, now: Time) -> Result<bool, StanzaError> {
         self.0.retain(|_, at| at.plus_ms(limits::ROOM_REQUEST_S * 1_000) > now);
         let key = (room.as_str().into(), who.bare_str().into());
         if self.0.contains_key(&key) {
             return Ok(false);
         }
-        if self.0.len() >= limits::ROOM_REQUESTS_MAX {
+        let of_domain = |of: &str| of.rsplit_once('@').is_some_and(|(_, domain)| domain == who.domain());
+        let neighbours = self.0.keys().filter(|(_, who)| !is_ours && of_domain(who)).count();
+        if self.0.len() >= limits::ROOM_REQUESTS_MAX || neighbours >= limits::ROOM_REQUESTS_PER_PEER_MAX {
             return Err(StanzaError::new(Condition::ResourceConstraint).kind(ErrorKind::Wait));
         }
         self.0.insert(key, now);
@@ -82,7 +84,7 @@ pub(super) fn answer(
     }
     let nick = nickname(room, &bare, form.value(NICK).unwrap_or_default())?;
     if own == Affiliation::None && room.settings.is_members_only {
-        if requests.note(&room.jid, &bare, ctx.now)? {
+        if requests.note(&room.jid, &bare, ctx.is_local(&bare), ctx.now)? {
             ask(room, &bare, &nick, ctx);
         }
         return Ok(Reply::Empty);

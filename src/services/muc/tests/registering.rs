@@ -115,3 +115,20 @@ fn a_new_member_of_a_closed_room_is_invited() {
     play.admin(crone, "set", &format!("<item affiliation='none' jid='{HAG}'/>"));
     assert_eq!(heard(&play.admin(crone, "set", &member), hag).len(), 0, "they could come anyway");
 }
+
+#[test]
+fn a_domain_elsewhere_does_not_ask_all_day() {
+    let mut play = Play::new();
+    play.house.federates = true;
+    play.room(&[("membersonly", "1")]);
+    let form = form(&[("muc#register_roomnick", "x")]);
+    let mut asked = 0;
+    for n in 0..crate::limits::ROOM_REQUESTS_PER_PEER_MAX + 3 {
+        let query = format!("<query xmlns='jabber:iq:register'>{form}</query>");
+        let out = play.house.receive(&format!("<iq type='set' id='r' from='p{n}@spam.lit/x' to='{ROOM}'>{query}</iq>"));
+        asked += out.len();
+    }
+    assert_eq!(asked, crate::limits::ROOM_REQUESTS_PER_PEER_MAX);
+    let own = play.person("hag66");
+    assert_eq!(answered(&register(&mut play, own, "hag"), own), "", "our own people are heard");
+}
