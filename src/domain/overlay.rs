@@ -2,7 +2,7 @@
 //!
 //! Reads look through three layers: what was written lately, what is being moved into the database, the database.
 //! Invariant: after a batch is refused, reads see exactly what they saw before its first write; nothing of it, and
-//! nothing that was written on the strength of it, is left.
+//! nothing that was written on the strength of it, is left. The same holds for a turn that is discarded.
 
 use std::{
     cmp::Ordering,
@@ -209,9 +209,9 @@ impl Undo {
         write_row(kind, key, before.and_then(Entry::value), &mut self.before);
     }
 
-    /// What [`Undo::note`] was told, the last first.
-    fn backwards(&self) -> Vec<(Key, Option<Entry>)> {
-        let (mut bytes, mut out) = (self.before.as_slice(), Vec::new());
+    /// What [`Undo::note`] was told since it was `from` bytes long, the last first.
+    fn backwards(&self, from: usize) -> Vec<(Key, Option<Entry>)> {
+        let (mut bytes, mut out) = (self.before.get(from..).unwrap_or_default(), Vec::new());
         while let Some((kind, rest)) = bytes.split_first() {
             bytes = rest;
             let Some(key) = part(&mut bytes) else { break };
@@ -224,6 +224,16 @@ impl Undo {
     }
 }
 
+/// How far the open batch had come when a turn began: lengths only, since what is needed to go back there is kept for the
+/// disk's sake anyway.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    open: usize,
+    before: usize,
+    received: usize,
+    urgent: bool,
+}
+
 /// All writes that the database does not have.
 #[derive(Debug, Default)]
 pub struct Overlay {
@@ -232,6 +242,7 @@ pub struct Overlay {
     open: Vec<u8>,
     open_undo: Undo,
     open_urgent: bool,
+    mark: Mark,
     in_flight: VecDeque<(BatchId, Undo)>,
     /// The last batch that was taken, and not taken back.
     last: BatchId,
@@ -411,6 +422,32 @@ impl Overlay {
         }
     }
 
+    /// A turn begins: [`Overlay::rewind`] leads back to here.
+    pub fn mark(&mut self) {
+        self.mark = Mark {
+            open: self.open.len(),
+            before: self.open_undo.before.len(),
+            received: self.open_undo.received.len(),
+            urgent: self.open_urgent,
+        };
+    }
+
+    /// What was written since the last mark is taken back, except that what was received stays forgotten. Batches that were
+    /// closed since then stay: they are the committer's.
+    pub fn rewind(&mut self) {
+        let mark = self.mark;
+        for (key, entry) in self.open_undo.backwards(mark.before) {
+            self.active.set(key, entry);
+        }
+        self.open.truncate(mark.open);
+        self.open_undo.before.truncate(mark.before);
+        self.open_urgent = mark.urgent;
+        let at = mark.received.min(self.open_undo.received.len());
+        for key in self.open_undo.received.split_off(at) {
+            self.forget(key.as_slice());
+        }
+    }
+
     /// Counts writes that somebody waits for, since the start.
     pub fn puts(&self) -> u64 {
         self.puts
@@ -446,7 +483,7 @@ impl Overlay {
         if self.open.is_empty() {
             return None;
         }
-        self.open_urgent = false;
+        (self.open_urgent, self.mark) = (false, Mark::default());
         self.journal_bytes += self.open.len();
         self.last = batch;
         // The next batch is likely to be as large as this one.
@@ -476,7 +513,7 @@ impl Overlay {
         (self.open, self.open_urgent) = (Vec::new(), false);
         let mut received = Vec::new();
         loop {
-            for (key, entry) in undo.backwards() {
+            for (key, entry) in undo.backwards(0) {
                 self.active.set(key, entry);
             }
             received.append(&mut undo.received);
@@ -488,6 +525,7 @@ impl Overlay {
         for key in received {
             self.forget(key.as_slice());
         }
+        self.mark();
     }
 
     /// Puts the frozen layer back under the active one.

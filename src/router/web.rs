@@ -243,6 +243,13 @@ impl Core {
         }
     }
 
+    /// What these answers and all later ones tell was discarded.
+    pub fn replies_discarded(&mut self, from: usize) {
+        for reply in self.replies.iter_mut().skip(from) {
+            reply.answer = Page::status(500, "The server made a mistake.\n").for_all_origins().into();
+        }
+    }
+
     /// The disk did not take what these answers tell.
     pub fn reply_refused(&mut self, first: u64) {
         for reply in self.replies.iter_mut().filter(|reply| reply.batch >= first) {

@@ -187,9 +187,9 @@ impl Server {
         }
     }
 
-    /// An account that the disk did not take is none: whoever signed in to it goes before somebody else's account gets
+    /// An account that the disk did not take, or a discarded turn made, is none: whoever signed in to it goes before somebody else's account gets
     /// its number (S15).
-    fn turn_strays_out(&mut self, env: &mut Env<'_>) {
+    pub(super) fn turn_strays_out(&mut self, env: &mut Env<'_>) {
         let store = Store { overlay: &mut self.core.overlay, view: env.view };
         let number = |jid: &Jid| accounts::find(&store, jid).map(|account| account.id);
         let sessions = self.core.sessions.all().filter(|(_, session)| !session.is_local && session.ending.is_none());

@@ -70,7 +70,16 @@ pub struct Server {
     outline: Outline,
     /// Key of the fake credentials that unknown users meet (S12).
     secret: [u8; 32],
+    before: Before,
     stops: bool,
+}
+
+/// What stood in queues when the turn began: behind it stands what a discarded turn has promised.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    handed_over: usize,
+    answers_out: usize,
+    replies: usize,
 }
 
 impl Server {
@@ -96,6 +105,7 @@ impl Server {
             peering: peers::Peering::new(env.entropy),
             outline: Outline::default(),
             secret,
+            before: Before::default(),
             stops: false,
         }
     }
@@ -103,6 +113,7 @@ impl Server {
     /// One thing happens; what is to be done about it comes back, in order.
     #[must_use]
     pub fn turn(&mut self, env: &mut Env<'_>, event: Event<'_>) -> Drain<'_, Effect> {
+        self.begin();
         match event {
             Event::Opened(id, door) => self.opened(env, id, door),
             Event::Secured(id, secured) => self.secured(env, id, secured),
@@ -141,6 +152,7 @@ impl Server {
     /// The driver's round is over: what was written in its turns becomes one batch.
     #[must_use]
     pub fn settle(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
+        self.begin();
         crate::router::backlog::serve(&mut context(&mut self.core, env));
         // What was on its way when the server stopped is due without any event.
         self.work(env);
@@ -197,13 +209,30 @@ impl Server {
         assert!(self.core.backlogs.len() <= 2 * self.core.sessions.len() + 64, "backlogs belong to sessions");
     }
 
-    /// The turn that was begun went wrong inside: forget its effects, close the stream that caused it without
-    /// resumption. The driver calls it after a panic, then [`Server::check`].
+    /// Notes what there is to go back to.
+    fn begin(&mut self) {
+        let core = &mut self.core;
+        core.overlay.mark();
+        let (handed_over, answers_out) = (core.handed_over.len(), core.answers_out.len());
+        self.before = Before { handed_over, answers_out, replies: core.replies.len() };
+    }
+
+    /// The turn that was begun went wrong inside: forget its effects and what it wrote, close the stream that caused it
+    /// without resumption. The driver calls it after a panic, then [`Server::check`].
     #[must_use]
     pub fn discard_turn(&mut self, env: &mut Env<'_>) -> Drain<'_, Effect> {
-        self.core.effects.clear();
-        self.core.work.clear();
-        self.core.counters.panics += 1;
+        let core = &mut self.core;
+        // A batch that is closed is the committer's: it holds what other turns wrote.
+        core.effects.retain(|effect| matches!(effect, Effect::Commit(..) | Effect::Flush(_)));
+        core.work.clear();
+        core.overlay.rewind();
+        // The number may have been reserved by what is taken back.
+        core.message_ceiling = 0;
+        core.handed_over.truncate(self.before.handed_over);
+        core.answers_out.truncate(self.before.answers_out);
+        core.replies_discarded(self.before.replies);
+        core.counters.panics += 1;
+        self.turn_strays_out(env);
         if let Some(stream) = self.core.current.take() {
             self.fail(env, stream, StreamCondition::InternalServerError.into());
         }

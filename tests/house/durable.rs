@@ -230,3 +230,41 @@ fn s15_nobody_stays_in_an_account_that_the_disk_refused_to_make() {
         assert_eq!(crate::negotiate::ending(tybalt, &mut world).as_deref(), Some("not-authorized"));
     }
 }
+
+#[test]
+fn of_a_turn_that_panics_nothing_is_left() {
+    // DESIGN §5: its effects and its writes; what stood in the same batch before it stays.
+    let mut world = World::new(&["romeo", "juliet", "tybalt"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    let mut tybalt = Player::online(&mut world, "tybalt", "street");
+    world.drive();
+    romeo.send(&mut world, "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>");
+    assert!(!romeo.elements(&mut world).is_empty());
+    // The disk is slow, so that all of it comes into one batch.
+    world.disk.held = true;
+    talk(&mut world, &mut tybalt, "juliet", "before");
+    // The message is kept and the contact is written down; then the push to his interested session draws a number.
+    romeo.send(
+        &mut world,
+        "<message to='juliet@capulet.lit' type='chat'><body>poison</body></message>\
+         <iq type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='nurse@capulet.lit'/></query></iq>",
+    );
+    world.turn_with_fault(romeo.conn);
+    let last = romeo.elements(&mut world);
+    assert!(last.iter().any(|error| error.to_string().contains("internal-server-error")), "{last:?}");
+    assert!(!world.is_open(romeo.conn));
+    world.disk.held = false;
+    talk(&mut world, &mut tybalt, "juliet", "after");
+    for is_cut in [false, true] {
+        let mut juliet = Player::online(&mut world, "juliet", "balcony");
+        let said = bodies(&mut world, &mut juliet);
+        assert!(said == ["before", "after"] || is_cut && said.is_empty(), "{said:?}");
+        let mut romeo = Player::online(&mut world, "romeo", "orchard");
+        romeo.send(&mut world, "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>");
+        let roster = romeo.elements(&mut world);
+        assert!(roster.iter().any(|iq| iq.get("id") == Some("r")), "{roster:?}");
+        assert!(!format!("{roster:?}").contains("nurse"), "{roster:?}");
+        world.drive();
+        world.power_cut();
+    }
+}

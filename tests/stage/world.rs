@@ -71,6 +71,16 @@ impl Entropy for Dice {
     }
 }
 
+/// Whoever draws from it makes a mistake: every handler that does may stand for one that has a fault.
+struct Fault;
+
+impl Entropy for Fault {
+    fn fill(&mut self, _: &mut [u8]) {
+        // Without the hook, whose text would be taken for a failure.
+        std::panic::resume_unwind(Box::new("a fault"));
+    }
+}
+
 /// A connection as the adapters would hold it, and the client's end of it.
 struct Line {
     id: StreamId,
@@ -158,6 +168,23 @@ impl World {
     pub fn turn(&mut self, event: Event<'_>) {
         let mut env = Env { now: self.now, wall_us: self.wall_us, view: &self.disk.view, entropy: &mut self.entropy };
         let effects: Vec<Effect> = self.server.turn(&mut env, event).collect();
+        self.server.check();
+        self.perform(effects);
+    }
+
+    /// One turn as the driver takes it when a handler has a fault: it draws a random number and panics.
+    ///
+    /// # Panics
+    /// If nothing in the turn draws one, or the house is not sound afterwards.
+    pub fn turn_with_fault(&mut self, conn: Conn) {
+        let line = &mut self.lines[conn];
+        let (id, bytes): (_, Vec<u8>) = (line.id, line.to_server.drain(..).collect());
+        let mut env = Env { now: self.now, wall_us: self.wall_us, view: &self.disk.view, entropy: &mut Fault };
+        let server = &mut self.server;
+        let turn = std::panic::AssertUnwindSafe(|| server.turn(&mut env, Event::Received(id, &bytes)).count());
+        assert!(std::panic::catch_unwind(turn).is_err(), "nothing was drawn");
+        let mut env = Env { now: self.now, wall_us: self.wall_us, view: &self.disk.view, entropy: &mut self.entropy };
+        let effects: Vec<Effect> = self.server.discard_turn(&mut env).collect();
         self.server.check();
         self.perform(effects);
     }

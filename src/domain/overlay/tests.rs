@@ -16,6 +16,8 @@ enum Step {
     Refuse,
     Freeze,
     Flush(bool),
+    Mark,
+    Rewind,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -29,6 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Refuse),
         2 => Just(Step::Freeze),
         2 => any::<bool>().prop_map(Step::Flush),
+        2 => Just(Step::Mark),
+        1 => Just(Step::Rewind),
     ]
 }
 
@@ -48,8 +52,19 @@ proptest! {
         let mut flushing: Option<(u64, Arc<Layer>)> = None;
         // What was received, with the batch that was open.
         let mut received: Vec<(u64, Vec<u8>)> = Vec::new();
+        // The model when the turn began, and how much had been received by then.
+        let mut turn = (Model::new(), 0);
         for step in steps {
             match step {
+                Step::Mark => {
+                    overlay.mark();
+                    turn = (model.clone(), received.len());
+                }
+                Step::Rewind => {
+                    overlay.rewind();
+                    model = turn.0.clone();
+                    received[turn.1..].iter().for_each(|(_, key)| { model.remove(key); });
+                }
                 Step::Put(key, value) => {
                     overlay.put(&[key], &[value]);
                     model.insert(vec![key], vec![value]);
@@ -72,6 +87,7 @@ proptest! {
                 }
                 Step::Take if overlay.take_batch(BatchId(next)).is_some() => {
                     before.push((next, std::mem::replace(&mut open_before, model.clone())));
+                    turn = (model.clone(), received.len());
                     next += 1;
                 }
                 Step::Commit if !before.is_empty() => {
@@ -89,6 +105,7 @@ proptest! {
                         *batch = next;
                         model.remove(key);
                     }
+                    turn = (model.clone(), received.len());
                     // The store's thread refuses a flush that stands behind a refused batch.
                     flushing = None;
                 }
@@ -131,6 +148,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_turn_that_is_discarded_writes_nothing() {
+    let (mut overlay, view) = (Overlay::default(), MemoryView::default());
+    overlay.put(b"a", b"1");
+    overlay.mark();
+    overlay.put(b"a", b"2");
+    overlay.put_new(b"b", b"2");
+    overlay.rewind();
+    assert_eq!((overlay.read(&view, b"a"), overlay.read(&view, b"b")), (Some(b"1".to_vec()), None));
+    let mut ops = Vec::new();
+    assert!(decode(&overlay.take_batch(BatchId(1)).unwrap(), |op| ops.push(format!("{op:?}"))));
+    assert_eq!(ops, ["Put([97], [49])"], "nor does the journal hear of it");
+    overlay.mark();
+    overlay.remove(b"a");
+    overlay.rewind();
+    assert!(!overlay.has_open() && overlay.take_batch(BatchId(2)).is_none());
 }
 
 #[test]
