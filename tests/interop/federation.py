@@ -11,9 +11,13 @@ import tempfile
 import time
 import traceback
 
+from ejabberd import Ejabberd
 from name_server import Names
 from servers import Authority, Lampone, Prosody, run
-from slixmpp_person import PASSWORD, House, are_contacts
+from slixmpp import JID
+from slixmpp_archive import WITH_ARCHIVE, read
+from slixmpp_person import PASSWORD, PATIENCE_S, House, are_contacts
+from slixmpp_rooms import WITH_ROOMS, said
 
 HERE, THERE = "lampone.test", "there.test"
 ACCOUNTS = 60
@@ -51,7 +55,8 @@ class Second(Here):
 
 
 PROSODY_S2S = """
-modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "smacks", "offline", "ping", "dialback" }}
+modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "smacks", "offline", "ping", "dialback",
+                    "mam" }}
 modules_disabled = {{ {disabled} }}
 s2s_ports = {{ 5269 }}
 s2s_interfaces = {{ "127.0.0.2" }}
@@ -77,7 +82,8 @@ class There(Prosody):
         s2s = PROSODY_S2S.format(disabled=", ".join(f'"{name}"' for name in disabled), ca=authority.ca,
                                  secure="true" if secure else "false",
                                  certificate=authority.certificate, key=authority.key)
-        self.config.write_text("\n".join([*lines, s2s, f'VirtualHost "{domain}"', ""]))
+        rooms = f'Component "conference.{domain}" "muc"\n'
+        self.config.write_text("\n".join([*lines, s2s, f'VirtualHost "{domain}"', rooms]))
 
 
 async def chat_goes_both_ways(here, there):
@@ -111,6 +117,51 @@ async def contacts_see_each_other_come_and_go(here, there):
     name = romeo.boundjid.full
     await romeo.leave()
     await juliet.hears_presence("unavailable", name)
+
+
+async def meet(room, host, guest):
+    """Somebody makes a room and somebody from the other server comes in: both are heard, and whoever comes later hears it."""
+    await host["xep_0045"].join_muc_wait(room, "host", timeout=PATIENCE_S)
+    form = await host["xep_0045"].get_room_config(room)
+    form["type"] = "submit"
+    await host["xep_0045"].set_room_config(room, form)
+    _, _, there, _ = await guest["xep_0045"].join_muc_wait(room, "guest", timeout=PATIENCE_S)
+    assert "host" in {p["muc"]["nick"] for p in there}, there
+    await host.expect(lambda s: s.name == "presence" and s["from"] == f"{room}/guest", "the guest")
+    for speaker, name, text in ((host, "host", "welcome"), (guest, "guest", "glad to be here")):
+        speaker.send_message(mto=room, mbody=text, mtype="groupchat")
+        for hearer in (host, guest):
+            heard = await hearer.expect(said(text), text)
+            assert heard["from"].resource == name, heard
+    guest["xep_0045"].leave_muc(room, "guest")
+    await host.expect(lambda s: s.name == "presence" and s["type"] == "unavailable" and s["from"].resource == "guest",
+                      "the guest's farewell")
+    _, _, _, before = await guest["xep_0045"].join_muc_wait(room, "guest", maxstanzas=20, timeout=PATIENCE_S)
+    assert [message["body"] for message in before] == ["welcome", "glad to be here"], before
+
+
+async def a_room_here_is_entered_from_there(here, there):
+    """XEP-0045 between servers, our room."""
+    await meet(JID(f"club@rooms.{HERE}"), await here.arrives(plugins=WITH_ROOMS), await there.arrives(plugins=WITH_ROOMS))
+
+
+async def a_room_there_is_entered_from_here(here, there):
+    """XEP-0045 between servers, their room."""
+    rooms = f"{'rooms' if there.kind == 'second' else 'conference'}.{THERE}"
+    await meet(JID(f"club@{rooms}"), await there.arrives(plugins=WITH_ROOMS), await here.arrives(plugins=WITH_ROOMS))
+
+
+async def both_archives_hold_what_was_said(here, there):
+    """XEP-0313 on either side."""
+    romeo, juliet = await here.arrives(plugins=WITH_ARCHIVE), await there.arrives(plugins=WITH_ARCHIVE)
+    lines = ["but soft", "what light", "through yonder window"]
+    for number, text in enumerate(lines):
+        speaker, hearer = (romeo, juliet) if number % 2 == 0 else (juliet, romeo)
+        speaker.says(hearer.boundjid.bare, text)
+        await hearer.hears_text(text, speaker.boundjid.bare)
+    for person, other in ((romeo, juliet), (juliet, romeo)):
+        kept = await read(person, with_jid=JID(other.boundjid.bare))
+        assert [body for body, _ in kept] == lines, kept
 
 
 async def a_server_that_is_not_there_is_told(here, _there):
@@ -161,6 +212,7 @@ async def a_self_signed_server_is_refused(here, there):
 
 
 FACTS = (chat_goes_both_ways, the_other_side_may_speak_first, contacts_see_each_other_come_and_go,
+         a_room_here_is_entered_from_there, a_room_there_is_entered_from_here, both_archives_hold_what_was_said,
          a_server_that_is_not_there_is_told)
 # Prosody offers XEP-0198 where EXTERNAL proved the peer, not after dialback: what a cut swallows there is gone unseen.
 WITH_ACKNOWLEDGEMENTS = (*FACTS, a_thousand_messages_survive_cut_links)
@@ -187,10 +239,11 @@ async def run_facts(here, there, facts, wanted, label):
     return passed, failed
 
 
-def setting(place, binary, label, facts, wanted, *, secure=False, trusted=True, disabled=(), settings=None, twin=False):
+def setting(place, binary, label, facts, wanted, *, peer="prosody", secure=False, trusted=True, disabled=(),
+            settings=None, usage="serverAuth"):
     """Two servers that start afresh, and what has to hold between them."""
     place = place / label
-    ours = Authority(place / "ours", HERE)
+    ours = Authority(place / "ours", HERE, usage)
     theirs = Authority(place / "theirs", THERE)
     if trusted:
         roots = ours.ca.read_text() + theirs.ca.read_text()
@@ -199,8 +252,11 @@ def setting(place, binary, label, facts, wanted, *, secure=False, trusted=True, 
     accounts = [("admin", PASSWORD), *((f"p{i}", PASSWORD) for i in range(ACCOUNTS))]
     server = Here(place / "here", HERE, ours, binary)
     server.SETTINGS = settings or {}
-    if twin:
+    if peer == "twin":
         other = Second(place / "there", THERE, theirs, binary)
+    elif peer == "ejabberd":
+        other = Ejabberd(place / "there", THERE, theirs, secure)
+        other.add_accounts(accounts)
     else:
         other = There(place / "there", THERE, theirs, secure, disabled)
         other.add_accounts(accounts)
@@ -208,7 +264,7 @@ def setting(place, binary, label, facts, wanted, *, secure=False, trusted=True, 
         server.start()
         server.add_accounts(accounts)
         other.start()
-        if twin:
+        if peer == "twin":
             other.add_accounts(accounts)
         here, there = House(server, place, ACCOUNTS), House(other, place, ACCOUNTS)
         counts = asyncio.run(run_facts(here, there, facts, wanted, label))
@@ -236,13 +292,21 @@ def main():
             ("_xmpp-server._tcp." + HERE, "SRV"): [(5, 0, 5269, HERE)],
             ("_xmpps-server._tcp." + HERE, "SRV"): [(1, 0, 5270, HERE)],
             (THERE, "A"): ["127.0.0.2"],
+            (f"rooms.{HERE}", "A"): ["127.0.0.1"],
+            (f"rooms.{THERE}", "A"): ["127.0.0.2"],
+            (f"conference.{THERE}", "A"): ["127.0.0.2"],
         })
         wanted = sys.argv[1:]
         both = [
             setting(place, binary, "dialback", FACTS, wanted, trusted=False),
             setting(place, binary, "external", WITH_ACKNOWLEDGEMENTS, wanted, secure=True, disabled=("dialback",),
                     settings={"federation.require_certificate": "true"}),
-            setting(place, binary, "twins", WITH_ACKNOWLEDGEMENTS, wanted, twin=True),
+            setting(place, binary, "twins", WITH_ACKNOWLEDGEMENTS, wanted, peer="twin"),
+            setting(place, binary, "ejabberd-dialback", FACTS, wanted, peer="ejabberd", trusted=False),
+            # It wants a certificate for clients, which public authorities no longer issue, and then calls back.
+            setting(place, binary, "ejabberd-calls-back", FACTS, wanted, peer="ejabberd"),
+            setting(place, binary, "ejabberd-external", FACTS, wanted, peer="ejabberd", secure=True,
+                    settings={"federation.require_certificate": "true"}, usage="serverAuth,clientAuth"),
             setting(place, binary, "self-signed", (a_self_signed_server_is_refused,), wanted, trusted=False,
                     settings={"federation.require_certificate": "true"}),
         ]

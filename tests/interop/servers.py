@@ -44,7 +44,7 @@ def free_port():
 class Authority:
     """A certificate authority with one server certificate (ECDSA P-256, named by subjectAltName as RFC 6125 wants)."""
 
-    def __init__(self, directory, domain):
+    def __init__(self, directory, domain, usage="serverAuth"):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         at = self.directory.joinpath
@@ -56,7 +56,7 @@ class Authority:
         run("openssl", "req", *curve, "-keyout", self.key, "-out", at("server.csr"), "-subj", f"/CN={domain}")
         at("extensions").write_text(
             f"subjectAltName=DNS:{domain},DNS:*.{domain}\nbasicConstraints=CA:FALSE\n"
-            "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n")
+            f"keyUsage=critical,digitalSignature\nextendedKeyUsage={usage}\n")
         run("openssl", "x509", "-req", "-in", at("server.csr"), "-CA", self.ca, "-CAkey", at("ca.key"),
             "-CAcreateserial", "-days", "30", "-extfile", at("extensions"), "-out", self.certificate)
         self.key.chmod(0o600)
