@@ -387,7 +387,7 @@ pub const CAPS_TEXT_BYTES_MAX: usize = 1_024;
 pub const CAPS_ASKED_MAX: usize = 256;
 /// Milliseconds after which another client is asked what a hash means.
 pub const CAPS_ANSWER_MS: u64 = 10_000;
-/// Items of a node that a list of them names, XEP-0060 §5.5; a little more, as it is made in pages.
+/// Items of a node that a list of them names, XEP-0060 §5.5; the rest is asked for by pages (XEP-0059).
 pub const DISCO_ITEMS_MAX: usize = 1_000;
 /// Bytes of one uploaded file, XEP-0363: minutes of video from a telephone.
 pub const UPLOAD_BYTES: u64 = 100 * 1024 * 1024;

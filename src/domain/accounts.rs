@@ -3,7 +3,11 @@
 //! Invariant: a number is never used twice, so rows that a deletion has not reached yet belong to nobody.
 
 use super::{ids::AccountId, keys, store::Store};
-use crate::{limits, proto::scram::Credentials, wire::jid::Jid};
+use crate::{
+    limits,
+    proto::scram::{Credentials, Foreign},
+    wire::jid::Jid,
+};
 
 /// An account as stored.
 #[derive(Clone, Debug)]
@@ -92,7 +96,18 @@ pub fn create(
     store.put(&key, &account.encode());
     store.put(&keys::owned(keys::ADDRESS, account.id), jid.bare_str().as_bytes());
     note_keys(store, &account);
+    if let Some(foreign) = account.credentials.foreign() {
+        store.put(&keys::meta("foreign-keys"), &foreign.encode());
+    }
     Some(account)
+}
+
+/// What the keys of an account look like that came from another server, if any ever came.
+pub fn foreign(store: &Store<'_>) -> Option<Foreign> {
+    let lacks_sha256 = any_lacks_sha256(store);
+    let mut foreign = store.read(&keys::meta("foreign-keys")).and_then(|value| Foreign::decode(&value))?;
+    foreign.lacks_sha256 = lacks_sha256;
+    Some(foreign)
 }
 
 /// Notes whether the account has old keys only, so that nobody has to look at all accounts.
@@ -110,7 +125,7 @@ pub fn any_lacks_sha256(store: &Store<'_>) -> bool {
     !store.prefix(&[keys::OLD_KEYS], 1).is_empty()
 }
 
-/// Gives an account more keys for the same password. `None` if there is no such account.
+/// Gives an account more keys for the same password: what vouches for it stays. `None` if there is no such account.
 pub fn complete(store: &mut Store<'_>, jid: &Jid, credentials: Credentials) -> Option<Account> {
     let account = Account { credentials, ..find(store, jid)? };
     update(store, jid, &account);
@@ -264,7 +279,7 @@ mod tests {
     fn admins_are_found_among_many_accounts() {
         let (mut overlay, view) = (Overlay::default(), MemoryView::default());
         let mut store = Store { overlay: &mut overlay, view: &view };
-        let credentials = Credentials::fake(&[1; 32], "x");
+        let credentials = Credentials::fake(&[1; 32], "x", None);
         for n in 0..2 * PAGE {
             let jid = Jid::parse(&format!("a{n:04}@{}.lit", if n < PAGE { "capulet" } else { "montague" })).unwrap();
             create(&mut store, &jid, credentials.clone(), n % PAGE == PAGE - 1, 0).unwrap();
@@ -277,7 +292,7 @@ mod tests {
     #[test]
     fn an_account_survives_its_encoding() {
         for (is_admin, is_disabled) in [(false, false), (true, false), (false, true), (true, true)] {
-            let credentials = Credentials::fake(&[1; 32], "x");
+            let credentials = Credentials::fake(&[1; 32], "x", None);
             let account = Account { id: AccountId(7), is_admin, is_disabled, created_s: 9, credentials };
             let read = Account::decode(&account.encode()).unwrap();
             assert_eq!(

@@ -278,6 +278,44 @@ pub struct Credentials {
 const VERSION: u8 = 1;
 const VERSION_SHA1: u8 = 2;
 
+/// What keys of accounts from another server look like to whoever begins to sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    salt: heapless::Vec<u8, SALT_BYTES_MAX>,
+    iterations: NonZeroU32,
+    /// Some accounts have keys of SHA-1 only, at present.
+    pub lacks_sha256: bool,
+}
+
+impl Foreign {
+    /// The stored form: rounds, then the salt of one account, which its server shows to everybody.
+    pub fn encode(&self) -> Vec<u8> {
+        [&self.iterations.get().to_be_bytes()[..], &self.salt].concat()
+    }
+
+    /// Reads the stored form.
+    pub fn decode(bytes: &[u8]) -> Option<Foreign> {
+        let (iterations, salt) = bytes.split_first_chunk::<4>()?;
+        let iterations = NonZeroU32::new(u32::from_be_bytes(*iterations))?;
+        let salt = heapless::Vec::from_slice(salt).ok().filter(|salt| !salt.is_empty())?;
+        Some(Foreign { salt, iterations, lacks_sha256: false })
+    }
+
+    /// Another salt of the same form, made of these [`SALT_BYTES_MAX`] bytes.
+    fn salt_of(&self, random: &[u8]) -> Vec<u8> {
+        // COMPAT: Prosody 0.12 takes a UUID of version 4 as text.
+        let is_uuid =
+            self.salt.len() == 36 && self.salt.iter().all(|byte| matches!(byte, b'-' | b'0'..=b'9' | b'a'..=b'f'));
+        let digit = |(at, (like, random)): (usize, (&u8, &u8))| match (is_uuid, at) {
+            (false, _) => *random,
+            (true, 8 | 13 | 14 | 18 | 23) => *like,
+            (true, 19) => b"89ab"[usize::from(random % 4)],
+            (true, _) => b"0123456789abcdef"[usize::from(random % 16)],
+        };
+        self.salt.iter().zip(random).enumerate().map(digit).collect()
+    }
+}
+
 /// Random bytes that stand for missing keys: salt, StoredKey, ServerKey.
 pub type Filler = [u8; SALT_BYTES + 2 * 32];
 
@@ -321,8 +359,9 @@ impl Credentials {
     /// (RFC 5802 §9 leaves this to the server).
     ///
     /// The same secret and name always give the same ones, with one salt for both hashes and [`ITERATIONS`] rounds as
-    /// real accounts have; no password leads to their keys. `secret` is the server's own and survives its restart.
-    pub fn fake(secret: &[u8; 32], account: &str) -> Credentials {
+    /// real accounts have; no password leads to their keys. `secret` is the server's own and survives its restart. Where
+    /// accounts have come from another server, every second name looks like one of those (`foreign`).
+    pub fn fake(secret: &[u8; 32], account: &str, foreign: Option<&Foreign>) -> Credentials {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let drawn = |label: &str| {
             #[cfg(test)]
@@ -334,24 +373,45 @@ impl Credentials {
             context.update(account.as_bytes());
             context.sign()
         };
-        let salt = drawn("salt");
-        let keys = |hash: Hash, stored: &str, server: &str| {
+        let (salt, more) = (drawn("salt"), drawn("salt, more"));
+        let random = [salt.as_ref(), more.as_ref()].concat();
+        let own = (&random[..SALT_BYTES], ITERATIONS);
+        // Drawn for every name, so that it takes the same time.
+        let is_foreign = drawn("foreign").as_ref()[0] & 1 == 1;
+        let foreign = foreign.filter(|_| is_foreign);
+        let copied = foreign.map(|foreign| (foreign.salt_of(&random), foreign.iterations));
+        let copied = copied.as_ref().map(|(salt, iterations)| (salt.as_slice(), *iterations));
+        let keys = |hash: Hash, (salt, iterations): (&[u8], NonZeroU32), stored: &str, server: &str| {
             let (stored, server) = (drawn(stored), drawn(server));
             let (stored, server) = (&stored.as_ref()[..hash.bytes()], &server.as_ref()[..hash.bytes()]);
-            ScramKeys::from_parts(hash, &salt.as_ref()[..SALT_BYTES], ITERATIONS, stored, server)
+            ScramKeys::from_parts(hash, salt, iterations, stored, server)
         };
-        let sha1 = keys(Hash::Sha1, "sha-1 stored", "sha-1 server");
-        let sha256 = keys(Hash::Sha256, "sha-256 stored", "sha-256 server");
+        let sha1 = keys(Hash::Sha1, copied.unwrap_or(own), "sha-1 stored", "sha-1 server");
+        let sha256 = keys(Hash::Sha256, own, "sha-256 stored", "sha-256 server");
         match (sha1, sha256) {
-            (Some(sha1), Some(sha256)) => Credentials { sha1, sha256, lacks_sha256: false },
+            (Some(sha1), Some(sha256)) => {
+                Credentials { sha1, sha256, lacks_sha256: foreign.is_some_and(|foreign| foreign.lacks_sha256) }
+            }
             _ => unreachable!("a tag of 32 bytes is long enough for every part"),
         }
     }
 
+    /// What the keys of SHA-1 look like, if not as ours do.
+    pub fn foreign(&self) -> Option<Foreign> {
+        let is_ours = self.sha1.salt.len() == SALT_BYTES && self.sha1.iterations == ITERATIONS;
+        let (salt, iterations) = (self.sha1.salt.clone(), self.sha1.iterations);
+        (!is_ours).then_some(Foreign { salt, iterations, lacks_sha256: self.lacks_sha256 })
+    }
+
     /// The credentials of an account, or those of [`Credentials::fake`] if there is none. Costs the same either way, so
     /// that nobody learns from the time it takes whether there is such an account (S11).
-    pub fn known_or_fake(known: Option<Credentials>, secret: &[u8; 32], account: &str) -> Credentials {
-        let fake = std::hint::black_box(Credentials::fake(secret, account));
+    pub fn known_or_fake(
+        known: Option<Credentials>,
+        secret: &[u8; 32],
+        account: &str,
+        foreign: Option<&Foreign>,
+    ) -> Credentials {
+        let fake = std::hint::black_box(Credentials::fake(secret, account, foreign));
         known.unwrap_or(fake)
     }
 
@@ -455,6 +515,27 @@ mod tests {
     }
 
     #[test]
+    fn every_second_unknown_name_looks_like_an_account_from_elsewhere() {
+        let uuid = b"0b6f3a4e-6c8e-4d5c-9a37-0f3b7f0a9c11";
+        let sha1 = ScramKeys::from_parts(Hash::Sha1, uuid, FEW, &[1; 20], &[2; 20]).unwrap();
+        let known = Credentials::from_sha1(sha1, &[3; SALT_BYTES + 64]).unwrap();
+        let foreign = Foreign::decode(&known.foreign().unwrap().encode()).unwrap();
+        let foreign = Foreign { lacks_sha256: true, ..foreign };
+        assert_eq!(Some(&foreign), known.foreign().as_ref());
+        let mut alike = 0;
+        for name in 0..100 {
+            let fake = Credentials::fake(&[1; 32], &name.to_string(), Some(&foreign));
+            if fake.foreign().is_some() {
+                let salt = fake.sha1.salt();
+                assert!(salt.len() == 36 && salt[14] == b'4' && salt[8] == b'-' && salt != uuid);
+                assert!((fake.sha1.iterations(), fake.lacks_sha256()) == (FEW, true));
+                alike += 1;
+            }
+        }
+        assert!((30..70).contains(&alike), "{alike}");
+    }
+
+    #[test]
     fn credentials_survive_storage() {
         let credentials = Credentials::derive("pencil", [7; SALT_BYTES], FEW);
         let mut stored = Vec::new();
@@ -472,10 +553,11 @@ mod tests {
 
     #[test]
     fn s12_fake_credentials_look_like_real_ones() {
-        let fake = Credentials::fake(&[1; 32], "romeo");
-        assert_eq!(fake, Credentials::fake(&[1; 32], "romeo"), "the same each time");
-        assert_ne!(fake.sha1.salt(), Credentials::fake(&[1; 32], "juliet").sha1.salt());
-        assert_ne!(fake.sha1.salt(), Credentials::fake(&[2; 32], "romeo").sha1.salt());
+        let fake = |secret: u8, name: &str| Credentials::fake(&[secret; 32], name, None);
+        let (fake, romeo, juliet, other) = (fake(1, "romeo"), fake(1, "romeo"), fake(1, "juliet"), fake(2, "romeo"));
+        assert_eq!(fake, romeo, "the same each time");
+        assert_ne!(fake.sha1.salt(), juliet.sha1.salt());
+        assert_ne!(fake.sha1.salt(), other.sha1.salt());
         let real = Credentials::derive("pencil", [7; SALT_BYTES], ITERATIONS);
         for hash in [Hash::Sha1, Hash::Sha256] {
             assert_eq!(fake.keys(hash).salt().len(), real.keys(hash).salt().len());

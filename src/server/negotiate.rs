@@ -14,6 +14,7 @@ use super::{
     sign_in::{Checking, Handshake, Proof, Verdicts},
     streams::Slot,
     throttle::household,
+    upgrade::Spare,
 };
 use crate::{
     domain::{
@@ -86,6 +87,8 @@ impl SecuredState {
 pub struct Questions {
     pub(super) verdicts: Verdicts,
     pub(super) checking: Checking,
+    pub(super) spare: BTreeMap<QueryId, Spare>,
+    pub(super) completing: BTreeMap<QueryId, (Jid, Credentials)>,
     registrations: BTreeMap<QueryId, StreamId>,
 }
 
@@ -346,6 +349,9 @@ impl Server {
 
     /// Credentials were derived: for somebody who registers, or for a service.
     pub(super) fn derived(&mut self, env: &mut Env<'_>, query: QueryId, credentials: Credentials) {
+        if let Some((jid, before)) = self.questions.completing.remove(&query) {
+            return self.take_derived(env, &jid, &before, credentials);
+        }
         let Some(id) = self.questions.registrations.remove(&query) else {
             return self.notice(env, &Notice::Derived(query, Box::new(credentials)));
         };

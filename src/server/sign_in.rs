@@ -230,6 +230,9 @@ impl Server {
         {
             self.questions.checking.insert(query, (household(peer), jid));
         }
+        if credentials.lacks_sha256() {
+            self.questions.spare.insert(query, (check.password.clone(), credentials.clone()));
+        }
         self.core.effects.push(Effect::Verify(query, Box::new(credentials), check.password));
         self.questions.verdicts.insert(query, (id, check.verdict));
         if let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) {
@@ -254,7 +257,8 @@ impl Server {
         }
         let known = accounts::find(&Store { overlay: &mut self.core.overlay, view: env.view }, &jid);
         let known = known.map(|account| account.credentials);
-        Some(Credentials::known_or_fake(known, &self.secret, jid.as_str()))
+        let foreign = accounts::foreign(&Store { overlay: &mut self.core.overlay, view: env.view });
+        Some(Credentials::known_or_fake(known, &self.secret, jid.as_str(), foreign.as_ref()))
     }
 
     fn throttled(&mut self, env: &mut Env<'_>, id: StreamId, words: &Words) -> Next {
@@ -266,6 +270,10 @@ impl Server {
     /// A pool thread compared the password.
     pub(super) fn password_verified(&mut self, env: &mut Env<'_>, query: QueryId, matches: bool) {
         let asked = self.questions.checking.remove(&query);
+        let spare = self.questions.spare.remove(&query);
+        if let (Some(spare), Some((_, jid)), true) = (spare, &asked, matches) {
+            self.derive_missing(jid.clone(), spare);
+        }
         let Some((id, verdict)) = self.questions.verdicts.remove(&query) else { return };
         let local = verdict.local().to_owned();
         let Some(Slot { state: State::Secured(secured), .. }) = self.streams.slot_mut(id) else {
@@ -304,10 +312,11 @@ impl Server {
             let failure = SaslFailure::new(SaslCondition::NotAuthorized, "the account is gone");
             return self.sasl_failed(env, id, &failure, Some(&success.local), &words);
         };
+        // Who sent the password itself has nothing to do: the server makes of it what it needs.
+        let by_proof = success.additional_data.is_some();
+        let is_lacking = by_proof && found.credentials.lacks_sha256() && !found.is_disabled;
         match words {
-            Words::Sasl2(wishes) if wishes.upgrades && found.credentials.lacks_sha256() && !found.is_disabled => {
-                self.ask_to_upgrade(id, account, success, wishes)
-            }
+            Words::Sasl2(wishes) if wishes.upgrades && is_lacking => self.ask_to_upgrade(id, account, success, wishes),
             words => self.admit(env, id, (account, found), success, words, Proved::Password { upgraded: false }),
         }
     }

@@ -1,4 +1,5 @@
-//! More keys for a password that another server has kept for one hash only: XEP-0480 v0.2.0, within SASL2.
+//! More keys for a password that another server has kept for one hash only: XEP-0480 v0.2.0, within SASL2; or unasked, if
+//! the password itself was sent.
 //!
 //! Invariant: only who has just proved the password gets this far; success is told when the keys are durable; and whatever
 //! goes wrong, the account is as it was.
@@ -21,11 +22,14 @@ use crate::{
     proto::{
         sasl::{SaslCondition, SaslFailure, Success},
         sasl2::{self, Request, UPGRADE, Wishes},
-        scram::{Hash, ITERATIONS, SALT_BYTES, ScramKeys},
+        scram::{Credentials, Hash, ITERATIONS, SALT_BYTES, ScramKeys},
     },
-    router::event::Env,
+    router::event::{Effect, Env},
     wire::{element::Element, jid::Jid, stanza::Chunk},
 };
+
+/// A password that is being compared with keys of SHA-1 only, and these: if it is right, it leads to the others.
+pub type Spare = (Zeroizing<String>, Credentials);
 
 /// A task under way.
 #[derive(Debug)]
@@ -82,6 +86,22 @@ impl Server {
             (Ok(_), _) => return self.out_of_turn(env, id),
         };
         self.sasl_failed(env, id, &failure, Some(&task.local), &Words::Sasl2(task.wishes))
+    }
+
+    /// A password was right: what is missing is derived from it, as for a new one. Nobody waits for that.
+    pub(super) fn derive_missing(&mut self, jid: Jid, (password, before): Spare) {
+        let query = self.core.query();
+        self.questions.completing.insert(query, (jid, before));
+        self.core.effects.push(Effect::Derive(query, password));
+    }
+
+    /// They were derived. If the account has had other keys since, or is another one, they are nobody's.
+    pub(super) fn take_derived(&mut self, env: &mut Env<'_>, jid: &Jid, before: &Credentials, derived: Credentials) {
+        let mut store = Store { overlay: &mut self.core.overlay, view: env.view };
+        if accounts::find(&store, jid).is_some_and(|account| account.credentials == *before) {
+            log::info!("{jid} has keys for SCRAM-SHA-256 now");
+            accounts::complete(&mut store, jid, derived);
+        }
     }
 
     fn go_on(&mut self, id: StreamId, task: Box<Upgrading>) -> Next {

@@ -64,13 +64,25 @@ pub fn scram(
 
 /// The last message of SCRAM-SHA-256, and what the server has to say to it.
 pub fn last_message(password: &str, bare: &str, server_first: &str, binding: (&str, &[u8])) -> (String, String) {
+    let sha256 = (pbkdf2::PBKDF2_HMAC_SHA256, hmac::HMAC_SHA256, &digest::SHA256);
+    last_message_by(sha256, password, bare, server_first, binding)
+}
+
+/// The same for another hash.
+pub fn last_message_by(
+    (derivation, mac, hash): (pbkdf2::Algorithm, hmac::Algorithm, &'static digest::Algorithm),
+    password: &str,
+    bare: &str,
+    server_first: &str,
+    binding: (&str, &[u8]),
+) -> (String, String) {
     let part = |key: &str| server_first.split(',').find_map(|part| part.strip_prefix(key)).unwrap().to_owned();
     let (nonce, salt, rounds) = (part("r="), STANDARD.decode(part("s=")).unwrap(), part("i=").parse().unwrap());
-    let mut salted = [0; 32];
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password.as_bytes(), &mut salted);
-    let sign = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data);
+    let mut salted = vec![0; hash.output_len()];
+    pbkdf2::derive(derivation, rounds, &salt, password.as_bytes(), &mut salted);
+    let sign = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(mac, key), data);
     let client_key = sign(&salted, b"Client Key");
-    let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
+    let stored_key = digest::digest(hash, client_key.as_ref());
     let bound = STANDARD.encode([binding.0.as_bytes(), binding.1].concat());
     let without_proof = format!("c={bound},r={nonce}");
     let message = format!("{bare},{server_first},{without_proof}");

@@ -1,12 +1,16 @@
 //! Accounts from a server that kept keys of one hash only, and how they get those of the other: XEP-0480.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use ring::pbkdf2;
+use ring::{digest, hmac, pbkdf2};
 
 use crate::{
-    sasl::{condition, plain, scram, stranger},
+    sasl::{condition, last_message_by, plain, scram, stranger},
     sasl2::{BIND, authenticate, text},
-    stage::{player::Player, world::World, xml::Tree},
+    stage::{
+        player::Player,
+        world::{PASSWORD, World},
+        xml::Tree,
+    },
 };
 
 /// RFC 5802 §5, as RFC 5803 writes it.
@@ -50,8 +54,21 @@ fn data(inside: &str) -> String {
 fn asked(world: &mut World) -> Player {
     let mut romeo = stranger(world);
     romeo.account = "romeo".into();
-    romeo.send(world, &authenticate("romeo", "pencil", &format!("{OFFER}{BIND}")));
+    let bare = "n=romeo,r=clientnonce";
+    romeo.send(
+        world,
+        &format!(
+            "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='SCRAM-SHA-1'><initial-response>{}</initial-response>\
+             {OFFER}{BIND}</authenticate>",
+            STANDARD.encode(format!("n,,{bare}"))
+        ),
+    );
+    let challenge = String::from_utf8(STANDARD.decode(romeo.element(world).text()).unwrap()).unwrap();
+    let sha1 = (pbkdf2::PBKDF2_HMAC_SHA1, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &digest::SHA1_FOR_LEGACY_USE_ONLY);
+    let (last, expected) = last_message_by(sha1, "pencil", bare, &challenge, ("n,,", b""));
+    romeo.send(world, &format!("<response xmlns='urn:xmpp:sasl:2'>{}</response>", STANDARD.encode(last)));
     let task = romeo.element(world);
+    assert_eq!(text(&task, "additional-data"), STANDARD.encode(expected), "the server proves itself first: {task}");
     assert_eq!((task.name.as_str(), task.ns.as_str()), ("continue", "urn:xmpp:sasl:2"), "{task}");
     let tasks: Vec<String> = task.find("tasks").unwrap().children().map(Tree::text).collect();
     assert_eq!(tasks, ["UPGR-SCRAM-SHA-256"]);
@@ -91,18 +108,33 @@ fn a_client_brings_the_keys_that_are_missing() {
 }
 
 #[test]
+fn whoever_sends_the_password_itself_has_all_keys_from_then_on() {
+    let mut world = with_romeo();
+    let mut wrong = stranger(&mut world);
+    assert_eq!(condition(&plain(&mut world, &mut wrong, "", "romeo", "pen")), "not-authorized");
+    assert_eq!(mechanisms(&mut world)[0], "SCRAM-SHA-1-PLUS");
+    let mut romeo = stranger(&mut world);
+    assert_eq!(plain(&mut world, &mut romeo, "", "romeo", "pencil").name, "success");
+    world.drive();
+    world.power_fails(0);
+    assert_eq!(mechanisms(&mut world)[..2], ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"]);
+    let mut again = stranger(&mut world);
+    assert_eq!(scram(&mut world, &mut again, false, "romeo", "pencil", ("n,,", b"")).name, "success");
+}
+
+#[test]
 fn nobody_is_asked_who_needs_it_not() {
     let mut world = with_romeo();
     let mut juliet = stranger(&mut world);
-    juliet.send(&mut world, &authenticate("juliet", crate::stage::world::PASSWORD, OFFER));
+    juliet.send(&mut world, &authenticate("juliet", PASSWORD, OFFER));
     assert_eq!(juliet.element(&mut world).name, "success");
-    // Nor who has not offered it.
-    let mut romeo = stranger(&mut world);
-    romeo.send(&mut world, &authenticate("romeo", "pencil", ""));
-    assert_eq!(romeo.element(&mut world).name, "success");
     let mut wrong = stranger(&mut world);
     wrong.send(&mut world, &authenticate("romeo", "pen", OFFER));
     assert_eq!(condition(&wrong.element(&mut world)), "not-authorized", "nor before the password is proved");
+    // Nor who has sent the password itself.
+    let mut romeo = stranger(&mut world);
+    romeo.send(&mut world, &authenticate("romeo", "pencil", OFFER));
+    assert_eq!(romeo.element(&mut world).name, "success");
 }
 
 #[test]
@@ -121,7 +153,7 @@ fn a_task_that_goes_wrong_changes_nothing() {
         let answers = romeo.elements(&mut world);
         assert_eq!(condition(answers.last().unwrap()), expected, "{said}");
         // The stream is as it was before.
-        assert_eq!(plain(&mut world, &mut romeo, "", "romeo", "pencil").name, "success");
+        assert_eq!(plain(&mut world, &mut romeo, "", "juliet", PASSWORD).name, "success");
     }
     for said in [data(""), NEXT.repeat(2), format!("{NEXT}{}", data("")), authenticate("romeo", "pencil", "")] {
         let mut romeo = asked(&mut world);
@@ -139,12 +171,12 @@ fn a_new_password_or_the_end_of_the_account_settles_it_as_well() {
     let end = "<iq type='set' to='capulet.lit' id='end'><query xmlns='jabber:iq:register'><remove/></query></iq>";
     for request in [change, end] {
         let mut world = with_romeo();
+        // Whoever is just doing the task with the old password does not get in (S15).
+        let mut thief = asked(&mut world);
         let mut owner = stranger(&mut world);
         owner.account = "romeo".into();
         owner.send(&mut world, &authenticate("romeo", "pencil", BIND));
         assert_eq!(owner.element(&mut world).name, "success");
-        // Whoever is just doing the task with the old password does not get in (S15).
-        let mut thief = asked(&mut world);
         owner.send(&mut world, request);
         world.drive();
         assert!(!world.is_open(thief.conn), "{request}");

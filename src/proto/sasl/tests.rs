@@ -43,7 +43,7 @@ impl House {
 
     fn credentials(&self, local: &str) -> Credentials {
         let known = (local == "juliet").then(|| self.juliet.clone());
-        Credentials::known_or_fake(known, &SECRET, local)
+        Credentials::known_or_fake(known, &SECRET, local, None)
     }
 
     /// A whole SCRAM handshake; the client shows the proof that `password` gives and binds to `bound`.

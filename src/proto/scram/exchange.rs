@@ -318,7 +318,7 @@ mod tests {
         use ScramError::*;
         let proving = || {
             let opened = ClientFirst::read(b"n,,n=user,r=abc").unwrap().open(Hash::Sha1, b"", "def", None);
-            opened.challenge(&Credentials::fake(&[0; 32], "user")).1
+            opened.challenge(&Credentials::fake(&[0; 32], "user", None)).1
         };
         let proof = BASE64.encode([0; 20]);
         let table = [

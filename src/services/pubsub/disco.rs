@@ -2,9 +2,9 @@
 //!
 //! Source: XEP-0060 §5 and §10, XEP-0163 §6. Invariant: a node is told of only to those who may read it (XEP-0163 §6.2).
 
-use super::{NAME, Site, access, forms};
+use super::{NAME, Site, access, forms, items};
 use crate::{
-    domain::nodes::{self, Node, members},
+    domain::nodes::{self, Item, Node, members},
     limits,
     router::{
         context::Ctx,
@@ -83,10 +83,10 @@ pub(super) fn discloses(ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Option<Result<
         log::debug!("disco of {name} at {}: {}", site.jid, error.condition.as_str());
         return Some(Err(Condition::ItemNotFound.into()));
     }
-    Some(Ok(match ask.items {
-        true => items(&site, &node, ctx),
-        false => info(&site, &node, ctx),
-    }))
+    Some(match ask.items {
+        true => items(&site, &node, ask, ctx),
+        false => Ok(info(&site, &node, ctx)),
+    })
 }
 
 /// XEP-0060 §5.2: nodes that this asker may read, in pages (XEP-0059) if asked so or if there are very many.
@@ -128,20 +128,13 @@ fn info(site: &Site, node: &Node, ctx: &mut Ctx<'_>) -> Vec<Element> {
     ]
 }
 
-/// XEP-0060 §5.5: ids of the items, those published last first.
-fn items(site: &Site, node: &Node, ctx: &mut Ctx<'_>) -> Vec<Element> {
-    let mut span = nodes::Span::default();
-    let mut items = Vec::new();
-    loop {
-        let page = nodes::page(&ctx.store(), site.owner, node.id, span, true, limits::ITEMS_PAGE);
-        span.below = page.last().map(|item| item.sequence);
-        let is_last = page.len() < limits::ITEMS_PAGE || items.len() >= limits::DISCO_ITEMS_MAX;
-        items
-            .extend(page.into_iter().map(|item| {
-                Element::new("item", ns::DISCO_ITEMS).attr("jid", site.jid.as_str()).attr("name", item.id)
-            }));
-        if is_last {
-            return items;
-        }
+/// XEP-0060 §5.5: ids of the items, those published last first, in pages (XEP-0059) if asked so or if there are very many.
+fn items(site: &Site, node: &Node, ask: &DiscoAsk<'_>, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaError> {
+    let mut asked = rsm::Request::of(ask.iq.payload)?;
+    if asked.is_none() && nodes::count(&ctx.store(), site.owner, node.id).items as usize > limits::DISCO_ITEMS_MAX {
+        asked = Some(rsm::Request::default());
     }
+    let (found, page) = items::list(site, node, (limits::DISCO_ITEMS_MAX, true), asked.as_ref(), ctx)?;
+    let item = |item: Item| Element::new("item", ns::DISCO_ITEMS).attr("jid", site.jid.as_str()).attr("name", item.id);
+    Ok(found.into_iter().map(item).chain(page.map(|page| page.element())).collect())
 }

@@ -62,7 +62,7 @@ pub(super) fn items(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'_>
     } else {
         let max = asked.get("max_items").map(|max| max.trim().parse::<usize>().map_err(|_| Condition::BadRequest));
         let max = max.transpose()?.unwrap_or(usize::MAX);
-        list(site, &node, max, page.as_ref(), ctx)?
+        list(site, &node, (max, false), page.as_ref(), ctx)?
     };
     let mut out = b"<pubsub xmlns='http://jabber.org/protocol/pubsub'><items".to_vec();
     build::attr("node", &node.name, &mut out);
@@ -82,14 +82,19 @@ pub(super) fn items(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'_>
 struct Room {
     left: usize,
     found: Vec<Item>,
+    /// Only the ids are told.
+    names: bool,
 }
 
 impl Room {
-    fn new() -> Room {
-        Room { left: limits::ITEMS_ANSWER_BYTES_MAX, found: Vec::new() }
+    fn new(names: bool) -> Room {
+        Room { left: limits::ITEMS_ANSWER_BYTES_MAX, found: Vec::new(), names }
     }
 
-    fn take(&mut self, item: Item) -> bool {
+    fn take(&mut self, mut item: Item) -> bool {
+        if self.names {
+            item.payload = Default::default();
+        }
         let weight = nodes::weight(&item.id, &item.payload) as usize;
         if weight > self.left && !self.found.is_empty() {
             return false;
@@ -107,7 +112,7 @@ fn is_alive(node: &Node, item: &Item, now_us: u64) -> bool {
 
 /// XEP-0060 §6.5.8: those of these items that there are.
 fn by_id(site: &Site, node: &Node, ids: &[&str], ctx: &mut Ctx<'_>) -> Vec<Item> {
-    let mut room = Room::new();
+    let mut room = Room::new(false);
     for id in ids {
         let item = nodes::item(&ctx.store(), site.owner, node.id, id);
         if let Some(item) = item.filter(|item| is_alive(node, item, ctx.wall_us))
@@ -119,12 +124,12 @@ fn by_id(site: &Site, node: &Node, ids: &[&str], ctx: &mut Ctx<'_>) -> Vec<Item>
     room.found
 }
 
-/// XEP-0060 §6.5.2 to §6.5.7: all items, the latest, or a page of them. `<set/>` is told if a page was asked for, or if
+/// XEP-0060 §6.5.2 to §6.5.7: all items, the latest, or a page of them; without their payloads if only `names` are wanted. `<set/>` is told if a page was asked for, or if
 /// there are more.
-fn list(
+pub(super) fn list(
     site: &Site,
     node: &Node,
-    max: usize,
+    (max, names): (usize, bool),
     page: Option<&Request>,
     ctx: &mut Ctx<'_>,
 ) -> Result<(Vec<Item>, Option<Page>), StanzaError> {
@@ -148,7 +153,7 @@ fn list(
         span.above = page.before_id().map(&mut place).transpose()?;
     }
     let backward = page.is_some_and(Request::is_backward);
-    let mut room = Room::new();
+    let mut room = Room::new(names);
     let mut is_cut = false;
     while room.found.len() < size && !is_cut {
         let limit = (size - room.found.len()).min(limits::ITEMS_PAGE);

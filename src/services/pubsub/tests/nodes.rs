@@ -361,3 +361,34 @@ fn many_nodes_are_listed_in_pages() {
     assert!(answer.contains("<count>4</count>"), "{answer}");
     assert!(list(owner, &set("<after>z</after>")).1.contains("<item-not-found"));
 }
+
+#[test]
+fn items_of_a_node_are_listed_in_pages() {
+    // XEP-0060 §5.5 (Example 15), XEP-0059 §2.
+    let mut play = Play::new();
+    let owner = play.online("juliet@capulet.lit/balcony", &[]);
+    for id in ["a", "b", "c", "d", "e"] {
+        play.get(owner, "set", "", &format!("<publish node='n'><item id='{id}'>{TUNE}</item></publish>"));
+    }
+    play.configure(owner, "", "n", &[("max_items", "max")]);
+    for id in ["a", "b", "c", "d", "e"] {
+        play.get(owner, "set", "", &format!("<publish node='n'><item id='{id}'>{TUNE}</item></publish>"));
+    }
+    let mut list = |set: &str| {
+        let query = "<query xmlns='http://jabber.org/protocol/disco#items' node='n'>";
+        let iq = format!("<iq type='get' id='i' to='juliet@capulet.lit'>{query}{set}</query></iq>");
+        let answer = answers(&play.house.send(owner, &iq), owner)[0].1.clone();
+        let names = answer.split(" name='").skip(1).map(|rest| rest.split('\'').next().unwrap());
+        (names.collect::<String>(), answer)
+    };
+    let (all, answer) = list("");
+    assert_eq!(all, "edcba", "{answer}");
+    assert!(!answer.contains("<set"), "nobody has asked for a page: {answer}");
+    let set = |inner: &str| format!("<set xmlns='http://jabber.org/protocol/rsm'>{inner}</set>");
+    let (page, answer) = list(&set("<max>2</max>"));
+    assert_eq!(page, "ed");
+    assert!(answer.contains("<first>e</first><last>d</last><count>5</count>"), "{answer}");
+    assert_eq!(list(&set("<max>2</max><after>d</after>")).0, "cb");
+    assert_eq!(list(&set("<max>2</max><before/>")).0, "ba");
+    assert!(list(&set("<after>z</after>")).1.contains("<item-not-found"));
+}
