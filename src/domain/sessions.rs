@@ -252,6 +252,13 @@ impl Sessions {
         self.online.get_mut(bare)
     }
 
+    /// Writes were taken back: what is remembered of accounts is read anew.
+    pub fn relearn(&mut self, store: &Store<'_>) {
+        for online in self.online.values_mut() {
+            online.lists = Lists::of(store, online.account);
+        }
+    }
+
     /// All sessions of this bare address, oldest first.
     pub fn of<'a>(&'a self, bare: &str) -> impl Iterator<Item = (SessionId, &'a Session)> + 'a + use<'a> {
         let ids = self.online.get(bare).map(|online| online.sessions.as_slice()).unwrap_or_default();

@@ -141,6 +141,7 @@ impl Server {
         self.durable.in_flight = 0;
         // A flush under way is refused as well; its own answer says so.
         self.core.overlay.refused(batch);
+        self.relearn(env);
         self.core.message_ceiling = 0;
         // The open batch was written on the strength of the refused ones and goes with them.
         let last = self.core.open_batch;
@@ -185,6 +186,11 @@ impl Server {
         for stream in stay {
             self.release(env, stream);
         }
+    }
+
+    /// What is remembered of the store's rows is what they were before the writes that were taken back.
+    pub(super) fn relearn(&mut self, env: &mut Env<'_>) {
+        self.core.sessions.relearn(&Store { overlay: &mut self.core.overlay, view: env.view });
     }
 
     /// An account that the disk did not take, or a discarded turn made, is none: whoever signed in to it goes before somebody else's account gets

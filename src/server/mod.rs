@@ -232,6 +232,7 @@ impl Server {
         core.answers_out.truncate(self.before.answers_out);
         core.replies_discarded(self.before.replies);
         core.counters.panics += 1;
+        self.relearn(env);
         self.turn_strays_out(env);
         if let Some(stream) = self.core.current.take() {
             self.fail(env, stream, StreamCondition::InternalServerError.into());

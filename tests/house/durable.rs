@@ -268,3 +268,22 @@ fn of_a_turn_that_panics_nothing_is_left() {
         world.power_cut();
     }
 }
+
+#[test]
+fn whoever_is_blocked_stays_blocked_if_the_disk_refuses_to_forget_it() {
+    let mut world = World::new(&["romeo", "tybalt"]);
+    let mut romeo = Player::online(&mut world, "romeo", "orchard");
+    let mut tybalt = Player::online(&mut world, "tybalt", "street");
+    romeo.send(
+        &mut world,
+        "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='tybalt@capulet.lit'/></block></iq>",
+    );
+    world.drive();
+    romeo.elements(&mut world);
+    world.disk.refuse_in = Some(0);
+    romeo.send(&mut world, "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>");
+    let answers = romeo.elements(&mut world);
+    assert!(answers.iter().any(|iq| iq.get("id") == Some("u") && iq.get("type") == Some("error")), "{answers:?}");
+    talk(&mut world, &mut tybalt, "romeo", "thou art a villain");
+    assert_eq!(bodies(&mut world, &mut romeo), [""; 0]);
+}
