@@ -59,12 +59,12 @@ modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "smacks", 
                     "mam" }}
 modules_disabled = {{ {disabled} }}
 s2s_ports = {{ 5269 }}
-s2s_interfaces = {{ "127.0.0.2" }}
+s2s_interfaces = {{ "{address}" }}
 s2s_secure_auth = {secure}
 s2s_require_encryption = true
 ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{ca}" }}
 s2s_ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{ca}" }}
-log = {{ debug = "*console" }}
+log = {{ {log} = "*console" }}
 """
 
 
@@ -72,6 +72,7 @@ class There(Prosody):
     """Debian's Prosody with a door for other servers."""
 
     ADDRESS = "127.0.0.2"
+    LOG = "debug"
 
     def __init__(self, directory, domain, authority, secure, disabled):
         self.secure, self.disabled = secure, disabled
@@ -81,7 +82,8 @@ class There(Prosody):
                  if not line.startswith(("log", "modules_enabled", "ssl", "VirtualHost"))]
         s2s = PROSODY_S2S.format(disabled=", ".join(f'"{name}"' for name in disabled), ca=authority.ca,
                                  secure="true" if secure else "false",
-                                 certificate=authority.certificate, key=authority.key)
+                                 certificate=authority.certificate, key=authority.key, address=self.ADDRESS,
+                                 log=self.LOG)
         rooms = f'Component "conference.{domain}" "muc"\n'
         self.config.write_text("\n".join([*lines, s2s, f'VirtualHost "{domain}"', rooms]))
 
@@ -273,29 +275,40 @@ def setting(place, binary, label, facts, wanted, *, peer="prosody", secure=False
     return counts
 
 
-def main():
-    """All settings, in a network of our own."""
+def go_inside():
+    """Begins anew in a network and a mount table of our own, which end with us."""
     if os.environ.get("FEDERATION_INSIDE") != "1":
         os.environ["FEDERATION_INSIDE"] = "1"
         rights = ["--map-root-user"] if os.geteuid() else []
         os.execvp("unshare", ["unshare", "--mount", "--net", *rights, sys.executable, *sys.argv])
+
+
+def name_everybody(place):
+    """The network is up and both domains have addresses; the table of names."""
+    (place / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    run("mount", "--make-rprivate", "/")
+    run("mount", "--bind", str(place / "resolv.conf"), "/etc/resolv.conf")
+    run("ip", "link", "set", "lo", "up")
+    names = Names()
+    names.table.update({
+        (HERE, "A"): ["127.0.0.1"],
+        ("_xmpp-server._tcp." + HERE, "SRV"): [(5, 0, 5269, HERE)],
+        ("_xmpps-server._tcp." + HERE, "SRV"): [(1, 0, 5270, HERE)],
+        (THERE, "A"): ["127.0.0.2"],
+        (f"rooms.{HERE}", "A"): ["127.0.0.1"],
+        (f"rooms.{THERE}", "A"): ["127.0.0.2"],
+        (f"conference.{THERE}", "A"): ["127.0.0.2"],
+    })
+    return names
+
+
+def main():
+    """All settings, in a network of our own."""
+    go_inside()
     binary = pathlib.Path(os.environ["LAMPONE"]).resolve()
     with tempfile.TemporaryDirectory(prefix="federation-") as place:
         place = pathlib.Path(place)
-        (place / "resolv.conf").write_text("nameserver 127.0.0.1\n")
-        run("mount", "--make-rprivate", "/")
-        run("mount", "--bind", str(place / "resolv.conf"), "/etc/resolv.conf")
-        run("ip", "link", "set", "lo", "up")
-        names = Names()
-        names.table.update({
-            (HERE, "A"): ["127.0.0.1"],
-            ("_xmpp-server._tcp." + HERE, "SRV"): [(5, 0, 5269, HERE)],
-            ("_xmpps-server._tcp." + HERE, "SRV"): [(1, 0, 5270, HERE)],
-            (THERE, "A"): ["127.0.0.2"],
-            (f"rooms.{HERE}", "A"): ["127.0.0.1"],
-            (f"rooms.{THERE}", "A"): ["127.0.0.2"],
-            (f"conference.{THERE}", "A"): ["127.0.0.2"],
-        })
+        name_everybody(place)
         wanted = sys.argv[1:]
         both = [
             setting(place, binary, "dialback", FACTS, wanted, trusted=False),
