@@ -439,8 +439,8 @@ pub const BOSH_BODY_BYTES_MAX: usize = STANZA_BYTES_MAX + 8 * 1024;
 pub const BOSH_READING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Seconds that an answer waits for something to say; proxies give up after as many.
 pub const BOSH_WAIT_S_MAX: u64 = 60;
-/// Requests of a session that wait at once; one more may be under way.
-pub const BOSH_HOLD_MAX: u64 = 2;
+/// Requests of a session that may be under way at once, of which one waits for something to say.
+pub const BOSH_REQUESTS_MAX: u64 = 3;
 /// Seconds that must lie between two empty requests of a client that polls.
 pub const BOSH_POLLING_S: u64 = 2;
 /// Seconds without a request after which a client is gone: a round trip under bad conditions.

@@ -51,9 +51,11 @@ impl Terms {
     fn new(body: &Body) -> Terms {
         let wait_s = body.wait.unwrap_or(limits::BOSH_WAIT_S_MAX).min(limits::BOSH_WAIT_S_MAX);
         // XEP-0124 §12: either makes it a session that is polled.
-        let hold = if wait_s == 0 { 0 } else { body.hold.unwrap_or(1).min(limits::BOSH_HOLD_MAX) as usize };
+        let wanted = if wait_s == 0 { 0 } else { body.hold.unwrap_or(1).min(limits::BOSH_REQUESTS_MAX - 1) as usize };
         let acks = body.ack == Some(1);
-        Terms { wait_ms: wait_s * 1_000, hold, requests: hold + 1, acks, ver: body.ver }
+        // §7.1: one is enough where connections are used again. stanza.js wants two, and has but two to send by: with both
+        // held it could say nothing.
+        Terms { wait_ms: wait_s * 1_000, hold: wanted.min(1), requests: wanted + 1, acks, ver: body.ver }
     }
 
     fn polls(&self) -> bool {

@@ -429,6 +429,18 @@ fn old_clients_are_told_by_status() {
 }
 
 #[test]
+fn who_wants_two_requests_held_can_always_speak() {
+    // XEP-0124 §7.1 and §7.2: no more than it wants, and one is enough.
+    let (mut play, answer) = Play::new("hold='2' wait='60'");
+    assert!(answer.contains(" requests='3' hold='1'"), "{answer}");
+    let first = play.ask(101, "", "");
+    assert_eq!(play.settle(), []);
+    play.ask(102, "", "<message/>");
+    play.heard();
+    assert_eq!(play.settle(), [Play::empty(first)], "the older one is free again");
+}
+
+#[test]
 fn what_is_kept_is_bounded() {
     let (mut play, _) = Play::new("hold='2' wait='60'");
     for rid in 101..400 {
