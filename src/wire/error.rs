@@ -110,12 +110,22 @@ pub struct StanzaError {
     pub more: Option<Box<Element>>,
     /// The `feature` attribute of that condition: what is not supported, XEP-0060 §17.
     pub feature: Option<&'static str>,
+    /// The number that it had before RFC 6120, XEP-0086 §3; for clients that look at nothing else.
+    pub code: Option<&'static str>,
 }
 
 impl StanzaError {
     /// The condition with its usual type and no text.
     pub const fn new(condition: Condition) -> Self {
-        StanzaError { condition, kind: condition.usual_kind(), text: None, app: None, more: None, feature: None }
+        StanzaError {
+            condition,
+            kind: condition.usual_kind(),
+            text: None,
+            app: None,
+            more: None,
+            feature: None,
+            code: None,
+        }
     }
 
     /// The same error with another type.
@@ -136,6 +146,12 @@ impl StanzaError {
         self
     }
 
+    /// The same error with its number of old.
+    pub const fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
     /// The same error with the name of a feature in its application-specific condition.
     pub const fn feature(mut self, feature: &'static str) -> Self {
         self.feature = Some(feature);
@@ -152,6 +168,7 @@ impl StanzaError {
     pub fn element(&self) -> Element {
         let mut error = Element::new("error", ns::CLIENT)
             .attr("type", self.kind.as_str())
+            .attr_if("code", self.code)
             .child(Element::new(self.condition.as_str(), ns::STANZA_ERRORS));
         if let Some(text) = self.text {
             error = error.child(Element::new("text", ns::STANZA_ERRORS).attr("xml:lang", "en").text(text));

@@ -16,6 +16,7 @@ import dino_chat
 import gajim_chat
 import nbxmpp_chat
 import profanity_chat
+import profanity_group
 import slixmpp_account
 import slixmpp_archive
 import slixmpp_chat
@@ -46,7 +47,7 @@ ACCOUNTS = 800
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
              slixmpp_account, slixmpp_profile, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server,
-             slixmpp_upload, slixmpp_systemd, components, profanity_chat, xmppjs_fast, stanza_web, nbxmpp_chat,
+             slixmpp_upload, slixmpp_systemd, components, profanity_chat, profanity_group, xmppjs_fast, stanza_web, nbxmpp_chat,
              chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts, aioxmpp_facts)
 
 

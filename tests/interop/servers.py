@@ -50,8 +50,9 @@ class Authority:
         at = self.directory.joinpath
         self.ca, self.certificate, self.key = at("ca.pem"), at("server.pem"), at("server.key")
         curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+        # A name of its own: the machine may trust another one of these, and OpenSSL goes by names.
         run("openssl", "req", "-x509", *curve, "-keyout", at("ca.key"), "-out", self.ca, "-days", "30",
-            "-subj", "/CN=Test authority", "-addext", "basicConstraints=critical,CA:TRUE",
+            "-subj", f"/CN=Test authority {os.urandom(4).hex()}", "-addext", "basicConstraints=critical,CA:TRUE",
             "-addext", "keyUsage=critical,keyCertSign")
         run("openssl", "req", *curve, "-keyout", self.key, "-out", at("server.csr"), "-subj", f"/CN={domain}")
         at("extensions").write_text(

@@ -24,7 +24,9 @@ use crate::{
 
 /// The node of this name.
 pub(super) fn find(site: &Site, name: &str, ctx: &mut Ctx<'_>) -> Result<Node, StanzaError> {
-    nodes::find(&ctx.store(), site.owner, name).ok_or(Condition::ItemNotFound.into())
+    // COMPAT: Profanity (0.13 to 0.15) publishes its first list of OMEMO devices only if this code tells it that there is none.
+    let missing = || StanzaError::new(Condition::ItemNotFound).code("404");
+    nodes::find(&ctx.store(), site.owner, name).ok_or_else(missing)
 }
 
 /// The node of this name, for one of its owners.
