@@ -33,6 +33,7 @@ import slixmpp_sign_in
 import slixmpp_systemd
 import slixmpp_upload
 import stanza_web
+import xmppjs_crowd
 import xmppjs_fast
 
 sys.path.append(str(pathlib.Path(__file__).with_name("suites")))
@@ -43,11 +44,11 @@ from servers import Authority, Lampone, Prosody
 from slixmpp_person import PASSWORD, House
 
 DOMAIN = "house.test"
-ACCOUNTS = 800
+ACCOUNTS = 1000
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
              slixmpp_account, slixmpp_profile, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server,
-             slixmpp_upload, slixmpp_systemd, components, profanity_chat, profanity_group, xmppjs_fast, stanza_web, nbxmpp_chat,
+             slixmpp_upload, slixmpp_systemd, components, profanity_chat, profanity_group, xmppjs_crowd, xmppjs_fast, stanza_web, nbxmpp_chat,
              chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts, aioxmpp_facts)
 
 

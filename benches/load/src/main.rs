@@ -8,6 +8,7 @@
 #[path = "../../../src/adapters/load/mod.rs"]
 mod load;
 
+mod floor;
 mod kill;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 use argh::FromArgs;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::load::{Names, Watch, client::Setting, events, idle, pages, pairs, sasl::Mechanism, sign_in};
+use crate::load::{Names, Watch, client::Setting, events, idle, pages, pairs, rooms, sasl::Mechanism, sign_in};
 
 /// Drives an XMPP server over direct TLS and prints one line of JSON.
 #[derive(FromArgs)]
@@ -67,6 +68,8 @@ enum Command {
     Idle(Idle),
     Pages(Pages),
     Events(Events),
+    Rooms(Rooms),
+    Floor(Floor),
     Kill(kill::Kill),
 }
 
@@ -151,6 +154,42 @@ struct Events {
     body: usize,
 }
 
+/// one room in which each occupant speaks in turn
+#[derive(FromArgs)]
+#[argh(subcommand, name = "rooms")]
+struct Rooms {
+    /// occupants of the room
+    #[argh(option, default = "200")]
+    occupants: usize,
+    /// messages that are measured
+    #[argh(option, default = "200")]
+    messages: u32,
+    /// bytes of a body
+    #[argh(option, default = "100")]
+    body: usize,
+}
+
+/// no server: TLS records to many connections, and what they cost the writer
+#[derive(FromArgs)]
+#[argh(subcommand, name = "floor")]
+struct Floor {
+    /// connections
+    #[argh(option, default = "200")]
+    connections: usize,
+    /// records on each
+    #[argh(option, default = "200")]
+    rounds: u32,
+    /// bytes of a record's text
+    #[argh(option, default = "300")]
+    bytes: usize,
+    /// certificate for the domain, PEM
+    #[argh(option)]
+    certificate: String,
+    /// its key, PEM
+    #[argh(option)]
+    key: String,
+}
+
 fn tls(ca: &str, suite: &str) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).map_err(|e| format!("{ca}: {e}"))? {
@@ -205,6 +244,13 @@ fn run() -> Result<String, String> {
         }
         Command::Events(Events { listeners, count, warmup, body }) => {
             events::run(&events::Events { listeners, count, warmup, body }, &setting, &names, pid)
+        }
+        Command::Rooms(Rooms { occupants, messages, body }) => {
+            rooms::run(&rooms::Rooms { occupants, messages, body }, "crowd", &setting, &names, pid)
+        }
+        Command::Floor(Floor { connections, rounds, bytes, certificate, key }) => {
+            let floor = floor::Floor { connections, rounds, bytes, certificate: &certificate, key: &key };
+            return floor::run(&floor, &setting.domain, setting.tls).map_err(|e| e.to_string());
         }
         Command::Kill(scenario) => return kill::run(scenario, &setting, &names),
     };
