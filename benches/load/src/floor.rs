@@ -30,9 +30,8 @@ pub struct Floor<'a> {
 /// # Errors
 /// The certificate or a connection is of no use.
 pub fn run(floor: &Floor<'_>, domain: &str, tls: Arc<ClientConfig>) -> io::Result<String> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(floor.certificate)
-        .and_then(Iterator::collect)
-        .map_err(io::Error::other)?;
+    let chain: Vec<_> =
+        CertificateDer::pem_file_iter(floor.certificate).and_then(Iterator::collect).map_err(io::Error::other)?;
     let key = PrivateKeyDer::from_pem_file(floor.key).map_err(io::Error::other)?;
     let config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_no_client_auth()
