@@ -192,6 +192,8 @@ pub const ROOM_HISTORY_MAX: usize = 50;
 pub const ROOM_HISTORY_BYTES_MAX: usize = 256 * 1024;
 /// Members of a room who hear of one message by push: more are no family or club, and each is a look at the store.
 pub const ROOM_WAKES_MAX: usize = 200;
+/// Pictures in a room's vCard whose hashes it tells.
+pub const ROOM_PICTURES_MAX: usize = 8;
 /// Hats that a room has.
 pub const ROOM_HATS_MAX: usize = 64;
 /// Hats that one person wears: they are in every presence.

@@ -6,6 +6,7 @@
 //! Invariants: a room that is stored has an owner; an affiliation of none without a reserved nickname has no row.
 
 mod hats;
+pub mod senders;
 mod settings;
 mod tokens;
 mod versions;
@@ -173,7 +174,7 @@ pub fn count(store: &Store<'_>, account: AccountId, limit: usize) -> usize {
 pub fn remove(store: &mut Store<'_>, jid: &Jid, id: AccountId, creator: &str) {
     store.remove(&key(jid));
     store.remove(&keys::owned(keys::ADDRESS, id));
-    put_vcard(store, id, &[], None);
+    put_vcard(store, id, &[], &[]);
     hats::forget(store, id);
     versions::forget(store, id);
     tokens::forget(store, id);
@@ -191,14 +192,14 @@ pub fn vcard(store: &Store<'_>, id: AccountId) -> Option<Vec<u8>> {
     store.read(&keys::owned(keys::VCARD, id))
 }
 
-/// SHA-1 of the picture in it.
-pub fn picture(store: &Store<'_>, id: AccountId) -> Option<Vec<u8>> {
+/// SHA-1 of the pictures in it, one after the other.
+pub fn pictures(store: &Store<'_>, id: AccountId) -> Option<Vec<u8>> {
     store.read(&keys::photo(id))
 }
 
-/// Writes down a room's vCard, none if it is empty, and the hash of its picture.
-pub fn put_vcard(store: &mut Store<'_>, id: AccountId, vcard: &[u8], picture: Option<&[u8]>) {
-    let rows = [(keys::owned(keys::VCARD, id), vcard), (keys::photo(id), picture.unwrap_or_default())];
+/// Writes down a room's vCard, none if it is empty, and the hashes of its pictures.
+pub fn put_vcard(store: &mut Store<'_>, id: AccountId, vcard: &[u8], pictures: &[u8]) {
+    let rows = [(keys::owned(keys::VCARD, id), vcard), (keys::photo(id), pictures)];
     for (key, value) in rows {
         match value.is_empty() {
             false => store.put(&key, value),

@@ -22,7 +22,7 @@ impl Core {
     /// Sends the one answer to an IQ. `waits`: it tells of writes that are not durable yet.
     pub fn answer(&mut self, origin: &Origin, outcome: Result<Reply, StanzaError>, waits: bool) {
         let (ty, payload) = match outcome {
-            Ok(Reply::Later | Reply::For(_)) => return,
+            Ok(Reply::Later | Reply::For(..)) => return,
             Ok(Reply::Empty) => ("result", None),
             Ok(Reply::Result(element)) => ("result", Some(element.to_vec())),
             Ok(Reply::Serialised(bytes)) => ("result", Some(bytes)),

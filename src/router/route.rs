@@ -17,6 +17,7 @@ use crate::{
     domain::{
         accounts,
         ids::{AccountId, SessionId},
+        rooms::senders::Sight,
         roster,
         sessions::Keep,
     },
@@ -339,14 +340,15 @@ impl Router {
             session,
             account,
             domain: &domain,
+            sight: Sight::All,
         };
         let before = ctx.core.overlay.puts();
         let mut outcome = self.services[service].iq(&iq, ctx);
-        if let Ok(Reply::For(owner)) = outcome {
+        if let Ok(Reply::For(owner, sight)) = outcome {
             let key: (Scope, &str, &str) = (Scope::Own, &payload.ns, &payload.name);
             let iqs: &BTreeMap<(Scope, &str, &str), usize> = &self.iq;
             outcome = match iqs.get(&key) {
-                Some(other) => self.services[*other].iq(&Iq { account: Some(owner), ..iq }, ctx),
+                Some(other) => self.services[*other].iq(&Iq { account: Some(owner), sight, ..iq }, ctx),
                 None => Err(UNHANDLED),
             };
         }

@@ -15,6 +15,7 @@ use crate::{
     domain::{
         files::FileId,
         ids::{AccountId, QueryId, SessionId},
+        rooms::senders::Sight,
     },
     proto::scram::Credentials,
     wire::{
@@ -128,6 +129,8 @@ pub struct Iq<'a> {
     pub account: Option<AccountId>,
     /// The domain it concerns.
     pub domain: &'a str,
+    /// What who asks may know of those who spoke in a room.
+    pub sight: Sight,
 }
 
 impl Iq<'_> {
@@ -173,7 +176,7 @@ pub enum Reply {
     Serialised(Vec<u8>),
     /// Whoever answers this payload for accounts shall answer it as if it were asked by the owner of these rows: the
     /// archive of a room, for one.
-    For(AccountId),
+    For(AccountId, Sight),
     /// The service keeps [`Iq::origin`] and calls [`Ctx::answer`] once, in a later turn.
     Later,
 }

@@ -14,6 +14,7 @@ use crate::{
     domain::{
         archive::{self, Contact},
         ids::{AccountId, MessageId, SessionId},
+        rooms::senders,
         sessions::Keep,
     },
     limits,
@@ -67,10 +68,13 @@ pub fn answer(owner: AccountId, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply,
         (Some(room), Scope::Hosted) => room.bare(),
         _ => iq.from.bare(),
     };
-    let (found, page) = match &filter.ids {
+    let (mut found, page) = match &filter.ids {
         Some(ids) => by_ids((owner, &from), &filter, ids, &asked, room, ctx)?,
         None => by_range(owner, &filter, &asked, room, ctx)?,
     };
+    if iq.scope == Scope::Hosted {
+        found.messages.iter_mut().for_each(|(_, text)| senders::show(text, iq.sight));
+    }
     let complete = !found.more;
     let flip = iq.payload.find("flip-page", ns::MAM).is_some();
     send(owner, &to, &from, iq.payload.get("queryid"), &found, flip, ctx);

@@ -95,7 +95,7 @@ fn identity(ty: &str, name: String) -> Element {
 }
 
 /// XEP-0045 §6.4.
-fn info(room: &Room, picture: Option<String>, per_hour: Option<String>) -> Vec<Element> {
+fn info(room: &Room, pictures: Vec<String>, per_hour: Option<String>) -> Vec<Element> {
     let settings = &room.settings;
     let name = if settings.name.is_empty() { room.jid.local().unwrap_or_default() } else { &settings.name };
     let either = |is, yes, no| if is { yes } else { no };
@@ -125,6 +125,6 @@ fn info(room: &Room, picture: Option<String>, per_hour: Option<String>) -> Vec<E
     }
     std::iter::once(identity("text", name.to_owned()))
         .chain(features.into_iter().map(feature))
-        .chain([form::info(room, picture, per_hour).element()])
+        .chain([form::info(room, pictures, per_hour).element()])
         .collect()
 }

@@ -262,7 +262,7 @@ pub(super) fn apply_lists(
 }
 
 /// What a room tells of itself, XEP-0045 §6.4 and §15.5.4.
-pub(super) fn info(room: &Room, picture: Option<String>, per_hour: Option<String>) -> Form {
+pub(super) fn info(room: &Room, pictures: Vec<String>, per_hour: Option<String>) -> Form {
     let settings = &room.settings;
     let text = |name: &'static str, value: String| Field::new(name, FieldType::TextSingle).value(value);
     let subject = Element::parse(&room.subject.elements, ns::CLIENT);
@@ -291,10 +291,9 @@ pub(super) fn info(room: &Room, picture: Option<String>, per_hour: Option<String
         Some(rate) => form.field(text(activity::FIELD, rate).label("Messages per hour")),
         None => form,
     };
-    match picture {
-        Some(hash) => {
-            form.field(Field::new("muc#roominfo_avatarhash", FieldType::TextMulti).label("Picture").value(hash))
-        }
-        None => form,
+    if pictures.is_empty() {
+        return form;
     }
+    let field = Field::new("muc#roominfo_avatarhash", FieldType::TextMulti).label("Picture");
+    form.field(pictures.into_iter().fold(field, Field::value))
 }

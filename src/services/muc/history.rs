@@ -8,7 +8,11 @@ use super::{
     room::{Line, Room, Visit},
 };
 use crate::{
-    domain::{archive, ids::MessageId},
+    domain::{
+        archive,
+        ids::MessageId,
+        rooms::senders::{self, Sight},
+    },
     limits,
     router::context::Ctx,
     wire::{
@@ -41,7 +45,8 @@ pub(super) fn recall(room: &mut Room, ctx: &mut Ctx<'_>) {
     let kept = archive::kept_from(&store, room.id)..u64::MAX;
     let ids = archive::ids(&store, room.id, None, kept, true, limits::ROOM_HISTORY_MAX).found;
     let texts: Vec<_> = ids.into_iter().filter_map(|id| Some((id, archive::text(&store, id)?))).collect();
-    for (id, message) in texts.into_iter().rev() {
+    for (id, mut message) in texts.into_iter().rev() {
+        senders::show(&mut message, Sight::Nicknames);
         let stamps = ctx.stanza_id(room.id, room.jid.as_str(), id);
         remember(room, Line { at_us: id.0, message, stamps });
     }

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use super::{
     history, invitations,
-    outgoing::{broadcast, give, stamp},
+    outgoing::{broadcast, give, item, stamp},
     room::{Line, Room},
 };
 use crate::{
-    domain::rooms::{Affiliation, Role, Subject},
+    domain::rooms::{Affiliation, Role, Subject, senders},
     limits,
     router::{
         context::Ctx,
@@ -56,7 +56,8 @@ fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), 
         slowly(room, &stanza.from, ctx)?;
     }
     let occupant = &room.occupants[at];
-    let (from, bare, real) = (occupant.address.clone(), occupant.bare.clone(), stanza.from.clone());
+    let (from, bare, role, real) =
+        (occupant.address.clone(), occupant.bare.clone(), occupant.role, stanza.from.clone());
     clean(room, stanza);
     stanza.from = from;
     stanza.to = None;
@@ -68,12 +69,11 @@ fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), 
     let traits = stanza.traits();
     let is_kept = !traits.no_store && !traits.no_permanent_store && (traits.content || traits.store) && !is_subject;
     if room.settings.keeps_archive && is_kept {
-        stanza.add(&stamps);
         let mut kept = stanza.clone();
-        if room.settings.shows_addresses {
-            // XEP-0313 §5.2: what occupants saw of the sender at that time.
-            kept.add(&real_address(room, &real));
-        }
+        let item = item(ns::MUC_USER, room.affiliation(&real), Some(role), Some(real.as_str()), None);
+        kept.add(&senders::note(&item, room.settings.shows_addresses));
+        kept.add(&stamps);
+        stanza.add(&stamps);
         let id = history::keep(room, &kept, ctx);
         let known = ctx.stanza_id(room.id, room.jid.as_str(), id);
         history::remember(room, Line { at_us: id.0, message: stanza.to_stored(), stamps: known.clone() });
@@ -121,15 +121,6 @@ fn tell_members(room: &Room, speaker: &str, stanza: &Stanza, ctx: &mut Ctx<'_>) 
     if !members.is_empty() {
         ctx.notice(Notice::SaidToMembers { members, stanza: Rc::new(stanza.clone()) });
     }
-}
-
-/// `<x><item/></x>` with the real address of who speaks.
-fn real_address(room: &Room, real: &Jid) -> Vec<u8> {
-    let affiliation = room.affiliation(real);
-    let item = super::outgoing::item(ns::MUC_USER, affiliation, None, Some(real.bare_str()), None);
-    let mut out = Vec::new();
-    Element::new("x", ns::MUC_USER).child(item).write(ns::CLIENT, &mut out);
-    out
 }
 
 /// Takes out what only the room may say (S27, S28).

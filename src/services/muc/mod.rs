@@ -47,7 +47,7 @@ use std::{
 use self::{outgoing::Word, room::Room};
 use crate::{
     config::Config,
-    domain::rooms::{self, Affiliation, Settings, Standing, Subject, Versions},
+    domain::rooms::{self, Affiliation, Role, Settings, Standing, Subject, Versions, senders::Sight},
     limits,
     router::{
         answer::UNHANDLED,
@@ -99,7 +99,11 @@ impl Service for Muc {
         }
         let to = iq.stanza.to.clone().filter(|to| to.local().is_some()).ok_or(UNHANDLED)?;
         let bare = to.bare();
-        let room = open(&mut self.rooms, &bare, ctx).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        let Some(room) = open(&mut self.rooms, &bare, ctx) else {
+            let is_ping = to.resource().is_some() && iq.payload.is("ping", ns::PING);
+            // XEP-0410 §3.1: `item-not-found` would tell a client that it is still in.
+            return Err(if is_ping { relay::outside() } else { Condition::ItemNotFound.into() });
+        };
         let answer = match to.resource() {
             Some(nick) => relay::ask(room, iq, nick, ctx).map(owner::After::Stays),
             None => of_room(room, (&mut self.requests, &mut self.activity), iq, ctx),
@@ -466,5 +470,12 @@ fn archive(room: &Room, own: Affiliation, iq: &Iq<'_>) -> Result<Reply, StanzaEr
         Affiliation::None => !room.settings.is_members_only && (is_within || room.settings.password.is_none()),
         _ => true,
     };
-    if may { Ok(Reply::For(room.id)) } else { Err(Condition::Forbidden.into()) }
+    let is_moderator = room.place(iq.from).is_some_and(|(at, _)| room.occupants[at].role == Role::Moderator);
+    let sight = match room.settings.shows_addresses {
+        // XEP-0045 §5.2: staff are moderators as soon as they come in.
+        _ if is_moderator || own >= Affiliation::Admin => Sight::All,
+        true => Sight::AsItWas,
+        false => Sight::Nicknames,
+    };
+    if may { Ok(Reply::For(room.id, sight)) } else { Err(Condition::Forbidden.into()) }
 }

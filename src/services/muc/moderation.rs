@@ -10,7 +10,11 @@ use super::{
     room::Room,
 };
 use crate::{
-    domain::{archive, ids::MessageId, rooms::Role},
+    domain::{
+        archive,
+        ids::MessageId,
+        rooms::{Role, senders},
+    },
     limits,
     router::{
         context::Ctx,
@@ -87,8 +91,11 @@ fn bury(room: &mut Room, message: MessageId, moderated: Element, reason: Option<
     text.write(Some(ns::CLIENT), &[], &mut whole);
     let Ok(mut said) = Element::parse(&whole, ns::CLIENT) else { return };
     let retracted = Element::new("retracted", ns::RETRACT).attr("stamp", stamp.as_str()).child(moderated);
-    let of_room: Vec<Element> =
-        said.children().filter(|child| matches!(child.ns.as_ref(), ns::OCCUPANT_ID | ns::MUC_USER)).cloned().collect();
+    let of_room: Vec<Element> = said
+        .children()
+        .filter(|child| matches!(child.ns.as_ref(), ns::OCCUPANT_ID | ns::MUC_USER | senders::VEILED))
+        .cloned()
+        .collect();
     said.nodes.clear();
     said.attrs.retain(|(name, _)| name != "from" && name != "to");
     let said = said.with(of_room).child(with_reason(retracted, reason));

@@ -23,7 +23,7 @@ pub(super) fn ask(room: &Room, iq: &Iq<'_>, nick: &str, ctx: &mut Ctx<'_>) -> Re
     // XEP-0045 §6.6, and XEP-0410 §3.1: who is not in learns it so.
     let outside = match iq.payload.ns.as_ref() {
         ns::DISCO_INFO | ns::DISCO_ITEMS => Condition::BadRequest.into(),
-        _ => StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel),
+        _ => outside(),
     };
     let (at, visit) = room.place(iq.from).ok_or(outside)?;
     let asker = &room.occupants[at];
@@ -39,6 +39,11 @@ pub(super) fn ask(room: &Room, iq: &Iq<'_>, nick: &str, ctx: &mut Ctx<'_>) -> Re
     let id = format!("{:x}.{id}", asker.visits[visit].number);
     forward(iq.stanza, asker.address.clone(), to, &id, ctx);
     Ok(Reply::Later)
+}
+
+/// What whoever is not in is told.
+pub(super) fn outside() -> StanzaError {
+    StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel)
 }
 
 /// The answer to it, to the nickname of who asked.
