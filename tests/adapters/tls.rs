@@ -131,6 +131,48 @@ fn noise_instead_of_tls_is_answered_by_an_alert() {
     house.closed();
 }
 
+/// A hello in one record: the version of a client that knows no newer one, its suites, and its methods of compression.
+fn hello(version: [u8; 2], methods: &[u8]) -> Vec<u8> {
+    // TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 and _AES_128_CBC_SHA; curve and signature as every client of that time.
+    let suites = [0xc0, 0x2b, 0xc0, 0x09];
+    let extensions = [
+        0, 10, 0, 4, 0, 2, 0, 23, // groups: secp256r1
+        0, 11, 0, 2, 1, 0, // points: uncompressed
+        0, 13, 0, 4, 0, 2, 4, 3, // signatures: ECDSA over SHA-256
+    ];
+    let mut body = version.to_vec();
+    body.extend([7; 32]);
+    body.push(0);
+    body.extend([0, suites.len() as u8]);
+    body.extend(suites);
+    body.push(methods.len() as u8);
+    body.extend(methods);
+    body.extend([0, extensions.len() as u8]);
+    body.extend(extensions);
+    let mut record = vec![22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
+    record.extend(body);
+    record
+}
+
+#[test]
+fn s4_old_versions_and_compression_are_refused() {
+    let house = start("old", |_, _| {});
+    let first = |hello: &[u8]| {
+        let mut socket = TcpStream::connect(house.direct).expect("connect");
+        socket.write_all(hello).expect("write");
+        let mut answer = [0; 7];
+        socket.read_exact(&mut answer).expect("answer");
+        answer
+    };
+    assert_eq!(first(&hello([3, 3], &[0]))[0], 22, "TLS 1.2 without compression goes on");
+    for version in [[3, 0], [3, 1], [3, 2]] {
+        let answer = first(&hello(version, &[0]));
+        assert_eq!((answer[0], answer[6]), (21, 70), "{version:?}: protocol_version");
+    }
+    let answer = first(&hello([3, 3], &[1]));
+    assert_eq!((answer[0], answer[6]), (21, 47), "nothing but DEFLATE: illegal_parameter, RFC 5246 §7.4.1.2");
+}
+
 #[test]
 fn a_reload_changes_certificates_and_drops_nobody() {
     let house = start("reload", |config, folder| config.tls = Some(made(folder, "one", &["one.example"])));

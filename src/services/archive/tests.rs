@@ -334,7 +334,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn nobody_but_the_owner_reads_an_archive() {
+fn s29_nobody_but_the_owner_reads_an_archive() {
     let (mut house, romeo, _) = house();
     say(&mut house, romeo, JULIET, "hello");
     for to in ["juliet@capulet.lit", "nobody@capulet.lit"] {

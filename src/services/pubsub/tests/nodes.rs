@@ -123,6 +123,33 @@ fn thousands_of_items_are_kept_and_read_by_pages() {
 }
 
 #[test]
+fn s17_ids_are_names_whatever_they_look_like() {
+    let mut play = Play::new();
+    let juliet = juliet(&mut play);
+    let names = ["&apos; OR 1=1 --", "%", "*", "../..", "a&amp;b", "\u{fffd}", "0", "-1", "{x}"];
+    for name in names {
+        play.publish_with(juliet, NODE, &item(name), &[("max_items", "max")]);
+    }
+    let page = |inner: String| {
+        format!("<items node='{NODE}'/><set xmlns='http://jabber.org/protocol/rsm'><max>1</max>{inner}</set>")
+    };
+    for pair in names.windows(2) {
+        let older = play.get(juliet, "get", "", &page(format!("<after>{}</after>", pair[1])));
+        assert!(older.contains(&format!("<item id='{}'", pair[0])), "{older}");
+        let newer = play.get(juliet, "get", "", &page(format!("<before>{}</before>", pair[0])));
+        assert!(newer.contains(&format!("<item id='{}'", pair[1])), "{newer}");
+    }
+    for (at, name) in names.iter().enumerate() {
+        play.get(juliet, "set", "", &format!("<retract node='{NODE}'><item id='{name}'/></retract>"));
+        let left = play.get(juliet, "get", "", &format!("<items node='{NODE}'/>"));
+        assert_eq!(left.matches("<item ").count(), names.len() - at - 1, "{name} took nothing else along: {left}");
+    }
+    for node in ["%", "*", "&apos;", "../x"] {
+        assert_eq!(play.refused(juliet, "get", "", &format!("<items node='{node}'/>")), "item-not-found");
+    }
+}
+
+#[test]
 fn an_answer_is_bounded_in_bytes() {
     let mut play = Play::new();
     let juliet = juliet(&mut play);
