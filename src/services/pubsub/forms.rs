@@ -157,16 +157,17 @@ fn set(settings: &mut Settings, field: &Field) -> Result<(), Wrong> {
     settings.set(name, &values)
 }
 
-/// How a subscriber wants to be told, XEP-0060 §16.4.2.
-pub(super) fn options(subscription: &Subscription) -> Element {
+/// How a subscriber wants to be told, XEP-0060 §16.4.2: to be filled in, or (`FormType::Result`) as it stands.
+pub(super) fn options(subscription: &Subscription, kind: FormType) -> Element {
     let shown =
         SHOWS.iter().enumerate().filter(|(at, _)| subscription.shows == 0 || subscription.shows & (1 << at) != 0);
     let shows = Field::new("pubsub#show-values", FieldType::ListMulti)
         .label("The states of presence in which events are wanted")
         .values(shown.map(|(_, show)| *show));
-    Form::typed(FormType::Form, SUBSCRIBE_OPTIONS)
+    let offered: &[&'static str] = if kind == FormType::Form { &SHOWS } else { &[] };
+    Form::typed(kind, SUBSCRIBE_OPTIONS)
         .field(Field::boolean("pubsub#deliver", subscription.delivers).label("Whether events are wanted"))
-        .field(SHOWS.iter().fold(shows, |field, show| field.option(*show, *show)))
+        .field(offered.iter().fold(shows, |field, show| field.option(*show, *show)))
         .element()
 }
 

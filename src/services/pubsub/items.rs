@@ -110,6 +110,11 @@ fn is_alive(node: &Node, item: &Item, now_us: u64) -> bool {
     node.settings.expire_s == 0 || age_us / 1_000_000 < node.settings.expire_s
 }
 
+/// What was published last, unless it is older than the node keeps things.
+pub(super) fn last(site: &Site, node: &Node, ctx: &mut Ctx<'_>) -> Option<Item> {
+    nodes::last(&ctx.store(), site.owner, node.id).filter(|item| is_alive(node, item, ctx.wall_us))
+}
+
 /// XEP-0060 §6.5.8: those of these items that there are.
 fn by_id(site: &Site, node: &Node, ids: &[&str], ctx: &mut Ctx<'_>) -> Vec<Item> {
     let mut room = Room::new(false);

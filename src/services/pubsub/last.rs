@@ -3,7 +3,7 @@
 //! Source: XEP-0163 §4.3.3 and §4.3.4. Invariant: a session gets at most one item of each node, and only when it comes, or
 //! begins to ask for the node.
 
-use super::{Site, access, notify};
+use super::{Site, access, items, notify};
 use crate::{
     domain::{
         ids::{AccountId, SessionId},
@@ -76,7 +76,7 @@ fn readable(site: &Site, jid: &Jid, wanted: &[Box<str>], ctx: &mut Ctx<'_>) -> V
         if settings.send_last == SendLast::OnSubAndPresence
             && settings.deliver_notifications
             && access::may_read(site, &node, jid, ctx).is_ok()
-            && let Some(item) = nodes::last(&ctx.store(), site.owner, node.id)
+            && let Some(item) = items::last(site, &node, ctx)
         {
             out.push((node, item));
         }

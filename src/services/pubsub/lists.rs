@@ -3,6 +3,8 @@
 //! Source: XEP-0060 §8.8 and §8.9. DEVIATION: where one change of several is not possible, none is made; a list of those
 //! that failed is not given. Invariant: a node keeps an owner.
 
+use std::collections::BTreeSet;
+
 use super::{Site, access, no_room, node_name, notify, requests, subscribe};
 use crate::{
     domain::nodes::{
@@ -49,12 +51,16 @@ pub(super) fn list(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'_>)
     Ok(Element::new("pubsub", ns::PUBSUB_OWNER).child(list).into())
 }
 
-/// Addresses and new values, all valid.
+/// Addresses and new values, all valid, each address once: affiliations are those of bare ones (XEP-0060 §8.8.2.4, §8.9.2.4).
 fn changes<'e>(asked: &'e Element, name: &str) -> Result<Vec<(Jid, &'e str)>, StanzaError> {
     let mut changes = Vec::new();
+    let mut named = BTreeSet::new();
     for child in asked.children().filter(|child| child.is(name, ns::PUBSUB_OWNER)) {
         let jid = child.get("jid").ok_or(StanzaError::new(Condition::BadRequest))?;
         let jid = Jid::parse(jid).map_err(|_| StanzaError::new(Condition::JidMalformed))?;
+        if !named.insert(if name == "affiliation" { jid.bare() } else { jid.clone() }) {
+            return Err(Condition::BadRequest.into());
+        }
         // XEP-0060 §8.8.2.1: what has no value is not changed.
         if let Some(value) = child.get(name) {
             changes.push((jid, value));

@@ -2,7 +2,7 @@
 //!
 //! Source: XEP-0060 §8.1 to §8.5. Invariant: nobody but an owner gets past the first line of any of these.
 
-use super::{Site, access, forms, no_room, node_name, notify, publish, unsupported};
+use super::{Site, access, forms, no_room, node_name, notify, publish, subscribe, unsupported};
 use crate::{
     domain::nodes::{
         self, Node, Settings,
@@ -119,6 +119,7 @@ pub(super) fn configure(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx
     if !node.settings.persist_items {
         nodes::purge(&mut ctx.store(), site.owner, node.id);
     }
+    publish::shrink(site, &node, ctx);
     if node.settings.notify_config {
         let form = node.settings.deliver_payloads.then(|| forms::settings(&node.settings, site, None, ctx));
         let configuration = Element::new("configuration", ns::PUBSUB_EVENT).attr("node", &*node.name).with(form);
@@ -141,6 +142,13 @@ fn remove(site: &Site, node: &Node, replacement: Option<&str>, ctx: &mut Ctx<'_>
         let redirect = replacement.map(|uri| Element::new("redirect", ns::PUBSUB_EVENT).attr("uri", uri));
         let deleted = Element::new("delete", ns::PUBSUB_EVENT).attr("node", &*node.name).with(redirect);
         notify::event(site, node, &deleted, ctx);
+        // XEP-0060 §8.4.2: also those who wait to be let in.
+        for (bare, member) in members::members(&ctx.store(), site.owner, node.id) {
+            let Ok(bare) = Jid::parse(&bare) else { continue };
+            for waiting in member.subscriptions.iter().filter(|subscription| subscription.is_pending) {
+                notify::to_address(site, node, &deleted, &subscribe::address(&bare, waiting), ctx);
+            }
+        }
     }
     nodes::remove(&mut ctx.store(), site.owner, node);
     publish::changed(site, node, NodeChange::Deleted, false, ctx);

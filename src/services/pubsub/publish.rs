@@ -140,12 +140,14 @@ fn commit(site: &Site, node: &Node, publication: Publication<'_>, ctx: &mut Ctx<
     };
     let mut gone = Vec::new();
     if node.settings.persist_items && node.settings.max_items > 0 {
+        // What is too old takes nobody's place.
+        gone = items::expire(site, node, ctx);
         let old = nodes::item(&ctx.store(), site.owner, node.id, &item.id);
         if let Some(old) = &old {
             access::may_replace(site, node, publisher, &old.publisher, ctx)?;
         }
         check_room(site, node, &item, old.as_ref(), ctx)?;
-        gone = make_room(site, node, old.is_none(), ctx);
+        gone.append(&mut make_room(site, node, old.is_none(), ctx));
         let (now_us, content) = (ctx.wall_us, (item.id.as_str(), item.publisher.as_str(), item.payload.as_slice()));
         item.sequence = nodes::put_item(&mut ctx.store(), site.owner, node.id, content, now_us);
     }
@@ -173,10 +175,10 @@ fn check_room(site: &Site, node: &Node, item: &Item, old: Option<&Item>, ctx: &m
     Ok(())
 }
 
-/// Lets expired items go, and the oldest ones of a full node. The ids of those whose going is told.
+/// Lets the oldest items of a full node go, some at a time. The ids of those whose going is told.
 fn make_room(site: &Site, node: &Node, needs_one: bool, ctx: &mut Ctx<'_>) -> Vec<String> {
     let settings = &node.settings;
-    let mut gone = items::expire(site, node, ctx);
+    let mut gone = Vec::new();
     for _ in 0..limits::ITEMS_EXPIRED_AT_ONCE_MAX {
         let count = nodes::count(&ctx.store(), site.owner, node.id).items;
         if count + u32::from(needs_one) <= settings.max_items {
@@ -191,6 +193,23 @@ fn make_room(site: &Site, node: &Node, needs_one: bool, ctx: &mut Ctx<'_>) -> Ve
         }
     }
     gone
+}
+
+/// A node keeps fewer items than before: the oldest go, and those who hear of that are told in portions.
+pub(super) fn shrink(site: &Site, node: &Node, ctx: &mut Ctx<'_>) {
+    while nodes::count(&ctx.store(), site.owner, node.id).items > node.settings.max_items {
+        let before = nodes::count(&ctx.store(), site.owner, node.id).items;
+        let gone = make_room(site, node, false, ctx);
+        if nodes::count(&ctx.store(), site.owner, node.id).items == before {
+            break;
+        }
+        if !gone.is_empty() && node.settings.notify_retract {
+            notify::retracted(site, node, &gone.iter().map(String::as_str).collect::<Vec<_>>(), ctx);
+        }
+        for id in gone {
+            changed(site, node, NodeChange::Retracted(id.into()), false, ctx);
+        }
+    }
 }
 
 /// XEP-0060 §7.2.

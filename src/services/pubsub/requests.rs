@@ -89,7 +89,7 @@ pub(super) fn settle(site: &Site, node: &Node, jid: &Jid, allow: bool, ctx: &mut
     let changed = subscribe::state(node, jid, &subscription, state, ns::PUBSUB_EVENT);
     notify::to_address(site, node, &changed, jid, ctx);
     if allow {
-        subscribe::welcome(site, node, jid, ctx);
+        subscribe::welcome(site, node, jid, &subscription, ctx);
     }
     Some(if allow { "allowed" } else { "denied" })
 }

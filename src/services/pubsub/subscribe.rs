@@ -3,7 +3,7 @@
 //! Source: XEP-0060 §5.6, §5.7, §6.1 to §6.4. One subscription for each address, named by an id of ours. Invariant: nobody
 //! subscribes, or asks for, another bare address than their own.
 
-use super::{Site, access, bad_request, forms, no_room, node_name, notify, requests, unsupported};
+use super::{Site, access, bad_request, forms, items, no_room, node_name, notify, requests, unsupported};
 use crate::{
     domain::nodes::{
         self, Node,
@@ -18,7 +18,7 @@ use crate::{
     wire::{
         element::Element,
         error::{Condition, ErrorKind, StanzaError},
-        form::Form,
+        form::{Form, FormType},
         jid::Jid,
         ns,
     },
@@ -40,6 +40,11 @@ pub(super) fn subscribe(
     ctx: &mut Ctx<'_>,
 ) -> Result<Reply, StanzaError> {
     let jid = own_address(iq, asked, bad_request("invalid-jid"))?;
+    let options = options.filter(|options| options.name == "options");
+    // XEP-0060 §6.3.7: whom and what they are about stands in `<subscribe/>`.
+    if options.is_some_and(|options| options.get("node").or(options.get("jid")).is_some()) {
+        return Err(bad_request("invalid-options"));
+    }
     let node = access::find(site, node_name(asked)?, ctx)?;
     let mut member = access::standing(site, &node, iq.from, ctx);
     let is_pending = may_subscribe(site, &node, &member, iq.from, ctx)?;
@@ -55,18 +60,22 @@ pub(super) fn subscribe(
     }
     let resource = jid.resource().map(str::to_owned);
     let mut subscription = Subscription { resource, id: ctx.token(), is_pending, delivers: true, shows: 0 };
-    if let Some(form) = options.filter(|options| options.name == "options").map(Form::find_in).transpose()?.flatten() {
-        forms::set_options(&form, &mut subscription)?;
+    let wanted = options.map(Form::find_in).transpose()?.flatten();
+    if let Some(form) = &wanted {
+        forms::set_options(form, &mut subscription)?;
     }
     member.subscriptions.push(subscription.clone());
     keep(site, &node, &jid, member, ctx)?;
     if is_pending {
         requests::ask_owners(site, &node, &jid, &subscription, ctx);
     } else {
-        welcome(site, &node, &jid, ctx);
+        welcome(site, &node, &jid, &subscription, ctx);
         tell_owners(site, &node, &jid, &subscription, ctx);
     }
-    Ok(answer(vec![element(&node, &jid, &subscription, ns::PUBSUB)]))
+    // XEP-0060 §6.3.7: and what came of the options.
+    let options =
+        wanted.map(|_| Element::new("options", ns::PUBSUB).child(forms::options(&subscription, FormType::Result)));
+    Ok(answer(std::iter::once(element(&node, &jid, &subscription, ns::PUBSUB)).chain(options).collect()))
 }
 
 /// Whether somebody may subscribe; `true`: an owner has to agree.
@@ -90,12 +99,13 @@ fn keep(site: &Site, node: &Node, jid: &Jid, member: Member, ctx: &mut Ctx<'_>) 
     }
 }
 
-/// XEP-0060 §6.1.7: the last item for a new subscriber.
-pub(super) fn welcome(site: &Site, node: &Node, jid: &Jid, ctx: &mut Ctx<'_>) {
-    if node.settings.send_last == SendLast::Never || !node.settings.deliver_notifications {
+/// XEP-0060 §6.1.7: the last item for a new subscriber who wants to be told of items.
+pub(super) fn welcome(site: &Site, node: &Node, jid: &Jid, subscription: &Subscription, ctx: &mut Ctx<'_>) {
+    let settings = &node.settings;
+    if settings.send_last == SendLast::Never || !settings.deliver_notifications || !subscription.delivers {
         return;
     }
-    if let Some(item) = nodes::last(&ctx.store(), site.owner, node.id) {
+    if let Some(item) = items::last(site, node, ctx) {
         notify::last_to_address(site, node, &item, jid, ctx);
     }
 }
@@ -155,7 +165,8 @@ pub(super) fn options(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'
     let (mut member, mut subscription) = subscribed(site, &node, &jid, asked, ctx)?;
     if !iq.is_set() {
         let options = Element::new("options", ns::PUBSUB).attr("node", &*node.name).attr("jid", jid.as_str());
-        let options = options.attr("subid", subscription.id.clone()).child(forms::options(&subscription));
+        let options =
+            options.attr("subid", subscription.id.clone()).child(forms::options(&subscription, FormType::Form));
         return Ok(answer(vec![options]));
     }
     let form = Form::find_in(asked)?.ok_or(bad_request("invalid-options"))?;
@@ -171,7 +182,7 @@ pub(super) fn options(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'
 pub(super) fn default_options(asked: &Element) -> Reply {
     let default = Subscription { resource: None, id: String::new(), is_pending: false, delivers: true, shows: 0 };
     let answered = Element::new("default", ns::PUBSUB).attr_if("node", asked.get("node"));
-    answer(vec![answered.child(forms::options(&default))])
+    answer(vec![answered.child(forms::options(&default, FormType::Form))])
 }
 
 /// XEP-0060 §5.6: what the asker subscribed to, at one node or at all.

@@ -1,7 +1,7 @@
 //! XEP-0060 §6.5, §7 and §8: items and nodes.
 
 use super::*;
-use crate::{domain::nodes as facts, limits};
+use crate::{domain::nodes as facts, limits, router::service::Notice};
 
 fn juliet(play: &mut Play) -> SessionId {
     play.online("juliet@capulet.lit/balcony", &[NODE])
@@ -180,6 +180,37 @@ fn items_expire() {
         facts::totals(&play.house.ctx().store(), crate::domain::ids::AccountId(1)).bytes as usize,
         TUNE.len() + 1
     );
+}
+
+#[test]
+fn expired_items_are_not_sent_unasked_and_take_no_room() {
+    // XEP-0060 §16.4.4, `pubsub#item_expire`.
+    let mut play = Play::new();
+    let juliet = juliet(&mut play);
+    let options =
+        &[("max_items", "1"), ("item_expire", "60"), ("publish_node_full", "reject"), ("access_model", "open")];
+    play.publish_with(juliet, NODE, &item("a"), options);
+    play.house.wall_us += 60_000_000;
+    let romeo = play.online("romeo@capulet.lit/orchard", &[]);
+    let subscribe = format!("<subscribe node='{NODE}' jid='romeo@capulet.lit'/>");
+    assert_eq!(hears(&play.ask(romeo, "set", "juliet@capulet.lit", &subscribe), romeo), 0);
+    let wants = Notice::Interested { session: juliet, nodes: [NODE.into()].into() };
+    assert_eq!(events(&play.house.notice(wants)), []);
+    play.publish(juliet, "", NODE, &item("b"));
+    assert_eq!(play.ids(juliet, "", &format!("<items node='{NODE}'/>")), "b");
+}
+
+#[test]
+fn a_node_that_is_to_keep_fewer_items_lets_the_oldest_go() {
+    let mut play = Play::new();
+    let juliet = juliet(&mut play);
+    for id in ["a", "b", "c", "d"] {
+        play.publish_with(juliet, NODE, &item(id), &[("max_items", "4")]);
+    }
+    let out = play.configure(juliet, "", NODE, &[("max_items", "2")]);
+    assert_eq!(hears(&out, juliet), 1);
+    assert!(out[0].1.contains("<retract id='a'/><retract id='b'/>"), "{out:?}");
+    assert_eq!(play.ids(juliet, "", &format!("<items node='{NODE}'/>")), "d c");
 }
 
 #[test]

@@ -208,6 +208,45 @@ fn subscribers_say_how_they_want_to_be_told() {
 }
 
 #[test]
+fn subscribing_with_options_is_answered_with_what_came_of_them() {
+    // XEP-0060 §6.3.7.
+    let Scene { mut play, owner, reader, .. } = scene(&[]);
+    play.publish(owner, HOST, "n", &item("a"));
+    let options = form("subscribe_options", &[("deliver", "0")]);
+    for about in ["node='n'", "jid='francisco@capulet.lit'"] {
+        let wrong = format!("{}<options {about}>{options}</options>", subscribe(FRANCISCO));
+        assert_eq!(play.refused(reader, "set", HOST, &wrong), "bad-request invalid-options", "{about}");
+    }
+    let out = play.ask(reader, "set", HOST, &format!("{}<options>{options}</options>", subscribe(FRANCISCO)));
+    let answer = result_of(&answers(&out, reader));
+    assert!(answer.contains("subscription='subscribed'/><options><x xmlns='jabber:x:data' type='result'>"), "{answer}");
+    assert!(answer.contains("<value>0</value>") && !answer.contains("<option "), "{answer}");
+    assert_eq!(hears(&out, reader), 0, "nor is the last item delivered");
+}
+
+#[test]
+fn an_address_is_changed_once_in_a_request() {
+    // XEP-0060 §8.8.2.4 and §8.9.2.4.
+    let Scene { mut play, owner, reader, .. } = scene(&[]);
+    let twice = "<affiliations node='n'><affiliation jid='francisco@capulet.lit' affiliation='member'/>\
+                 <affiliation jid='francisco@capulet.lit/barracks' affiliation='outcast'/></affiliations>";
+    assert_eq!(play.refused(owner, "owner set", HOST, twice), "bad-request");
+    let twice = "<subscriptions node='n'><subscription jid='francisco@capulet.lit' subscription='subscribed'/>\
+                 <subscription jid='francisco@capulet.lit' subscription='none'/></subscriptions>";
+    assert_eq!(play.refused(owner, "owner set", HOST, twice), "bad-request");
+    assert_eq!(hears(&play.publish(owner, HOST, "n", &item("a")), reader), 0);
+}
+
+#[test]
+fn who_waits_to_be_let_in_hears_that_the_node_is_gone() {
+    // XEP-0060 §8.4.2.
+    let Scene { mut play, owner, reader, .. } = scene(&[("access_model", "authorize")]);
+    play.ask(reader, "set", HOST, &subscribe(FRANCISCO));
+    let out = play.ask(owner, "owner set", HOST, "<delete node='n'/>");
+    assert!(events(&to_session(&out, reader))[0].1.contains("<delete node='n'/>"), "{out:?}");
+}
+
+#[test]
 fn everybody_learns_what_they_are_and_owners_what_others_are() {
     // XEP-0060 §5.6, §5.7 and §8.8.
     let Scene { mut play, owner, reader, other } = scene(&[]);
