@@ -284,7 +284,44 @@ pub(super) async fn shake(
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Read, net::TcpListener, thread};
+
     use super::*;
+    use crate::{
+        adapters::tls::CipherOrder,
+        proto::hello::{self, Hello},
+    };
+
+    #[test]
+    fn s24_tls_asks_for_the_domain_whatever_host_dns_led_to() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let hop =
+            Hop { host: "xmpp.hosting.example".into(), port: listener.local_addr().unwrap().port(), direct: true };
+        let asked = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let (mut bytes, mut buffer) = (Vec::new(), [0; 4_096]);
+            loop {
+                let length = socket.read(&mut buffer).unwrap();
+                bytes.extend_from_slice(&buffer[..length]);
+                match hello::read(&bytes) {
+                    Hello::More if length > 0 => {}
+                    Hello::For { name, .. } => return name,
+                    _ => return None,
+                }
+            }
+        });
+        let data = std::env::temp_dir().join(format!("lampone-dial-{}", std::process::id()));
+        let config = Config { domains: vec!["capulet.example".into()], data: data.clone(), ..Config::default() };
+        std::fs::create_dir_all(&data).unwrap();
+        let certificates = Rc::new(Certificates::load(&config, None, CipherOrder::default()).unwrap());
+        let target = Target { domain: "montague.example".into(), from: "capulet.example".into() };
+        let errand = Errand { target, certificates };
+        let outcome =
+            crate::adapters::reactor::block_on(errand.race(&hop, vec!["127.0.0.1".parse().unwrap()])).unwrap();
+        std::fs::remove_dir_all(&data).unwrap();
+        assert!(matches!(outcome, Err(DialError::Tls(_))), "it closes after the first message");
+        assert_eq!(asked.join().unwrap().as_deref(), Some("montague.example"));
+    }
 
     #[test]
     fn families_take_turns_and_ipv6_begins() {

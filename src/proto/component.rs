@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_that_of_id_and_secret() {
+    fn s38_the_digest_is_that_of_id_and_secret() {
         // SHA-1 of `3BF96D32secret`, by sha1sum(1).
         assert_eq!(digest("3BF96D32", "secret"), "b09ea9b3b7f586be8a08d0a3dd7466f110aeb136");
         assert!(proves(" b09ea9b3b7f586be8a08d0a3dd7466f110aeb136\n", "3BF96D32", "secret"));

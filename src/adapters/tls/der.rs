@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_and_damaged_certificates_give_no_answer_and_no_panic() {
+    fn s18_cut_and_damaged_certificates_give_no_answer_and_no_panic() {
         let der = made(&rcgen::PKCS_ECDSA_P256_SHA256);
         for end in 0..der.len() {
             assert_eq!(signature_hash(&der[..end]), None);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_are_none() {
+    fn s18_hostile_names_are_none() {
         for hostile in
             [&b"\x82\x00"[..], b"\x82\x05a b.c", b"\x82\x04a\0.b", b"\xa0\x02\x06\x00", b"\x82\x84\xff\xff\xff\xff"]
         {

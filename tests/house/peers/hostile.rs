@@ -16,54 +16,54 @@ use crate::stage::{
 };
 
 /// The other end of a stream between servers, in the hands of the test.
-struct Rogue {
-    conn: Conn,
-    reader: Reader,
+pub(super) struct Rogue {
+    pub conn: Conn,
+    pub reader: Reader,
 }
 
-fn certificate(names: &[&str]) -> Option<PeerCertificate> {
+pub(super) fn certificate(names: &[&str]) -> Option<PeerCertificate> {
     let names = names.iter().map(|name| PeerName::Dns((*name).into())).collect();
     Some(PeerCertificate { trusted: Ok(()), names, not_after_s: 0 })
 }
 
-fn self_signed(name: &str) -> Option<PeerCertificate> {
+pub(super) fn self_signed(name: &str) -> Option<PeerCertificate> {
     certificate(&[name]).map(|shown| PeerCertificate { trusted: Err("it is self-signed".into()), ..shown })
 }
 
-fn house() -> World {
+pub(super) fn house() -> World {
     let mut world = World::with(config("capulet.lit"), &["juliet"], 1);
     world.is_alone = false;
     world
 }
 
-fn header(from: &str, id: &str) -> String {
+pub(super) fn header(from: &str, id: &str) -> String {
     format!(
         "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
          xmlns:db='jabber:server:dialback' version='1.0' from='{from}' to='capulet.lit'{id}>"
     )
 }
 
-fn message(from: &str, to: &str) -> String {
+pub(super) fn message(from: &str, to: &str) -> String {
     format!("<message from='{from}' to='{to}' type='chat'><body>.</body></message>")
 }
 
 impl Rogue {
     /// A connection from elsewhere, under TLS.
-    fn connect(world: &mut World, shown: Option<PeerCertificate>) -> Rogue {
+    pub fn connect(world: &mut World, shown: Option<PeerCertificate>) -> Rogue {
         let conn = world.open(Door::PeerDirectTls([192, 0, 2, 66].into()));
         world.secure_with(conn, shown);
         Rogue { conn, reader: Reader::new() }
     }
 
     /// The same with its header sent and ours read; what is offered.
-    fn greet(world: &mut World, shown: Option<PeerCertificate>, from: &str) -> (Rogue, Tree) {
+    pub fn greet(world: &mut World, shown: Option<PeerCertificate>, from: &str) -> (Rogue, Tree) {
         let mut rogue = Rogue::connect(world, shown);
         let features = rogue.say(world, &header(from, "")).pop().expect("features");
         (rogue, features)
     }
 
     /// A stream on which `from` is verified by its certificate.
-    fn verified(world: &mut World, from: &str) -> Rogue {
+    pub fn verified(world: &mut World, from: &str) -> Rogue {
         let (mut rogue, _) = Rogue::greet(world, certificate(&[from]), from);
         assert_eq!(rogue.sign_in(world), ["success"]);
         rogue.reader = Reader::new();
@@ -72,27 +72,32 @@ impl Rogue {
     }
 
     /// Answers a call of the house for this domain.
-    fn answer(world: &mut World, domain: &str) -> Rogue {
+    pub fn answer(world: &mut World, domain: &str) -> Rogue {
+        Rogue::answer_with(world, domain, self_signed(domain))
+    }
+
+    /// The same with another certificate.
+    pub fn answer_with(world: &mut World, domain: &str, shown: Option<PeerCertificate>) -> Rogue {
         let (query, target) = world.dials.pop_front().expect("a call");
         assert_eq!(target.domain, domain);
         let conn = world.open(Door::Dialed { query, address: [192, 0, 2, 77].into(), tls: true });
-        world.secure_with(conn, self_signed(domain));
+        world.secure_with(conn, shown);
         let mut rogue = Rogue { conn, reader: Reader::new() };
         rogue.say(world, &header(domain, " id='theirs'"));
         rogue
     }
 
-    fn sign_in(&mut self, world: &mut World) -> Vec<String> {
+    pub fn sign_in(&mut self, world: &mut World) -> Vec<String> {
         names(&self.say(world, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>"))
     }
 
     /// Sends text; the elements that come.
-    fn say(&mut self, world: &mut World, text: &str) -> Vec<Tree> {
+    pub fn say(&mut self, world: &mut World, text: &str) -> Vec<Tree> {
         world.bring(self.conn, text.as_bytes());
         self.hear(world)
     }
 
-    fn hear(&mut self, world: &mut World) -> Vec<Tree> {
+    pub fn hear(&mut self, world: &mut World) -> Vec<Tree> {
         world.drive();
         self.reader.push(&world.take_now(self.conn));
         let items = std::iter::from_fn(|| self.reader.next());
@@ -100,17 +105,17 @@ impl Rogue {
     }
 }
 
-fn names(elements: &[Tree]) -> Vec<String> {
+pub(super) fn names(elements: &[Tree]) -> Vec<String> {
     elements.iter().map(|element| element.name.clone()).collect()
 }
 
 /// The condition of a stream error, if one came.
-fn stream_error(elements: &[Tree]) -> Option<String> {
+pub(super) fn stream_error(elements: &[Tree]) -> Option<String> {
     let error = elements.iter().find(|element| element.name == "error")?;
     Some(error.children().next()?.name.clone())
 }
 
-fn typed(elements: &[Tree]) -> Vec<String> {
+pub(super) fn typed(elements: &[Tree]) -> Vec<String> {
     elements.iter().map(|e| format!("{} {}", e.name, e.get("type").unwrap_or_default())).collect()
 }
 
@@ -302,7 +307,7 @@ fn without_tls_there_is_nothing_but_tls() {
 }
 
 #[test]
-fn the_settings_say_with_whom() {
+fn s23_the_settings_say_with_whom() {
     let with = |federation: &str| {
         let config =
             Config::read(Some(("a", &format!("domain = \"capulet.lit\"\n{federation}"))), &[], config("x.lit"));

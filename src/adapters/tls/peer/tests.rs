@@ -115,7 +115,7 @@ fn target(domain: &str, from: &str) -> Target {
 }
 
 #[test]
-fn servers_show_each_other_certificates_and_name_the_domain() {
+fn s23_servers_show_each_other_certificates_and_name_the_domain() {
     let authority = Authority::new("both");
     let (capulet, montague) = (authority.server("capulet.example"), authority.server("montague.example"));
     for (direct, start) in [(true, Start::PeerDirect), (false, Start::PeerUpgraded)] {
@@ -132,7 +132,7 @@ fn servers_show_each_other_certificates_and_name_the_domain() {
 }
 
 #[test]
-fn a_self_signed_certificate_passes_the_handshake_and_proves_nothing() {
+fn s23_a_self_signed_certificate_passes_the_handshake_and_proves_nothing() {
     let authority = Authority::new("self");
     let capulet = authority.server("capulet.example");
     let own = served("montague.example", None, &authority.folder, authority.roots());
@@ -154,7 +154,7 @@ fn another_protocol_is_refused_at_the_direct_door() {
 }
 
 #[test]
-fn an_authority_speaks_for_servers_and_for_now() {
+fn s23_an_authority_speaks_for_servers_and_for_now() {
     let authority = Authority::new("worth");
     let mut sample = params(&["a.example"]);
     assert_eq!(authority.judges(authority.signs(&sample)).trusted, Ok(()), "without a purpose: for every one");
@@ -177,7 +177,7 @@ fn an_authority_speaks_for_servers_and_for_now() {
 }
 
 #[test]
-fn only_names_that_servers_have_are_read() {
+fn s18_only_names_that_servers_have_are_read() {
     const XMPP_ADDR: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 8, 5];
     let authority = Authority::new("names");
     let mut sample = params(&["A.example", "*.a.example"]);
@@ -185,6 +185,7 @@ fn only_names_that_servers_have_are_read() {
     sample.subject_alt_names.push(SanType::OtherName((XMPP_ADDR.to_vec(), "münchen.example".into())));
     sample.subject_alt_names.push(SanType::OtherName((XMPP_ADDR.to_vec(), "a.example\0.evil.example".into())));
     sample.subject_alt_names.push(SanType::OtherName((vec![1, 2, 3], "other.example".into())));
+    // Nothing of the subject, which is `subject.example`.
     let wanted = [
         PeerName::Dns("a.example".into()),
         PeerName::Dns("*.a.example".into()),
