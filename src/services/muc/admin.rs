@@ -110,7 +110,7 @@ fn changes(room: &Room, payload: &Element) -> Result<Vec<Change>, StanzaError> {
                 }
                 (None, None) => return Err(bad()),
             };
-            let nick = nick.filter(|_| one.get("jid").is_some());
+            let nick = nick.filter(|_| one.get("jid").is_some()).map(|nick| reserved(room, &nick)).transpose()?;
             changes.push(Change::Affiliation { who, standing: Standing { affiliation: Some(to), nick, reason } });
         } else {
             let to = one.get("role").and_then(Role::parse).ok_or_else(bad)?;
@@ -127,6 +127,16 @@ fn changes(room: &Room, payload: &Element) -> Result<Vec<Change>, StanzaError> {
         }
     }
     Ok(changes)
+}
+
+/// A nickname that is to be somebody's, as it is written in addresses; an empty one takes back what was theirs (§9.5).
+fn reserved(room: &Room, nick: &str) -> Result<String, StanzaError> {
+    if nick.is_empty() {
+        return Ok(String::new());
+    }
+    let address = room.jid.with_resource(nick).ok().filter(|_| !nick.trim().is_empty());
+    let address = address.ok_or(StanzaError::new(Condition::NotAcceptable))?;
+    Ok(address.resource().unwrap_or_default().to_owned())
 }
 
 fn change(room: &mut Room, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
@@ -222,6 +232,10 @@ fn may_give_role(room: &Room, by: &Jid, nick: &str, to: Role) -> Result<(), Stan
     if takes_moderation && !is_staff(own) {
         return refused();
     }
+    // §8.4: a voice is taken from those below only.
+    if to == Role::Visitor && target.role > Role::Visitor && theirs >= own {
+        return refused();
+    }
     Ok(())
 }
 
@@ -266,12 +280,19 @@ pub(super) fn stand(
     let step = (to != listed).then(|| versions::step(room, &who, ctx));
     if to != before || who.local().is_none() {
         let word = Word { actor, reason: given.reason, step, ..Word::default() };
-        show_change(room, &who, to, word, tells, ctx);
+        show_change(room, &who, (before, to), word, tells, ctx);
     }
 }
 
 /// Occupants whom a change of affiliation concerns are shown anew, or go.
-fn show_change(room: &mut Room, who: &Jid, to: Affiliation, word: Word, tells: bool, ctx: &mut Ctx<'_>) {
+fn show_change(
+    room: &mut Room,
+    who: &Jid,
+    (before, to): (Affiliation, Affiliation),
+    word: Word,
+    tells: bool,
+    ctx: &mut Ctx<'_>,
+) {
     let is_domain = who.local().is_none();
     let hit = |bare: &str| {
         if is_domain { Jid::parse(bare).is_ok_and(|jid| jid.domain() == who.domain()) } else { *bare == *who.as_str() }
@@ -291,12 +312,12 @@ fn show_change(room: &mut Room, who: &Jid, to: Affiliation, word: Word, tells: b
             leaving::remove(room, at, now, Word { statuses: vec![301], ..word.clone() }, ctx);
         } else if room.settings.is_members_only && now < Affiliation::Member {
             leaving::remove(room, at, now, Word { statuses: vec![321], ..word.clone() }, ctx);
-        } else {
-            room.occupants[at].role = room.default_role(now).max(match now {
-                // Whoever has a voice keeps it.
-                Affiliation::None => room.occupants[at].role.min(Role::Participant),
-                _ => Role::None,
-            });
+        } else if !is_domain {
+            let (role, default) = (room.occupants[at].role, room.default_role(now));
+            // XEP-0045 §5.1.3: what an affiliation brings comes, and nothing is lost by it. With one that goes, more than a
+            // voice goes; whoever has none does not get it that way.
+            room.occupants[at].role =
+                if to > before { role.max(default) } else { role.min(default.max(Role::Participant)) };
             show_again(room, at, word.clone(), ctx);
         }
     }

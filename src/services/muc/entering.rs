@@ -178,7 +178,8 @@ pub(super) fn update(
     if presence.len() > limits::ROOM_PRESENCE_BYTES_MAX {
         return Err(Condition::PolicyViolation.into());
     }
-    room.occupants[at].visits[visit].presence = presence.clone();
+    let place = &mut room.occupants[at].visits[visit].presence;
+    let before = std::mem::replace(place, presence.clone());
     let affiliation = room.affiliation(&stanza.from);
     let occupant = &room.occupants[at];
     let shown = (affiliation, occupant.role);
@@ -188,6 +189,15 @@ pub(super) fn update(
         return Ok(());
     };
     let visit = &occupant.visits[visit];
+    if before != presence {
+        // XEP-0045 §17.3: to the others it is a presence like any other.
+        let mut showing = Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx);
+        for viewer in &room.occupants {
+            for other in viewer.visits.iter().filter(|other| other.jid != stanza.from) {
+                showing.to(room, viewer, other, ctx);
+            }
+        }
+    }
     versions::answer(room, visit, asked, ctx);
     show_others(room, occupant.nick(), occupant.role, visit, ctx);
     let mut own = Vec::new();

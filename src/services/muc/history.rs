@@ -84,14 +84,8 @@ impl Wish {
 /// Shows the history to a newcomer, oldest first.
 pub(super) fn show(room: &Room, visit: &Visit, asked: &Element, ctx: &mut Ctx<'_>) {
     let wish = Wish::of(room, asked, ctx.wall_us);
-    let mut chars = 0;
-    let wanted = room.history.iter().rev().take(wish.stanzas).take_while(|line| {
-        chars += line.message.rest.len();
-        line.at_us >= wish.from_us && chars <= wish.chars
-    });
-    let mut lines: Vec<&Line> = wanted.collect();
-    lines.reverse();
-    for line in lines {
+    let (mut left, mut lines) = (wish.chars, Vec::new());
+    for line in room.history.iter().rev().take(wish.stanzas).take_while(|line| line.at_us >= wish.from_us) {
         let Ok(from) = Jid::parse(&line.message.from) else { continue };
         let mut inserted = line.stamps.clone();
         delay(room, line.at_us, &mut inserted);
@@ -99,6 +93,13 @@ pub(super) fn show(room: &Room, visit: &Visit, asked: &Element, ctx: &mut Ctx<'_
         message.to = visit.jid.as_str().to_owned();
         let mut out = Vec::with_capacity(message.rest.len() + 256);
         message.write(None, &inserted, &mut out);
+        // Characters of the complete stanza; the bytes that go on with one are none.
+        let chars = out.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+        let Some(fewer) = left.checked_sub(chars) else { break };
+        left = fewer;
+        lines.push((from, out));
+    }
+    for (from, out) in lines.into_iter().rev() {
         give(visit, &from, Chunk::new(out), ctx);
     }
 }

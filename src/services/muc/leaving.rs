@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::rooms::{Affiliation, Role},
     router::context::Ctx,
-    wire::jid::Jid,
+    wire::{element::Element, jid::Jid, ns},
 };
 
 /// One device leaves. What others see of the person is then another device's, or that they are gone.
@@ -32,7 +32,10 @@ pub(super) fn leave(room: &mut Room, who: &Jid, content: Rc<[u8]>, word: Word, c
         return;
     }
     let gone = room.occupants.remove(at);
-    told(room, &gone, affiliation, &content, word, ctx);
+    // XEP-0045 §10.1.3: a room that was never set up goes with its maker.
+    let ends = room.is_locked && room.occupants.is_empty();
+    let destroy = ends.then(|| Element::new("destroy", ns::MUC_USER)).or(word.destroy);
+    told(room, &gone, affiliation, &content, Word { destroy, ..word }, ctx);
     log::debug!("{who} leaves {}", gone.address);
 }
 

@@ -18,11 +18,14 @@ fn bytes(who: &str, standing: &Standing) -> usize {
     who.len() + text(&standing.nick) + text(&standing.reason)
 }
 
-/// What somebody becomes: their nickname stays theirs as long as they are a member, unless there is another one.
+/// What somebody becomes: their nickname stays theirs as long as they are a member, unless there is another one, or an empty
+/// one (XEP-0045 §9.5); whoever is banned has none (§9.1).
 pub(super) fn becomes(known: Option<&Standing>, given: &Standing) -> Standing {
     let keeps = given.affiliation() >= Affiliation::Member;
     let kept = known.and_then(|known| known.nick.clone()).filter(|_| keeps);
-    Standing { nick: given.nick.clone().or(kept), ..given.clone() }
+    let nick =
+        given.nick.clone().or(kept).filter(|nick| !nick.is_empty() && given.affiliation() != Affiliation::Outcast);
+    Standing { nick, ..given.clone() }
 }
 
 /// Whether the lists take all of these changes, one after the other; of the same address the last counts.
@@ -42,16 +45,19 @@ pub(super) fn fit<'a>(room: &Room, changes: impl Iterator<Item = (&'a str, &'a S
         let before = room.standings.get(*who).map_or(0, |known| bytes(who, known));
         given.affiliation() != Affiliation::None && bytes(who, given) > before
     });
-    for (who, given) in &changes {
-        let is_taken = given.nick.as_deref().is_some_and(|nick| {
-            nick.len() > limits::ROOM_NICK_BYTES_MAX || nicks.contains(nick) || !nicks.insert(nick)
-        });
+    let becoming: Vec<(&str, Standing)> =
+        changes.iter().map(|(who, given)| (*who, becomes(room.standings.get(*who), given))).collect();
+    for (who, standing) in &becoming {
+        let is_taken = standing
+            .nick
+            .as_deref()
+            .is_some_and(|nick| nick.len() > limits::ROOM_NICK_BYTES_MAX || !nicks.insert(nick));
         if is_taken {
             return Err(Condition::Conflict.into());
         }
-        if given.affiliation() != Affiliation::None {
+        if standing.affiliation() != Affiliation::None {
             people += 1;
-            held += bytes(who, &becomes(room.standings.get(*who), given));
+            held += bytes(who, standing);
         }
     }
     // Whatever makes the lists smaller is always taken.

@@ -333,7 +333,9 @@ impl Muc {
             }
             return Flow::Taken("an error to a room");
         }
-        let Some(room) = open(&mut self.rooms, jid, ctx) else { return Flow::Bounce(Condition::ItemNotFound.into()) };
+        // XEP-0045 §17.2: one that is not set up is as little there as one that is not.
+        let room = open(&mut self.rooms, jid, ctx).filter(|room| !room.is_locked || room.place(&stanza.from).is_some());
+        let Some(room) = room else { return Flow::Bounce(Condition::ItemNotFound.into()) };
         match nick {
             None => match messages::to_room(room, stanza, ctx) {
                 Flow::Taken(why) if stanza.ty == Type::Groupchat => {

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod administration;
+mod corners;
 mod entering;
 mod examples;
 mod hats;
