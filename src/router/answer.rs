@@ -18,6 +18,15 @@ use crate::{
     },
 };
 
+/// A payload as elements.
+fn elements(payload: Option<Vec<u8>>) -> Vec<Element> {
+    let whole = payload.and_then(|payload| {
+        let bytes = [b"<iq xmlns='jabber:client'>".as_slice(), &payload, b"</iq>"].concat();
+        Element::parse(&bytes, ns::CLIENT).ok()
+    });
+    whole.map(|whole| whole.children().cloned().collect()).unwrap_or_default()
+}
+
 impl Core {
     /// Sends the one answer to an IQ. `waits`: it tells of writes that are not durable yet.
     pub fn answer(&mut self, origin: &Origin, outcome: Result<Reply, StanzaError>, waits: bool) {
@@ -26,7 +35,11 @@ impl Core {
             Ok(Reply::Empty) => ("result", None),
             Ok(Reply::Result(element)) => ("result", Some(element.to_vec())),
             Ok(Reply::Serialised(bytes)) => ("result", Some(bytes)),
-            Err(error) => ("error", Some(error.element().to_vec())),
+            Err(error) => {
+                let mut payload = error.beside.as_ref().map(|beside| beside.to_vec()).unwrap_or_default();
+                payload.append(&mut error.element().to_vec());
+                ("error", Some(payload))
+            }
         };
         if self.is_elsewhere(&origin.from) {
             return self.answer_out(origin, ty, payload, waits);
@@ -55,9 +68,8 @@ impl Core {
     /// The answer to somebody elsewhere. What tells of writes waits for them, as for our own.
     fn answer_out(&mut self, origin: &Origin, ty: &'static str, payload: Option<Vec<u8>>, waits: bool) {
         let Some(to) = &origin.to else { return };
-        let payload = payload.and_then(|payload| Element::parse(&payload, ns::CLIENT).ok());
         let id = framer::unescape(&origin.id).into_owned();
-        let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(payload);
+        let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(elements(payload));
         let answer = Stanza::build(&iq, to.clone(), Some(origin.from.clone()));
         let batch = self.last_batch();
         if waits && batch > self.committed {
@@ -90,9 +102,8 @@ impl Core {
         let is_ours = origin.from.is_bare() && self.config.serves(origin.from.domain());
         let is_hosted = self.hosts.contains_key(origin.from.domain());
         let Some(to) = origin.to.clone().filter(|_| is_ours || is_hosted) else { return };
-        let payload = payload.and_then(|payload| Element::parse(&payload, ns::CLIENT).ok());
         let id = framer::unescape(&origin.id).into_owned();
-        let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(payload);
+        let iq = Element::new("iq", ns::CLIENT).attr("type", ty).attr("id", id).with(elements(payload));
         let answer = Stanza::build(&iq, to, Some(origin.from.clone()));
         let batch = self.last_batch();
         // Whoever has somebody else ask relies on the answer as they would.

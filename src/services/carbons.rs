@@ -157,6 +157,8 @@ fn received(stanza: &Stanza, ctx: &mut Ctx<'_>) {
     }
     let direct = match reach(stanza, &to, ctx) {
         Reach::Sessions(sessions) => sessions,
+        // An error to the account itself answers what was sent in its name, and none of its clients.
+        Reach::Dropped(_) if to.is_bare() => return,
         Reach::Nobody | Reach::Dropped(_) => Vec::new(),
         Reach::Refused => return,
     };

@@ -112,6 +112,8 @@ pub struct StanzaError {
     pub feature: Option<&'static str>,
     /// The number that it had before RFC 6120, XEP-0086 §3; for clients that look at nothing else.
     pub code: Option<&'static str>,
+    /// What stands beside the error in its stanza: how things are instead, XEP-0060 §8.8.2.4.
+    pub beside: Option<Box<Element>>,
 }
 
 impl StanzaError {
@@ -125,6 +127,7 @@ impl StanzaError {
             more: None,
             feature: None,
             code: None,
+            beside: None,
         }
     }
 
@@ -161,6 +164,12 @@ impl StanzaError {
     /// The same error with an application-specific condition that has content.
     pub fn with(mut self, more: Element) -> Self {
         self.more = Some(Box::new(more));
+        self
+    }
+
+    /// The same error with something beside it.
+    pub fn beside(mut self, element: Element) -> Self {
+        self.beside = Some(Box::new(element));
         self
     }
 

@@ -141,12 +141,13 @@ impl Archive {
         // Sent to oneself: it is there already.
         let is_there = contact.bare_str() == to.bare_str() && stanza.filed.is_some();
         if !is_there {
-            let worth = worth::of(stanza, Leg::Inbound).and(|| prefs::allow(owner, &to, &contact, ctx)).and(|| {
-                match reach(stanza, &to, ctx) {
+            let worth = worth::of(stanza, Leg::Inbound)
+                .and(|| worth::answers_a_client(stanza, &to))
+                .and(|| prefs::allow(owner, &to, &contact, ctx))
+                .and(|| match reach(stanza, &to, ctx) {
                     Reach::Refused => Worth::Nothing("it is refused"),
                     _ => Worth::Keeping,
-                }
-            });
+                });
             if let Worth::Nothing(why) = worth {
                 stanza.filed = stanza.filed.map(|filed| Filed { own: false, ..filed });
                 return log::debug!("archive of {}: not kept: {why}", to.bare_str());

@@ -576,3 +576,21 @@ fn what_became_of_a_message_stands_behind_it() {
     house.send(romeo, &format!("<message to='{to}' id='1'><body>?</body><no-store xmlns='urn:xmpp:hints'/></message>"));
     assert_eq!(query(&mut house, romeo, "").ids.len(), 3);
 }
+
+#[test]
+fn errors_about_what_the_accounts_services_sent_are_nobodys() {
+    // XEP-0163 §4.3.1: bounced events go to the account itself.
+    let (mut house, romeo, _) = house();
+    house.core.sessions.set_carbons(romeo, true);
+    let error = |to: &str| {
+        format!(
+            "<message xmlns='jabber:client' from='nurse@elsewhere.example' to='{to}' type='error' id='e'>\
+             <error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        )
+    };
+    assert_eq!(house.receive(&error("romeo@capulet.lit")), []);
+    assert_eq!(query(&mut house, romeo, "").ids.len(), 0);
+    // One to a client that is gone concerns the others.
+    assert_eq!(to_session(&house.receive(&error("romeo@capulet.lit/gone")), romeo).len(), 1);
+    assert_eq!(query(&mut house, romeo, "").ids.len(), 1);
+}

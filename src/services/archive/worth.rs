@@ -6,7 +6,10 @@
 
 use crate::{
     router::service::Leg,
-    wire::stanza::{Stanza, Type},
+    wire::{
+        jid::Jid,
+        stanza::{Stanza, Type},
+    },
 };
 
 /// Whether a message is kept; if not, why, for the log.
@@ -47,5 +50,14 @@ pub fn of(stanza: &Stanza, leg: Leg) -> Worth {
         Worth::Nothing("only a chat state")
     } else {
         Worth::Keeping
+    }
+}
+
+/// What clients send comes from their full addresses, and so do its errors go there: one to the account itself answers
+/// something that a service sent in its name, such as an event (XEP-0163 §4.3.1), and is part of no conversation.
+pub fn answers_a_client(stanza: &Stanza, to: &Jid) -> Worth {
+    match stanza.ty == Type::Error && to.is_bare() {
+        true => Worth::Nothing("an error about what the account's services sent"),
+        false => Worth::Keeping,
     }
 }

@@ -3,7 +3,7 @@
 //! Source: XEP-0060 §6.5, XEP-0059 v1.0. What was published last comes first: clients that take the first item of many
 //! take the one that counts, and pages go back in time. Invariant: an answer is bounded in bytes, whatever is asked for.
 
-use super::{Site, access, node_name};
+use super::{Site, access, node_name, unsupported};
 use crate::{
     domain::nodes::{
         self, Item, Node, Span,
@@ -54,6 +54,10 @@ pub(super) fn write(item: &Item, settings: &Settings, with_payload: bool, out: &
 pub(super) fn items(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
     let node = access::find(site, node_name(asked)?, ctx)?;
     access::may_read(site, &node, iq.from, ctx)?;
+    if !node.settings.persist_items {
+        // XEP-0060 §6.5.9.4.
+        return Err(unsupported("persistent-items"));
+    }
     let ids: Vec<&str> =
         asked.children().filter(|child| child.is("item", ns::PUBSUB)).filter_map(|item| item.get("id")).collect();
     let page = Request::of(iq.payload)?;

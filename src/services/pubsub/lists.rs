@@ -1,7 +1,7 @@
 //! Owners see and change who subscribed to a node, and who is what to it.
 //!
-//! Source: XEP-0060 §8.8 and §8.9. DEVIATION: where one change of several is not possible, none is made; a list of those
-//! that failed is not given. Invariant: a node keeps an owner.
+//! Source: XEP-0060 §8.8 and §8.9. Where one change of several is not possible, none is made, and how all of them stand is
+//! told with the error. Invariant: a node keeps an owner.
 
 use std::collections::BTreeSet;
 
@@ -77,8 +77,20 @@ pub(super) fn affiliate(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx
         let affiliation = Affiliation::parse(value).ok_or(StanzaError::new(Condition::BadRequest))?;
         wanted.push((jid.bare(), affiliation));
     }
-    let mut owners = access::owners(site, &node, ctx);
-    for (jid, affiliation) in &wanted {
+    let possible = keeps_owner(site, &node, &wanted, ctx)
+        .and_then(|()| has_room(site, &node, wanted.iter().map(|(jid, _)| jid), ctx));
+    if let Err(error) = possible {
+        return Err(error.beside(as_they_stand(site, &node, asked, ctx)));
+    }
+    for (jid, affiliation) in wanted {
+        set_affiliation(site, &node, &jid, affiliation, ctx);
+    }
+    Ok(Reply::Empty)
+}
+
+fn keeps_owner(site: &Site, node: &Node, wanted: &[(Jid, Affiliation)], ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {
+    let mut owners = access::owners(site, node, ctx);
+    for (jid, affiliation) in wanted {
         if access::is_host_of(site, jid) && *affiliation != Affiliation::Owner {
             return Err(Condition::NotAcceptable.into());
         }
@@ -87,14 +99,21 @@ pub(super) fn affiliate(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut Ctx
             owners.push(jid.clone());
         }
     }
-    if owners.is_empty() {
-        return Err(Condition::NotAcceptable.into());
+    if owners.is_empty() { Err(Condition::NotAcceptable.into()) } else { Ok(()) }
+}
+
+/// XEP-0060 §8.8.2.4 and §8.9.2.4: how those stand whose standing was not changed.
+fn as_they_stand(site: &Site, node: &Node, asked: &Element, ctx: &mut Ctx<'_>) -> Element {
+    let mut list = Element::new(asked.name.clone(), ns::PUBSUB_OWNER).attr("node", &*node.name);
+    for jid in asked.children().filter_map(|child| Jid::parse(child.get("jid")?).ok()) {
+        let member = access::standing(site, node, &jid, ctx);
+        let (name, value) = match asked.name.as_ref() {
+            "affiliations" => ("affiliation", member.affiliation.as_str()),
+            _ => ("subscription", member.subscription(jid.resource()).map_or("none", subscribe::state_of)),
+        };
+        list = list.child(Element::new(name, ns::PUBSUB_OWNER).attr("jid", jid.as_str()).attr(name, value));
     }
-    has_room(site, &node, wanted.iter().map(|(jid, _)| jid), ctx)?;
-    for (jid, affiliation) in wanted {
-        set_affiliation(site, &node, &jid, affiliation, ctx);
-    }
-    Ok(Reply::Empty)
+    Element::new("pubsub", ns::PUBSUB_OWNER).child(list)
 }
 
 fn has_room<'j>(
@@ -142,10 +161,13 @@ pub(super) fn subscribe_others(
 ) -> Result<Reply, StanzaError> {
     let node = access::owned(site, node_name(asked)?, iq.from, ctx)?;
     let wanted = changes(asked, "subscription")?;
-    if wanted.iter().any(|(_, state)| !matches!(*state, "subscribed" | "none")) {
-        return Err(Condition::NotAcceptable.into());
+    let possible = match wanted.iter().all(|(_, state)| matches!(*state, "subscribed" | "none")) {
+        true => has_room(site, &node, wanted.iter().map(|(jid, _)| jid), ctx),
+        false => Err(Condition::NotAcceptable.into()),
+    };
+    if let Err(error) = possible {
+        return Err(error.beside(as_they_stand(site, &node, asked, ctx)));
     }
-    has_room(site, &node, wanted.iter().map(|(jid, _)| jid), ctx)?;
     for (jid, state) in wanted {
         let member = members::member(&ctx.store(), site.owner, node.id, jid.bare_str());
         set_subscription(site, &node, &jid, member, state == "subscribed", ctx);

@@ -235,8 +235,12 @@ pub(super) fn address(bare: &Jid, subscription: &Subscription) -> Jid {
 
 /// `<subscription/>` as it stands.
 pub(super) fn element(node: &Node, jid: &Jid, subscription: &Subscription, ns: &'static str) -> Element {
-    let state = if subscription.is_pending { "pending" } else { "subscribed" };
-    self::state(node, jid, subscription, state, ns)
+    state(node, jid, subscription, state_of(subscription), ns)
+}
+
+/// The value of the attribute, XEP-0060 §4.2.
+pub(super) fn state_of(subscription: &Subscription) -> &'static str {
+    if subscription.is_pending { "pending" } else { "subscribed" }
 }
 
 /// `<subscription/>` in this state.

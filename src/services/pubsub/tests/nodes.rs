@@ -305,9 +305,13 @@ fn events_go_without_payloads_or_not_at_all() {
     play.configure(juliet, "", NODE, &[("deliver_notifications", "0")]);
     assert_eq!(play.publish(juliet, "", NODE, &item("a")), []);
     play.configure(juliet, "", NODE, &[("deliver_notifications", "1"), ("persist_items", "0")]);
+    // XEP-0060 §6.5.9.4.
+    let reads = play.ask(juliet, "get", "", &format!("<items node='{NODE}'/>"));
+    assert!(condition_of(&reads) == "feature-not-implemented" && reads[0].1.contains("feature='persistent-items'"));
     let out = play.publish(juliet, "", NODE, "");
     assert!(out[0].1.contains(&format!("<items node='{NODE}'></items>")), "{out:?}");
-    assert_eq!(play.ids(juliet, "", &format!("<items node='{NODE}'/>")), "");
+    play.configure(juliet, "", NODE, &[("persist_items", "1")]);
+    assert_eq!(play.ids(juliet, "", &format!("<items node='{NODE}'/>")), "", "nothing was kept");
 }
 
 #[test]

@@ -238,6 +238,25 @@ fn an_address_is_changed_once_in_a_request() {
 }
 
 #[test]
+fn what_could_not_be_changed_is_told_as_it_stands() {
+    // XEP-0060 §8.8.2.4 and §8.9.2.4: nothing was changed, and so everything is listed.
+    let Scene { mut play, owner, reader, .. } = scene(&[]);
+    play.get(reader, "set", HOST, &subscribe(FRANCISCO));
+    let wrong = "<affiliations node='n'><affiliation jid='hamlet@capulet.lit' affiliation='none'/>\
+                 <affiliation jid='francisco@capulet.lit' affiliation='member'/></affiliations>";
+    let out = play.ask(owner, "owner set", HOST, wrong);
+    let told = "<affiliations node='n'><affiliation jid='hamlet@capulet.lit' affiliation='owner'/>\
+                <affiliation jid='francisco@capulet.lit' affiliation='none'/></affiliations></pubsub><error type='modify'>";
+    assert!(out[0].1.contains(told), "{out:?}");
+    let wrong = "<subscriptions node='n'><subscription jid='bernardo@capulet.lit' subscription='unconfigured'/>\
+                 <subscription jid='francisco@capulet.lit' subscription='none'/></subscriptions>";
+    let out = play.ask(owner, "owner set", HOST, wrong);
+    let told = "<subscriptions node='n'><subscription jid='bernardo@capulet.lit' subscription='none'/>\
+                <subscription jid='francisco@capulet.lit' subscription='subscribed'/></subscriptions>";
+    assert!(out[0].1.contains(told) && condition_of(&out) == "not-acceptable", "{out:?}");
+}
+
+#[test]
 fn who_waits_to_be_let_in_hears_that_the_node_is_gone() {
     // XEP-0060 §8.4.2.
     let Scene { mut play, owner, reader, .. } = scene(&[("access_model", "authorize")]);
