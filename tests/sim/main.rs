@@ -9,7 +9,9 @@
 mod stage;
 
 mod client;
+mod cuts;
 mod devices;
+mod hostile;
 mod ledger;
 mod peers;
 mod play;
@@ -53,6 +55,30 @@ fn links_that_break_lose_nothing_and_double_nothing() {
     };
     for seed in seeds {
         if let Err(cause) = panic::catch_unwind(|| peers::play(seed)) {
+            eprintln!("--- LAMPONE_SEED={seed}");
+            panic::resume_unwind(cause);
+        }
+    }
+}
+
+#[test]
+fn links_by_certificate_are_reset_at_every_byte() {
+    cuts::play(true, true, 0);
+}
+
+#[test]
+fn links_by_dialback_are_reset_at_every_byte() {
+    cuts::play(false, false, 1);
+}
+
+#[test]
+fn a_server_that_lies_is_believed_by_nobody_and_disturbs_nobody() {
+    let seeds = match number("LAMPONE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LAMPONE_SEEDS").unwrap_or(SEEDS / 10),
+    };
+    for seed in seeds {
+        if let Err(cause) = panic::catch_unwind(|| hostile::play(seed)) {
             eprintln!("--- LAMPONE_SEED={seed}");
             panic::resume_unwind(cause);
         }

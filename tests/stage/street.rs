@@ -2,12 +2,12 @@
 //!
 //! All clocks go together. Names are looked up in the houses' own settings; what a certificate says is the street's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lampone::{
     config::Config,
     proto::identity::{PeerCertificate, PeerName},
-    router::event::{DialError, Door, Event, Time},
+    router::event::{DialError, Door, Event, QueryId, Time},
 };
 
 use super::{
@@ -29,6 +29,15 @@ pub struct Wire {
     pub to: (usize, Conn),
 }
 
+/// A wire that breaks when one house has said so many bytes over all wires.
+#[derive(Clone, Copy, Debug)]
+pub struct Fuse {
+    /// Who says them.
+    pub house: usize,
+    /// What is left of them.
+    pub bytes: usize,
+}
+
 /// Houses and what is between them.
 pub struct Street {
     /// The houses.
@@ -45,6 +54,12 @@ pub struct Street {
     pub chops: Option<Dice>,
     /// What each house sent to others, for tests that look.
     pub heard: Vec<Vec<u8>>,
+    /// Where the next wire breaks.
+    pub fuse: Option<Fuse>,
+    /// Domains whose server is the test itself.
+    pub strangers: BTreeSet<String>,
+    /// Calls for them: from which house, and what it asked.
+    pub calls: VecDeque<(usize, QueryId, String)>,
     open: BTreeSet<usize>,
 }
 
@@ -70,6 +85,9 @@ impl Street {
             direct: false,
             away: BTreeMap::new(),
             chops: None,
+            fuse: None,
+            strangers: BTreeSet::new(),
+            calls: VecDeque::new(),
             open: BTreeSet::new(),
         }
     }
@@ -90,6 +108,10 @@ impl Street {
     fn dial(&mut self, from: usize) -> bool {
         let Some((query, target)) = self.houses[from].dials.pop_front() else { return false };
         let (domain, _) = idna::domain_to_unicode(&target.domain);
+        if self.strangers.contains(&domain) {
+            self.calls.push_back((from, query, domain));
+            return true;
+        }
         let to = match self.away.get(&domain) {
             Some(error) => Err(error.clone()),
             None => self.of(&domain).ok_or(DialError::NotFound),
@@ -134,9 +156,14 @@ impl Street {
                 moved |= !rest.is_empty();
                 self.houses[from.0].put_back(from.1, rest);
             }
+            let breaks = self.burns_down(from.0, &mut bytes);
             self.heard[from.0].extend(&bytes);
             moved |= !bytes.is_empty();
             self.houses[to.0].bring(to.1, &bytes);
+            if breaks {
+                self.reset(at);
+                return true;
+            }
         }
         let tls = |(house, conn): (usize, Conn)| self.houses[house].wants_tls(conn);
         if tls(wire.from) && tls(wire.to) {
@@ -151,6 +178,28 @@ impl Street {
             }
         }
         moved
+    }
+
+    /// Whether the wire breaks within these bytes, of which those before the break are left.
+    fn burns_down(&mut self, house: usize, bytes: &mut Vec<u8>) -> bool {
+        let Some(fuse) = self.fuse.as_mut().filter(|fuse| fuse.house == house) else { return false };
+        if bytes.len() < fuse.bytes || bytes.is_empty() {
+            fuse.bytes -= bytes.len();
+            return false;
+        }
+        bytes.truncate(fuse.bytes);
+        self.fuse = None;
+        true
+    }
+
+    /// Breaks a wire when the other side has read what came before.
+    fn reset(&mut self, at: usize) {
+        self.open.remove(&at);
+        let Wire { from, to } = self.wires[at];
+        for (house, conn) in [from, to] {
+            self.houses[house].drive();
+            self.houses[house].cut(conn);
+        }
     }
 
     /// Breaks every wire, each with what was on its way at a place of its own.

@@ -466,6 +466,11 @@ impl World {
         self.lines[conn].paused
     }
 
+    /// Connections that are up.
+    pub fn connections(&self) -> usize {
+        self.lines.iter().filter(|line| line.open).count()
+    }
+
     /// Whether the connection is up.
     pub fn is_open(&self, conn: Conn) -> bool {
         self.lines[conn].open

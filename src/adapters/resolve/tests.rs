@@ -281,8 +281,11 @@ fn an_alias_that_the_answer_leaves_open_is_asked_for() {
 
 /// UDP and TCP on one port.
 fn with_tcp(reply: fn(&[u8]) -> Vec<Vec<u8>>, tcp: fn(&[u8]) -> Vec<u8>) -> Fake {
-    let fake = Fake::new(reply);
-    let listener = TcpListener::bind(fake.address).unwrap();
+    // A port that is free for one need not be for the other.
+    let both = std::iter::repeat_with(|| Fake::new(reply))
+        .take(50)
+        .find_map(|fake| TcpListener::bind(fake.address).ok().map(|listener| (fake, listener)));
+    let (fake, listener) = both.unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -368,6 +371,44 @@ proptest! {
         }
         if let Ok(Answer { found: Found::Services(services), .. }) = question.read(&bytes, false) {
             prop_assert!(services.len() <= limits::DNS_RECORDS_MAX);
+        }
+    }
+
+    #[test]
+    fn answers_cut_and_changed_anywhere_are_bounded_and_foreign_ones_nothing(
+        (kind, asked) in prop::sample::select(vec![
+            (Kind::Srv, "_xmpp-server._tcp.capulet.example"),
+            (Kind::A, "xmpp.capulet.example"),
+            (Kind::Aaaa, "host.capulet.example"),
+            (Kind::A, "nothing.example"),
+        ]),
+        changes in prop::collection::vec((0usize..220, any::<u8>()), 0..5),
+        cut in 0usize..300,
+        dice in prop::array::uniform32(any::<u8>()),
+        tcp in any::<bool>(),
+    ) {
+        let mut all = [0; 34];
+        all[..32].copy_from_slice(&dice);
+        let question = Question::new(asked, kind, &all).unwrap();
+        let honest = answer_from(HOUSE, question.bytes());
+        let mut bytes = honest.clone();
+        for (at, with) in changes {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = with;
+            }
+        }
+        bytes.truncate(cut);
+        let read = question.read(&bytes, tcp);
+        // Behind the header stands the name and what is asked of it, four bytes.
+        let end = 12 + asked.len() + 2 + 4;
+        let is = |range: std::ops::Range<usize>| bytes.get(range.clone()) == honest.get(range);
+        if !is(0..2) || bytes.get(2).is_none_or(|flags| flags & 0x80 == 0) || !tcp && !is(12..end) {
+            prop_assert_eq!(&read, &Err(Unread::Foreign), "{:?}", bytes);
+        }
+        match read {
+            Ok(Answer { found: Found::Services(services), .. }) => prop_assert!(services.len() <= limits::DNS_RECORDS_MAX),
+            Ok(Answer { found: Found::Addresses(found), .. }) => prop_assert!(found.len() <= limits::DNS_RECORDS_MAX),
+            _ => {}
         }
     }
 }

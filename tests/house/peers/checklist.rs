@@ -219,3 +219,26 @@ fn s25_a_domain_that_answers_slowly_is_not_dialed_twice() {
     }
     assert_eq!(world.dials.len(), 1);
 }
+
+#[test]
+fn s25_whom_we_dialed_may_not_take_all_day() {
+    // Slow loris the other way round, in each stage up to the first stanza.
+    let features = "<stream:features><dialback xmlns='urn:xmpp:features:dialback'/></stream:features>";
+    for before in ["", features] {
+        let (mut world, mut juliet) = waiting_house();
+        let mut theirs = Rogue::answer(&mut world, "montague.lit");
+        theirs.say(&mut world, before);
+        for byte in "<db:result from='montague.lit' to='capulet.lit' type".bytes().cycle().take(60) {
+            world.bring(theirs.conn, &[byte]);
+            world.advance(1_000);
+        }
+        assert!(!world.is_open(theirs.conn), "{before}");
+        assert_eq!(world.dials.len(), 1, "another attempt");
+        // In the end whoever waits is told.
+        world.advance(limits::PEER_PATIENCE_MS);
+        let (query, _) = world.dials.pop_front().expect("an attempt");
+        world.turn(Event::DialFailed(query, DialError::Timeout));
+        world.advance(limits::PEER_PATIENCE_MS);
+        assert_eq!(juliet.element(&mut world).get("type"), Some("error"));
+    }
+}

@@ -2,7 +2,9 @@
 
 mod checklist;
 mod contacts;
+mod cuts;
 mod hostile;
+mod mutations;
 mod rooms;
 
 use lampone::router::event::DialError;
