@@ -260,8 +260,9 @@ impl SaslFailure {
 
     /// Whether somebody may have guessed: these slow the address down. Every failure but `aborted` counts against the
     /// stream's retry limit (RFC 6120 §6.4.5).
-    pub const fn is_guess(&self) -> bool {
-        matches!(self.condition, SaslCondition::NotAuthorized)
+    pub fn is_guess(&self) -> bool {
+        // A client that knows only `tls-unique` fails before it has said anything of a password.
+        self.condition == SaslCondition::NotAuthorized && self.why != ScramError::UnsupportedChannelBindingType.as_str()
     }
 }
 

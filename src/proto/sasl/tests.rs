@@ -335,6 +335,8 @@ fn s14_channel_binding_cannot_be_cut_or_forged() {
     assert_eq!(why("SCRAM-SHA-1-PLUS", "n,,", b""), "unsupported-channel-binding-type");
     assert_eq!(why("SCRAM-SHA-1", "p=tls-exporter,,", &[1; 32]), "channel-binding-not-supported");
     assert_eq!(why("SCRAM-SHA-1-PLUS", "p=tls-unique,,", &[1; 32]), "unsupported-channel-binding-type");
+    let unknown = house.scram("SCRAM-SHA-1-PLUS", "p=tls-unique,,", &[1; 32], "juliet", "pencil").unwrap_err();
+    assert!(!unknown.is_guess(), "nobody has said a password");
     // Another connection's data, the other type's data, none, and more than there is.
     for bound in [&[3; 32][..], &[2; 32], b"", &[1; 33]] {
         assert_eq!(why("SCRAM-SHA-256-PLUS", "p=tls-exporter,,", bound), "channel-bindings-dont-match");
