@@ -6,6 +6,14 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{domain::ids::Time, limits};
 
+/// The part of an address that one household owns: IPv4 whole, IPv6 the /64.
+pub fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}
+
 /// Accounts that were asked for in the current span of time.
 #[derive(Debug, Default)]
 pub struct Newcomers {

@@ -13,7 +13,6 @@ use super::{
     random_id,
     sign_in::{Checking, Handshake, Proof, Verdicts},
     streams::Slot,
-    throttle::household,
     upgrade::Spare,
 };
 use crate::{
@@ -31,6 +30,7 @@ use crate::{
     },
     router::{
         event::{Door, Effect, Env, Secured},
+        newcomers::household,
         service::Notice,
     },
     services::registration::{self, Registering},

@@ -10,7 +10,6 @@ use super::{
     instant::Settling,
     negotiate::{Next, State},
     streams::Slot,
-    throttle::household,
     token::Proved,
     upgrade::Upgrading,
 };
@@ -31,7 +30,10 @@ use crate::{
         sasl2::{self, Wishes},
         scram::Credentials,
     },
-    router::event::{Effect, Env},
+    router::{
+        event::{Effect, Env},
+        newcomers::household,
+    },
     wire::{
         element::Element,
         error::{StreamCondition, StreamError},

@@ -7,7 +7,6 @@ use super::{
     negotiate::State,
     peers::{Parting, PeerStream},
     random_id,
-    throttle::household,
     timers::Alarm,
 };
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
         components,
         core::Stuck,
         event::{Door, Effect, Env, Time},
+        newcomers::household,
     },
     wire::{
         error::{StreamCondition, StreamError},

@@ -9,7 +9,11 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{config::Limits, limits, router::event::Time};
+use crate::{
+    config::Limits,
+    limits,
+    router::{event::Time, newcomers::household},
+};
 
 /// Milliseconds after which failures are forgotten.
 const WINDOW_MS: u64 = 10 * 60 * 1000;
@@ -37,14 +41,6 @@ struct Account {
 pub struct Throttle {
     addresses: BTreeMap<IpAddr, Count>,
     accounts: BTreeMap<Box<str>, Account>,
-}
-
-/// The part of an address that one household owns: IPv4 whole, IPv6 the /64.
-pub fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
-        v4 => v4,
-    }
 }
 
 impl Count {

@@ -61,7 +61,7 @@ fn page(ctx: &mut Ctx<'_>) -> Page {
     let body = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"robots\" content=\"noindex\">\n<meta http-equiv=\"refresh\" content=\"60\">\n\
+         <meta name=\"robots\" content=\"noindex\">\n\
          <title>Lampone</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Lampone {version}</h1>\n\
          <table>\n{rows}</table>\n</main>\n</body>\n</html>\n",
         version = env!("CARGO_PKG_VERSION"),

@@ -205,7 +205,7 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
         (format!("GET / HTTP/1.1\r\n{host}{host}Connection: close\r\n\r\n"), 400),
         (
             format!("GET / HTTP/1.1\r\n{host}X-Forwarded-Host: x\r\nX-Forwarded-For: x\r\nConnection: close\r\n\r\n"),
-            404,
+            200,
         ),
         // Two lengths, or a length and chunks: what stands behind is a request to some and a body to others.
         (format!("POST / HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), 400),
@@ -268,7 +268,7 @@ fn until_served(process: &Process) {
 fn a_connection_serves_one_request_after_the_other() {
     let process = Process::start("web-alive", &[]);
     let mut line = process.browse(process.web);
-    for path in ["/", "/upload/x/y", "/z"] {
+    for path in ["/x", "/upload/x/y", "/z"] {
         line.write_all(format!("GET {path} HTTP/1.1\r\nHost: {DOMAIN}\r\n\r\n").as_bytes()).unwrap();
         let mut head = [0; 12];
         line.read_exact(&mut head).unwrap();

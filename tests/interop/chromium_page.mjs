@@ -8,7 +8,7 @@ const require = createRequire(pathToFileURL(`${process.env.BROWSER}/`));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-const { domain, pages, names, password, screenshots } = JSON.parse(process.argv[2]);
+const { domain, pages, others, names, password, screenshots } = JSON.parse(process.argv[2]);
 const tell = (what) => console.log(JSON.stringify(what));
 
 const browser = await chromium.launch({
@@ -23,7 +23,7 @@ async function opened(page, options) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, ...options });
   const tab = await context.newPage();
   tab.on("pageerror", (error) => tell({ error: String(error) }));
-  tab.on("console", (line) => line.type() === "error" && tell({ console: line.text() }));
+  tab.on("console", (line) => line.type() === "error" && !line.text().includes("status of 404") && tell({ console: line.text() }));
   let bytes = 0;
   tab.on("response", async (response) => {
     const sizes = await response.request().sizes().catch(() => null);
@@ -48,6 +48,15 @@ try {
     tell({ wide });
     await tab.screenshot({ path: `${screenshots}/invitation-${locale}-${colorScheme}.png`, fullPage: true });
   }
+  // The host's own page, a link that is no good, a new password, the status.
+  for (const [name, page] of Object.entries(others)) {
+    for (const [locale, colorScheme] of [["it", "light"], ["en", "dark"]]) {
+      const { tab } = await opened(page, { ...telephone, locale, colorScheme });
+      await judged(tab, `${name} ${locale} ${colorScheme}`);
+      tell({ wide: await tab.evaluate("document.documentElement.scrollWidth > innerWidth") });
+      await tab.screenshot({ path: `${screenshots}/${name}-${locale}-${colorScheme}.png`, fullPage: true });
+    }
+  }
   // With the script the name is checked as one types.
   const { tab } = await opened(pages[0], { viewport: { width: 1200, height: 900 }, locale: "en" });
   await tab.fill("#name", names[0]);
@@ -65,6 +74,7 @@ try {
   await plain.tab.fill("#password", password);
   await plain.tab.click("button");
   tell({ taken: await plain.tab.textContent("#verdict") });
+  await plain.tab.screenshot({ path: `${screenshots}/invitation-taken.png`, fullPage: true });
   await plain.tab.fill("#name", names[1]);
   await plain.tab.fill("#password", password);
   await plain.tab.click("button");

@@ -1,19 +1,23 @@
 //! The page that an invitation link opens: who one is invited by to what, an app for this device, and a form that makes
-//! the account there and then.
+//! the account there and then; and the page of the host itself, with such a form where registration is open to all.
 //!
-//! Source: XEP-0379 v0.3.3 §3.3, XEP-0401 v0.6.0 §4, XEP-0445 v0.2.0 §4. `page.rs` has the page, `words.rs` what it says.
+//! Source: XEP-0379 v0.3.3 §3.3, XEP-0401 v0.6.0 §4, XEP-0445 v0.2.0 §4. `page.rs` has the pages, `words.rs` what
+//! they say, `front.rs` the page of the host.
 //!
 //! Invariants: the token in the path is all that counts, and whoever has none learns nothing (S12, S47); the account is
 //! made and the token goes in the same turn, and the page says so when both are durable; there is no cookie and no state
 //! in the browser, so no other page can act in somebody's name (S42); the page works whole without a script.
 
+mod front;
 mod page;
 #[cfg(test)]
 mod tests;
 mod words;
 
+use zeroize::Zeroizing;
+
 use self::{
-    page::Welcome,
+    page::{Form, Welcome},
     words::{Problem, Words},
 };
 use crate::{
@@ -45,7 +49,8 @@ pub struct WelcomePage {
 struct Pending {
     query: QueryId,
     request: RequestId,
-    token: String,
+    /// The invitation; `None` where none is needed.
+    token: Option<String>,
     jid: Jid,
     /// It is made; else it gets a new password.
     is_new: bool,
@@ -66,13 +71,15 @@ impl Service for WelcomePage {
     }
 
     fn paths(&self) -> &'static [&'static str] {
-        &[INVITATION_PATH]
+        &[INVITATION_PATH, front::ROOT, front::PATH]
     }
 
     fn web(&mut self, id: RequestId, request: &Request, ctx: &mut Ctx<'_>) -> Option<Answer> {
         let words = words::choose(request.languages.as_deref());
         let path = request.target.path();
         let (token, below) = match path.as_slice() {
+            [] | [front::ROOT] | [front::PATH] => return self.front(id, request, words, ctx),
+            [front::PATH, ..] => return Some(Page::not_found().into()),
             [_, SCRIPT] => return Some(page::script().into()),
             [_, token] => (*token, None),
             [_, token, below] => (*token, Some(*below)),
@@ -123,20 +130,24 @@ fn show(
     ctx: &Ctx<'_>,
 ) -> Page {
     let domain = invitation.domain.as_str();
+    let action = format!("/{INVITATION_PATH}/{}", target::encode(token));
+    let form = invitation.makes_account().then(|| Form {
+        title: words.here_title,
+        action: &action,
+        name: invitation.username.as_deref().unwrap_or(name),
+        is_named: invitation.username.is_some(),
+        problem,
+    });
     let welcome = Welcome {
         words,
         domain,
         uri: &lifecycle::invitation_uri(invitation, token),
         page: lifecycle::invitation_page(ctx.config(), invitation, token),
-        action: &format!("/{INVITATION_PATH}/{}", target::encode(token)),
         agent: request.agent.as_deref().unwrap_or_default(),
         has_browser_client: ctx.config().web.client.is_some(),
         until_s: invitation.expires_s,
-        name: invitation.username.as_deref().unwrap_or(name),
-        is_named: invitation.username.is_some(),
         inviter: invitation.inviter.as_deref(),
-        has_form: invitation.makes_account(),
-        problem,
+        form,
     };
     page::welcome(&welcome)
 }
@@ -182,6 +193,14 @@ fn address(name: &str, domain: &str) -> Result<Jid, Problem> {
     Jid::from_parts(Some(local), domain, None).map_err(|_| Problem::Name)
 }
 
+/// A password that will do, as it is derived from.
+fn prepared(password: &str) -> Result<Zeroizing<String>, Problem> {
+    if password.chars().count() < limits::PASSWORD_CHARS_MIN {
+        return Err(Problem::ShortPassword);
+    }
+    lifecycle::prepare_password(password).map_err(|_| Problem::Password)
+}
+
 impl WelcomePage {
     /// The form was sent.
     fn register(
@@ -225,7 +244,7 @@ impl WelcomePage {
         if is_taken(&jid, token, ctx) {
             return Err(Problem::Taken);
         }
-        self.derive(request, password, token, (jid, true), words, ctx)
+        self.derive(request, password, Some(token), (jid, true), words, ctx)
     }
 
     /// Goes on once the password is derived.
@@ -233,20 +252,19 @@ impl WelcomePage {
         &mut self,
         request: RequestId,
         password: &str,
-        token: &str,
+        token: Option<&str>,
         (jid, is_new): (Jid, bool),
         words: &'static Words,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
-        if password.chars().count() < limits::PASSWORD_CHARS_MIN {
-            return Err(Problem::ShortPassword);
-        }
-        let password = lifecycle::prepare_password(password).map_err(|_| Problem::Password)?;
-        if self.pending.len() >= limits::DERIVING_MAX || self.pending.iter().any(|p| p.token == token) {
+        let password = prepared(password)?;
+        if self.pending.len() >= limits::DERIVING_MAX
+            || self.pending.iter().any(|p| token.is_some() && p.token.as_deref() == token)
+        {
             return Err(Problem::Busy);
         }
         let query = ctx.derive(password);
-        self.pending.push(Pending { query, request, token: token.to_owned(), jid, is_new, words });
+        self.pending.push(Pending { query, request, token: token.map(str::to_owned), jid, is_new, words });
         Ok(())
     }
 
@@ -272,7 +290,7 @@ impl WelcomePage {
             Method::Post => {
                 let Some(form) = form_of(request) else { return Some(Page::status(415, "A form is wanted.\n").into()) };
                 let password = target::form_value(form, "password").unwrap_or_default();
-                match self.derive(id, &password, token, (jid.clone(), false), words, ctx) {
+                match self.derive(id, &password, Some(token), (jid.clone(), false), words, ctx) {
                     Ok(()) => None,
                     Err(problem) => Some(shown(Some(problem))),
                 }
@@ -286,6 +304,7 @@ impl WelcomePage {
 fn create(pending: &Pending, credentials: Credentials, ctx: &mut Ctx<'_>) -> Page {
     let Pending { token, jid, is_new, words, .. } = pending;
     let has_client = ctx.config().web.client.is_some();
+    let Some(token) = token else { return front::create(pending, credentials, ctx) };
     if !is_new {
         return match lifecycle::redeem_password(ctx, token, credentials) {
             Ok(_) => page::changed(words, jid, has_client),
@@ -295,7 +314,9 @@ fn create(pending: &Pending, credentials: Credentials, ctx: &mut Ctx<'_>) -> Pag
     match lifecycle::redeem(ctx, token, jid, credentials) {
         Ok(_) => page::done(words, jid, has_client),
         // Somebody else was quicker with the name; the invitation is still good.
-        Err(error) if error.condition == Condition::Conflict => page::retry(words, token),
+        Err(error) if error.condition == Condition::Conflict => {
+            page::retry(words, &format!("/{INVITATION_PATH}/{token}"))
+        }
         Err(_) => page::gone(words),
     }
 }

@@ -21,20 +21,26 @@ pub struct Welcome<'w> {
     pub uri: &'w str,
     /// Address of the page, for other devices.
     pub page: Option<String>,
-    /// Where the form goes.
-    pub action: &'w str,
     /// `User-Agent`.
     pub agent: &'w str,
     pub has_browser_client: bool,
     pub until_s: u64,
+    /// Who invites.
+    pub inviter: Option<&'w str>,
+    /// An account can be made here.
+    pub form: Option<Form<'w>>,
+}
+
+/// The form that makes an account.
+pub struct Form<'w> {
+    /// What stands above it.
+    pub title: &'static str,
+    /// Where it goes.
+    pub action: &'w str,
     /// What was given as a name before.
     pub name: &'w str,
     /// The name is chosen already.
     pub is_named: bool,
-    /// Who invites.
-    pub inviter: Option<&'w str>,
-    /// An account can be made here.
-    pub has_form: bool,
     pub problem: Option<Problem>,
 }
 
@@ -132,24 +138,48 @@ pub fn welcome(welcome: &Welcome<'_>) -> Page {
         None => words.invited.replace("{}", &host),
     };
     let mut content = format!("<h1>{title}</h1>\n<p>{}</p>\n", words.what);
-    content += &format!("<h2>{}</h2>\n<p class=\"soft\">{}</p>\n{}", words.app_title, words.app_text, apps(welcome));
+    content += &format!(
+        "<h2>{}</h2>\n<p class=\"soft\">{}</p>\n{}",
+        words.app_title,
+        words.app_text,
+        apps(words, welcome.agent, welcome.has_browser_client)
+    );
     content += &format!("<a class=\"button\" href=\"{}\">{}</a>\n", escaped(welcome.uri), words.open);
     if let Some(code) = welcome.page.as_deref().and_then(|page| code(page, words.scan_label)) {
         content += &format!("<p class=\"soft\">{}</p>\n{code}", words.scan);
     }
-    if welcome.has_form {
-        content += &form(welcome, &host);
+    if let Some(shown) = &welcome.form {
+        content += &form(shown, words, &host);
     }
-    let until = if welcome.has_form { words.until } else { words.contact_until };
+    let until = if welcome.form.is_some() { words.until } else { words.contact_until };
     content += &format!("<p class=\"soft\">{}</p>\n", until.replace("{}", &day(welcome.until_s)));
     let script = format!("<script src=\"/{INVITATION_PATH}/{SCRIPT}\" defer></script>\n");
-    html(200, words, words.title, &content, if welcome.has_form { &script } else { "" })
+    html(200, words, words.title, &content, if welcome.form.is_some() { &script } else { "" })
+}
+
+/// What stands at the host's name itself: what this is, how one gets in, and what one gets in with.
+pub fn front(
+    words: &'static Words,
+    domain: &str,
+    agent: &str,
+    has_browser_client: bool,
+    open: Option<&Form<'_>>,
+) -> Page {
+    let host = escaped(domain);
+    let title = words.front_title.replace("{}", &host);
+    let mut content = format!("<h1>{title}</h1>\n<p>{}</p>\n", words.what);
+    match open {
+        Some(shown) => content += &form(shown, words, &host),
+        None => content += &format!("<p>{}</p>\n", words.front_closed),
+    }
+    let apps = apps(words, agent, has_browser_client);
+    content += &format!("<h2>{}</h2>\n<p class=\"soft\">{}</p>\n{apps}", words.front_apps, words.app_text);
+    let status = open.and_then(|form| form.problem).map_or(200, Problem::status);
+    html(status, words, &title, &content, "")
 }
 
 /// Apps, the one for this device first.
-fn apps(welcome: &Welcome<'_>) -> String {
-    let words = welcome.words;
-    let agent = welcome.agent;
+fn apps(words: &Words, agent: &str, has_browser_client: bool) -> String {
     let android = (words.android, [ANDROID, ANDROID_FREE].as_slice());
     let apple = (words.apple, [APPLE].as_slice());
     let computer = (words.computer, [COMPUTER_LINUX, COMPUTER].as_slice());
@@ -165,21 +195,20 @@ fn apps(welcome: &Welcome<'_>) -> String {
         let links = apps.iter().map(|(name, place)| format!("<a href=\"{place}\" rel=\"noreferrer\">{name}</a>"));
         out += &format!("<li>{} {device}</li>\n", links.collect::<Vec<_>>().join(", "));
     }
-    if welcome.has_browser_client {
+    if has_browser_client {
         out += &format!("<li><a href=\"/chat/\">{}</a></li>\n", words.browser);
     }
     out + "</ul>\n"
 }
 
-fn form(welcome: &Welcome<'_>, host: &str) -> String {
-    let Welcome { words, problem, .. } = welcome;
-    let told = |about_name: bool| match problem {
+fn form(form: &Form<'_>, words: &'static Words, host: &str) -> String {
+    let told = |about_name: bool| match form.problem {
         Some(problem) if problem.is_about_name() == about_name => problem.told(words),
         _ => "",
     };
     let invalid = |about_name: bool| if told(about_name).is_empty() { "" } else { " aria-invalid=\"true\" autofocus" };
     format!(
-        "<h2>{here_title}</h2>\n<p class=\"soft\">{here_text}</p>\n\
+        "<h2>{title}</h2>\n<p class=\"soft\">{here_text}</p>\n\
          <form method=\"post\" action=\"{action}\" accept-charset=\"utf-8\">\n\
          <label for=\"name\">{name_label}</label>\n\
          <input id=\"name\" name=\"name\" value=\"{name}\" required maxlength=\"64\" autocomplete=\"username\" \
@@ -192,13 +221,13 @@ fn form(welcome: &Welcome<'_>, host: &str) -> String {
          <p class=\"soft\" id=\"password-hint\">{password_hint}</p>\n\
          <p class=\"told\" id=\"password-told\" role=\"status\">{password_told}</p>\n\
          <button>{create}</button>\n</form>\n",
-        here_title = words.here_title,
+        title = form.title,
         here_text = words.here_text,
-        action = escaped(welcome.action),
+        action = escaped(form.action),
         name_label = words.name,
-        name = escaped(welcome.name),
+        name = escaped(form.name),
         name_invalid = invalid(true),
-        named = if welcome.is_named { " readonly" } else { "" },
+        named = if form.is_named { " readonly" } else { "" },
         name_hint = words.name_hint.replace("{}", host),
         free = words.free,
         taken = words.taken,
@@ -272,8 +301,8 @@ pub fn gone(words: &'static Words) -> Page {
 }
 
 /// The name was taken while the account was being made.
-pub fn retry(words: &'static Words, token: &str) -> Page {
-    let place = format!("/{INVITATION_PATH}/{}", escaped(token));
+pub fn retry(words: &'static Words, place: &str) -> Page {
+    let place = escaped(place);
     let content = format!("<h1>{}</h1>\n<a class=\"button\" href=\"{place}\">{}</a>\n", words.taken, words.again);
     html(409, words, words.taken, &content, "")
 }

@@ -252,3 +252,46 @@ fn the_status_is_shown_to_who_has_its_link_only() {
     house.wall_us += limits::STATUS_LINK_S * 1_000_000;
     assert_eq!(get(&mut house, &path).0, 404);
 }
+
+#[test]
+fn the_hosts_own_page_says_how_one_gets_in_and_offers_nothing_to_try() {
+    let mut house = House::new();
+    for path in ["/", "/register"] {
+        let (status, html, _) = get(&mut house, path);
+        assert_eq!(status, 200);
+        assert!(html.contains("<h1>Chat on capulet.lit</h1>") && html.contains("by invitation"), "{html}");
+        assert!(!html.contains("<form"), "{html}");
+        assert_eq!(post(&mut house, path, "name=juliet&password=correct+horse").0, 405);
+    }
+    assert_eq!(get(&mut house, "/register/free?name=juliet").0, 404);
+    let (_, html, _) = ask(&mut house, &request(Method::Get, "/", "it", ""));
+    assert!(html.contains("Chat su capulet.lit") && html.contains("lang=\"it\""), "{html}");
+    assert!(!accounts::any(&house.ctx().store()));
+}
+
+#[test]
+fn where_registration_is_open_the_hosts_page_makes_accounts_up_to_a_bound() {
+    let mut house = House::new();
+    let mut config = (*house.core.config).clone();
+    config.registration = crate::config::Registration::Open;
+    house.configure(std::rc::Rc::new(config));
+    assert!(get(&mut house, "/").1.contains("action=\"/register\""));
+    let (status, html, _) = post(&mut house, "/register", "name=Juliet&password=correct+horse");
+    assert_eq!(status, 201, "{html}");
+    let jid = Jid::parse("juliet@capulet.lit").unwrap();
+    assert!(accounts::exists(&house.ctx().store(), &jid));
+    for (body, expected) in [
+        ("name=juliet&password=correct+horse", 409),
+        ("name=a+b&password=correct+horse", 422),
+        ("name=nurse&password=short", 422),
+    ] {
+        let (status, html, _) = post(&mut house, "/register", body);
+        assert_eq!(status, expected, "{html}");
+        assert!(html.contains("aria-invalid") && html.contains("<form"), "{html}");
+    }
+    let made =
+        (0..20).filter(|at| post(&mut house, "/register", &format!("name=n{at}&password=correct+horse")).0 == 201);
+    assert_eq!(made.count() as u32, limits::REGISTRATIONS_PER_HOUSEHOLD_MAX - 1);
+    let (status, html, _) = post(&mut house, "/register", "name=late&password=correct+horse");
+    assert!(status == 429 && html.contains("Enough accounts"), "{html}");
+}

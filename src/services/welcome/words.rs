@@ -47,6 +47,12 @@ pub struct Words {
     /// The page is good until `{}`.
     pub choose_until: &'static str,
     pub contact_until: &'static str,
+    /// The page of the host `{}` itself.
+    pub front_title: &'static str,
+    pub front_closed: &'static str,
+    pub front_apps: &'static str,
+    pub open_title: &'static str,
+    pub many: &'static str,
 }
 
 /// What was wrong with a form.
@@ -57,6 +63,8 @@ pub enum Problem {
     Password,
     ShortPassword,
     Busy,
+    /// Enough accounts were made for today.
+    Many,
 }
 
 impl Problem {
@@ -65,6 +73,7 @@ impl Problem {
         match self {
             Problem::Taken => 409,
             Problem::Busy => 503,
+            Problem::Many => 429,
             Problem::Name | Problem::Password | Problem::ShortPassword => 422,
         }
     }
@@ -77,6 +86,7 @@ impl Problem {
             Problem::Password => words.bad_password,
             Problem::ShortPassword => words.short_password,
             Problem::Busy => words.busy,
+            Problem::Many => words.many,
         }
     }
 
@@ -129,6 +139,11 @@ pub static ENGLISH: Words = Words {
     changed_text: "Sign in with it on all your devices:",
     choose_until: "This page is good for one password, until {}.",
     contact_until: "The invitation is good for one contact, until {}.",
+    front_title: "Chat on {}",
+    front_closed: "Accounts are made by invitation here. Ask somebody who has one for a link.",
+    front_apps: "Sign in with an app",
+    open_title: "Make an account",
+    many: "Enough accounts were made here today. Try again tomorrow, or ask for an invitation.",
 };
 
 /// Italian.
@@ -174,6 +189,11 @@ pub static ITALIAN: Words = Words {
     changed_text: "Accedi con questa su tutti i tuoi dispositivi:",
     choose_until: "Questa pagina vale per una sola password, fino al {}.",
     contact_until: "L'invito vale per un solo contatto, fino al {}.",
+    front_title: "Chat su {}",
+    front_closed: "Qui ci si registra su invito. Chiedi un link a chi ha già un account.",
+    front_apps: "Accedi con un'app",
+    open_title: "Crea un account",
+    many: "Per oggi qui sono stati creati abbastanza account. Riprova domani, o chiedi un invito.",
 };
 
 /// The language that is wished for most among those that are spoken here (RFC 9110 §12.5.4).
