@@ -182,6 +182,8 @@ pub const ROOM_LANGUAGE_BYTES_MAX: usize = 35;
 pub const ROOM_SLOW_S_MAX: u16 = 43_200;
 /// People whose last message a room in slow mode remembers; beyond them, nobody new speaks for a while.
 pub const ROOM_SPOKE_MAX: usize = 4_000;
+/// People who have left a moderated room and whose voice, or silence, it remembers; beyond them it is that of newcomers.
+pub const ROOM_VOICES_MAX: usize = 4_000;
 /// Bytes of a room's password.
 pub const ROOM_PASSWORD_BYTES_MAX: usize = 256;
 /// Messages that newcomers see unless they or the owners say otherwise.

@@ -7,7 +7,11 @@
 use std::collections::BTreeMap;
 
 use super::room::Room;
-use crate::{limits, router::context::Ctx, wire::ns, wire::stanza::Stanza};
+use crate::{
+    limits,
+    router::context::Ctx,
+    wire::{jid::Jid, ns, stanza::Stanza},
+};
 
 /// Hours that count.
 const HOURS: usize = 24;
@@ -63,6 +67,11 @@ impl Activity {
         let hours = self.0.entry(room.jid.as_str().into()).or_insert_with(|| Hours { now, ..Hours::default() });
         hours.turn(now);
         hours.counts[0] = hours.counts[0].saturating_add(1);
+    }
+
+    /// A room is gone.
+    pub fn forget(&mut self, room: &Jid) {
+        self.0.remove(room.as_str());
     }
 
     /// Messages an hour; `None`: nobody may know, or nobody does yet.

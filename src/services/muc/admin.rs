@@ -4,7 +4,7 @@
 //! they do or higher, but owners; a room keeps an owner; a request changes all that it names, or nothing.
 
 use super::{
-    invitations, leaving, lists,
+    entering, invitations, leaving, lists,
     messages::is_staff,
     outgoing::{Showing, Word, item},
     room::Room,
@@ -277,6 +277,9 @@ pub(super) fn stand(
         true => room.standings.remove(who.as_str()),
         false => room.standings.insert(who.as_str().into(), standing),
     };
+    if to != listed {
+        room.voices.remove(who.as_str());
+    }
     let step = (to != listed).then(|| versions::step(room, &who, ctx));
     if to != before || who.local().is_none() {
         let word = Word { actor, reason: given.reason, step, ..Word::default() };
@@ -319,6 +322,7 @@ fn show_change(
             room.occupants[at].role =
                 if to > before { role.max(default) } else { role.min(default.max(Role::Participant)) };
             show_again(room, at, word.clone(), ctx);
+            show_people(room, at, role, ctx);
         }
     }
 }
@@ -349,6 +353,18 @@ pub(super) fn give_role(
     if room.occupants[at].role == to {
         return;
     }
-    room.occupants[at].role = to;
+    let before = std::mem::replace(&mut room.occupants[at].role, to);
     show_again(room, at, word, ctx);
+    show_people(room, at, before, ctx);
+}
+
+/// Whoever has become a moderator is shown everybody anew, with their real addresses (§8).
+fn show_people(room: &Room, at: usize, before: Role, ctx: &mut Ctx<'_>) {
+    let occupant = &room.occupants[at];
+    if room.settings.shows_addresses || before == Role::Moderator || occupant.role != Role::Moderator {
+        return;
+    }
+    for visit in &occupant.visits {
+        entering::show_others(room, occupant.nick(), occupant.role, visit, ctx);
+    }
 }

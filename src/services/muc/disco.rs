@@ -1,7 +1,7 @@
 //! What the host, its rooms and the people in them tell of themselves.
 //!
 //! Source: XEP-0045 §6. Invariant: a room that is not public is found only by those who know its address, and lists its
-//! occupants only to them that are in it.
+//! occupants only to them that are in it; who could not come in is told neither of them nor of the subject.
 
 use super::{
     activity::Activity,
@@ -10,6 +10,7 @@ use super::{
     tokens,
 };
 use crate::{
+    domain::rooms::Affiliation,
     router::{
         context::Ctx,
         service::{Iq, Reply},
@@ -17,6 +18,7 @@ use crate::{
     wire::{
         element::Element,
         error::{Condition, StanzaError},
+        jid::Jid,
         ns,
     },
 };
@@ -58,7 +60,7 @@ pub(super) fn of_room(
             };
             return Ok(query.with(hats::offered(room, iq.from).map(item)).into());
         }
-        let sees = room.settings.is_public || room.place(iq.from).is_some();
+        let sees = room.place(iq.from).is_some() || (room.settings.is_public && could_enter(room, iq.from));
         let listed = room.occupants.iter().filter(|_| sees && node.is_none());
         let item = |one: &Occupant| Element::new("item", ns::DISCO_ITEMS).attr("jid", one.address.as_str());
         return Ok(query.with(listed.map(item)).into());
@@ -81,7 +83,7 @@ pub(super) fn of_room(
         },
         None => Ok(query
             .with(tokens::are_given(room, ctx).then(|| feature(ns::MUC_TOKEN)))
-            .with(info(room, avatar::told(room.id, ctx), activity.per_hour(room, ctx)))
+            .with(info(room, could_enter(room, iq.from), avatar::told(room.id, ctx), activity.per_hour(room, ctx)))
             .into()),
     }
 }
@@ -94,8 +96,19 @@ fn identity(ty: &str, name: String) -> Element {
     Element::new("identity", ns::DISCO_INFO).attr("category", "conference").attr("type", ty).attr("name", name)
 }
 
-/// XEP-0045 §6.4.
-fn info(room: &Room, pictures: Vec<String>, per_hour: Option<String>) -> Vec<Element> {
+/// Whether somebody is in, or could come in as they are: others learn neither what is talked about nor with how many
+/// (XEP-0045 §13.4).
+fn could_enter(room: &Room, who: &Jid) -> bool {
+    let is_open = !room.settings.is_members_only && room.settings.password.is_none();
+    match room.affiliation(who) {
+        Affiliation::Outcast => false,
+        Affiliation::None => is_open || !room.of(who.bare_str()).is_empty(),
+        _ => true,
+    }
+}
+
+/// XEP-0045 §6.4; `opens`: to somebody who could come in.
+fn info(room: &Room, opens: bool, pictures: Vec<String>, per_hour: Option<String>) -> Vec<Element> {
     let settings = &room.settings;
     let name = if settings.name.is_empty() { room.jid.local().unwrap_or_default() } else { &settings.name };
     let either = |is, yes, no| if is { yes } else { no };
@@ -125,6 +138,6 @@ fn info(room: &Room, pictures: Vec<String>, per_hour: Option<String>) -> Vec<Ele
     }
     std::iter::once(identity("text", name.to_owned()))
         .chain(features.into_iter().map(feature))
-        .chain([form::info(room, pictures, per_hour).element()])
+        .chain([form::info(room, opens, pictures, per_hour).element()])
         .collect()
 }

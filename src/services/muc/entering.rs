@@ -44,7 +44,8 @@ fn admit(room: &Room, who: &Jid, nick: &str, asked: &Element) -> Result<(), Stan
             return Err(Condition::NotAuthorized.into());
         }
     }
-    let is_new = room.of(who.bare_str()).is_empty();
+    // Another device under the same name is no other occupant.
+    let is_new = room.named(nick).is_none_or(|at| *room.occupants[at].bare != *who.bare_str());
     if is_new && room.occupants.len() >= usize::from(room.settings.occupants_max) && affiliation < Affiliation::Admin {
         return Err(StanzaError::new(Condition::ServiceUnavailable).kind(ErrorKind::Wait));
     }
@@ -106,7 +107,7 @@ pub(super) fn enter(
     room.next_visit = room.next_visit.wrapping_add(1);
     let visit = Visit { jid: who.clone(), session, number, presence: presence.clone() };
     let affiliation = room.affiliation(who);
-    let role = room.named(nick).map_or(room.default_role(affiliation), |at| room.occupants[at].role);
+    let role = room.named(nick).map_or(room.first_role(who), |at| room.occupants[at].role);
     versions::answer(room, &visit, asked, ctx);
     show_others(room, nick, role, &visit, ctx);
     let at = match room.named(nick) {
@@ -155,7 +156,7 @@ pub(super) fn enter(
 }
 
 /// Shows those who are there, but for one nickname, to a device of somebody with this role.
-fn show_others(room: &Room, nick: &str, role: Role, visit: &Visit, ctx: &mut Ctx<'_>) {
+pub(super) fn show_others(room: &Room, nick: &str, role: Role, visit: &Visit, ctx: &mut Ctx<'_>) {
     // Only what the newcomer may see matters here.
     let viewer = Occupant { address: room.jid.clone(), bare: visit.jid.bare_str().into(), role, visits: Vec::new() };
     for other in room.occupants.iter().filter(|other| other.nick() != nick) {

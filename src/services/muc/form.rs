@@ -47,6 +47,9 @@ const MANY: &str = name!("maxusers");
 const LOGGING: &str = name!("enablelogging");
 const ARCHIVE: &str = name!("enablearchiving");
 const MAM: &str = "mam";
+const CONFIG_MAM: &str = name!("mam");
+/// As Conversations sends it beside [`INVITES`].
+const MEMBERS_INVITE: &str = "{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites";
 const VOICE: &str = "muc#roomconfig_allow_voice_requests";
 const HISTORY: &str = "muc#maxhistoryfetch";
 /// XEP-0122.
@@ -69,9 +72,9 @@ fn owners(settings: &Settings, room: &Room) -> Form {
     let whisper = Field::new(WHISPER, FieldType::ListSingle).label("Who may write privately to others");
     let whisper = Whisper::ALL.iter().fold(whisper, |field, one| field.option(one.as_str(), one.as_str()));
     let many = Field::new(MANY, FieldType::ListSingle).label("Most people at once");
-    let many = [10u16, 20, 30, 50, 100, 200, 500, 1000]
-        .iter()
-        .fold(many, |field, n| field.option(n.to_string(), n.to_string()));
+    // XEP-0004 §3.3: what is chosen is one of them.
+    let choices: BTreeSet<u16> = [10, 20, 30, 50, 100, 200, 500, 1000, settings.occupants_max].into();
+    let many = choices.iter().fold(many, |field, n| field.option(n.to_string(), n.to_string()));
     Form::typed(FormType::Form, CONFIG)
         .title("Room configuration")
         .field(text(NAME, "Name", &settings.name))
@@ -139,12 +142,14 @@ pub(super) fn read(form: &Form, before: &Settings) -> Result<Settings, StanzaErr
     flag(PERSISTENT, &mut settings.is_persistent);
     flag(PUBLIC, &mut settings.is_public);
     flag(MEMBERS_ONLY, &mut settings.is_members_only);
-    flag(INVITES, &mut settings.members_invite);
+    for name in [INVITES, MEMBERS_INVITE] {
+        flag(name, &mut settings.members_invite);
+    }
     flag(MODERATED, &mut settings.is_moderated);
     flag(VOICE, &mut settings.visitors_ask);
     flag(SUBJECT, &mut settings.participants_set_subject);
-    // Clients know one field or another (Conversations `enablearchiving`, older ones the two others).
-    for name in [LOGGING, MAM, ARCHIVE] {
+    // Clients know one field or another (Conversations sends the last three, older ones the first).
+    for name in [LOGGING, MAM, CONFIG_MAM, ARCHIVE] {
         flag(name, &mut settings.keeps_archive);
     }
     for (name, place, most) in [
@@ -262,19 +267,16 @@ pub(super) fn apply_lists(
 }
 
 /// What a room tells of itself, XEP-0045 §6.4 and §15.5.4.
-pub(super) fn info(room: &Room, pictures: Vec<String>, per_hour: Option<String>) -> Form {
+/// `opens`: to somebody who could come in.
+pub(super) fn info(room: &Room, opens: bool, pictures: Vec<String>, per_hour: Option<String>) -> Form {
     let settings = &room.settings;
     let text = |name: &'static str, value: String| Field::new(name, FieldType::TextSingle).value(value);
-    let subject = Element::parse(&room.subject.elements, ns::CLIENT);
-    let subject = subject.map(|subject| subject.content()).unwrap_or_default();
     let form = Form::typed(FormType::Result, INFO)
         .field(text("muc#roominfo_description", settings.description.clone()).label("Description"))
-        .field(text("muc#roominfo_subject", subject).label("Subject"))
         .field(
             Field::boolean("muc#roominfo_subjectmod", settings.participants_set_subject)
                 .label("Occupants may change the subject"),
         )
-        .field(text("muc#roominfo_occupants", room.occupants.len().to_string()).label("People in the room"))
         .field(text("muc#roominfo_lang", settings.language.clone()).label("Language"))
         .field(text("muc#roominfo_slow_mode_duration", settings.slow_s.to_string()))
         .field(text("muc#maxhistoryfetch", settings.history.to_string()).label("Messages shown to newcomers"))
@@ -283,6 +285,14 @@ pub(super) fn info(room: &Room, pictures: Vec<String>, per_hour: Option<String>)
         .field(Field::boolean(INVITES, settings.members_invite))
         .field(text(WHISPER, settings.whisper.as_str().to_owned()))
         .field(Field::boolean("muc#roominfo_logs", settings.keeps_archive).label("What is said is archived"));
+    let form = if opens {
+        let subject = Element::parse(&room.subject.elements, ns::CLIENT);
+        let subject = subject.map(|subject| subject.content()).unwrap_or_default();
+        form.field(text("muc#roominfo_subject", subject).label("Subject"))
+            .field(text("muc#roominfo_occupants", room.occupants.len().to_string()).label("People in the room"))
+    } else {
+        form
+    };
     let form = match hats::hash(room) {
         Some(hash) => form.field(text(hats::HASH, hash).label("Hats hash")),
         None => form,

@@ -32,6 +32,7 @@ pub(super) fn leave(room: &mut Room, who: &Jid, content: Rc<[u8]>, word: Word, c
         return;
     }
     let gone = room.occupants.remove(at);
+    room.keep_voice(&gone, affiliation);
     // XEP-0045 §10.1.3: a room that was never set up goes with its maker.
     let ends = room.is_locked && room.occupants.is_empty();
     let destroy = ends.then(|| Element::new("destroy", ns::MUC_USER)).or(word.destroy);
@@ -42,6 +43,7 @@ pub(super) fn leave(room: &mut Room, who: &Jid, content: Rc<[u8]>, word: Word, c
 /// An occupant is removed with all devices: kicked, banned, or no longer allowed to be there.
 pub(super) fn remove(room: &mut Room, at: usize, affiliation: Affiliation, word: Word, ctx: &mut Ctx<'_>) {
     let gone = room.occupants.remove(at);
+    room.voices.remove(&gone.bare);
     told(room, &gone, affiliation, &Rc::from([]), word, ctx);
     log::debug!("{} is removed", gone.address);
 }

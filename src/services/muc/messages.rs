@@ -8,10 +8,10 @@ use std::rc::Rc;
 use super::{
     history, invitations,
     outgoing::{broadcast, give, item, stamp},
-    room::{Line, Room},
+    room::{Line, Occupant, Room},
 };
 use crate::{
-    domain::rooms::{Affiliation, Role, Subject, senders},
+    domain::rooms::{Affiliation, Role, Subject, Whisper, senders},
     limits,
     router::{
         context::Ctx,
@@ -180,8 +180,13 @@ pub(super) fn whisper(room: &Room, stanza: &mut Stanza, nick: &str, ctx: &mut Ct
     let sender = &room.occupants[at];
     let to = room.named(nick).ok_or(StanzaError::new(Condition::ItemNotFound))?;
     let to = &room.occupants[to];
-    // To a moderator one may always write: how else would a visitor get a voice?
-    if stanza.ty != Type::Error && to.role != Role::Moderator && !room.settings.whisper.allows(sender.role) {
+    // Where some may, all may write to a moderator: how else would a visitor get a voice?
+    let wrote = |from: &Occupant, to: &Occupant| {
+        let whisper = room.settings.whisper;
+        whisper.allows(from.role) || (to.role == Role::Moderator && whisper != Whisper::Nobody)
+    };
+    let may = if stanza.ty == Type::Error { wrote(to, sender) } else { wrote(sender, to) };
+    if !may {
         return Err(Condition::Forbidden.into());
     }
     clean(room, stanza);

@@ -111,7 +111,7 @@ impl Service for Muc {
         let answer = answer.map(|after| match after {
             owner::After::Stays(reply) => reply,
             owner::After::Goes => {
-                self.rooms.remove(bare.as_str());
+                self.gone(&bare);
                 Reply::Empty
             }
         });
@@ -183,9 +183,17 @@ impl Muc {
         if let Some(room) = self.rooms.get(jid.as_str()).filter(|room| room.occupants.is_empty()) {
             if !room.settings.is_persistent || room.is_locked {
                 owner::forget(room, ctx);
+                return self.gone(jid);
             }
             self.rooms.remove(jid.as_str());
         }
+    }
+
+    /// A room has ended: the next one of this name is another one.
+    fn gone(&mut self, jid: &Jid) {
+        self.rooms.remove(jid.as_str());
+        self.requests.forget(jid);
+        self.activity.forget(jid);
     }
 
     /// Rooms that do not stay ended with the process that they were in.
@@ -219,7 +227,7 @@ impl Muc {
         }
         if owner::destroy(room, Some(&asked), ctx).is_ok() {
             log::info!("the room {jid} was ended by an administrator");
-            self.rooms.remove(jid.as_str());
+            self.gone(jid);
         }
     }
 
@@ -315,6 +323,7 @@ impl Muc {
             history: Default::default(),
             is_locked: true,
             spoke: BTreeMap::new(),
+            voices: BTreeMap::new(),
             next_visit: 0,
             hats: Default::default(),
             versions: Versions::of(&ctx.store(), id),
@@ -330,6 +339,9 @@ impl Muc {
         if stanza.ty == Type::Error {
             if is_fatal(stanza) {
                 self.leave(jid, &stanza.from, Rc::from([]), Word::statuses(&[333]), ctx);
+            } else if let (Some(nick), Some(room)) = (nick, self.rooms.get(jid.as_str())) {
+                // Whoever wrote privately learns that it was not taken; errors are not answered.
+                let _ = messages::whisper(room, stanza, nick, ctx);
             }
             return Flow::Taken("an error to a room");
         }

@@ -108,6 +108,7 @@ fn configure(room: &mut Room, changed: Settings, ctx: &mut Ctx<'_>) {
         }
     }
     if now.is_moderated != before.is_moderated {
+        room.voices.clear();
         for at in 0..room.occupants.len() {
             let affiliation = room.occupants[at].visits.last().map(|visit| room.affiliation(&visit.jid));
             if affiliation == Some(Affiliation::None) && !now.is_moderated && room.occupants[at].role == Role::Visitor {

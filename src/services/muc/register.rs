@@ -1,6 +1,7 @@
 //! Registering with a room: a nickname that is one's own, and membership.
 //!
-//! Source: XEP-0045 §7.10, §9.9, XEP-0077. An open room takes everybody at once. One for members only asks its admins: those
+//! Source: XEP-0045 §7.10, §9.9, XEP-0077. An open room takes everybody at once. One for members only, or a
+//! moderated one, asks its admins: those
 //! who are in it, and the others by a message that waits for them; whoever of them answers first decides. The form that they
 //! send back names who it is about, so that nothing waits in the store. Invariant: nobody asks the same admins twice a day.
 
@@ -57,6 +58,11 @@ impl Requests {
         self.0.insert(key, now);
         Ok(true)
     }
+
+    /// A room is gone: nobody has asked the next one of this name.
+    pub fn forget(&mut self, room: &Jid) {
+        self.0.retain(|(of, _), _| **of != *room.as_str());
+    }
 }
 
 /// A request in `jabber:iq:register` to a room.
@@ -82,8 +88,10 @@ pub(super) fn answer(
     if form.form_type().is_some_and(|of| of != FORM) {
         return Err(Condition::BadRequest.into());
     }
-    let nick = nickname(room, &bare, form.value(NICK).unwrap_or_default())?;
-    if own == Affiliation::None && room.settings.is_members_only {
+    let nick = form.value(NICK).ok_or(StanzaError::new(Condition::BadRequest))?;
+    let nick = nickname(room, &bare, nick)?;
+    // What brings more than a nickname, to enter or to be heard, the staff gives.
+    if own == Affiliation::None && (room.settings.is_members_only || room.settings.is_moderated) {
         if requests.note(&room.jid, &bare, ctx.is_local(&bare), ctx.now)? {
             ask(room, &bare, &nick, ctx);
         }

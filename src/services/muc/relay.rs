@@ -1,9 +1,12 @@
 //! Requests between occupants, and their answers.
 //!
-//! Source: XEP-0045 §6.6, §17.4; XEP-0410 §3. What passes carries, in its id, which device of the occupant asked: so the
-//! room remembers nothing of it. Invariant: only occupants ask, and only who was asked answers.
+//! Source: XEP-0045 §6.6, §17.4; XEP-0410 §3. What passes carries, in its id, which device asked and which was
+//! asked: so the room remembers nothing of it. Invariant: only occupants ask, and only who was asked answers.
 
-use super::{messages::forward, room::Room};
+use super::{
+    messages::forward,
+    room::{Room, Visit},
+};
 use crate::{
     router::{
         context::Ctx,
@@ -36,7 +39,7 @@ pub(super) fn ask(room: &Room, iq: &Iq<'_>, nick: &str, ctx: &mut Ctx<'_>) -> Re
     // A vCard is the account's, not the device's (XEP-0054 §3.3).
     let to = if iq.payload.ns == ns::VCARD { latest.jid.bare() } else { latest.jid.clone() };
     let id = framer::unescape(iq.stanza.id_raw().unwrap_or_default()).into_owned();
-    let id = format!("{:x}.{id}", asker.visits[visit].number);
+    let id = format!("{:x}.{:x}.{id}", asker.visits[visit].number, latest.number);
     forward(iq.stanza, asker.address.clone(), to, &id, ctx);
     Ok(Reply::Later)
 }
@@ -48,20 +51,21 @@ pub(super) fn outside() -> StanzaError {
 
 /// The answer to it, to the nickname of who asked.
 pub(super) fn answered(room: &Room, stanza: &Stanza, nick: &str, ctx: &mut Ctx<'_>) {
-    let Some(from) = answerer(room, &stanza.from) else { return };
     let Some(at) = room.named(nick) else { return };
     let id = framer::unescape(stanza.id_raw().unwrap_or_default()).into_owned();
-    let Some((number, id)) = id.split_once('.') else { return };
-    let number = u32::from_str_radix(number, 16).ok();
+    let mut parts = id.splitn(3, '.');
+    let mut number = || parts.next().and_then(|number| u32::from_str_radix(number, 16).ok());
+    let (number, asked) = (number(), number());
+    let (Some(asked), Some(id)) = (asked, parts.next()) else { return };
+    let Some(from) = answerer(room, &stanza.from, asked) else { return };
     let Some(visit) = room.occupants[at].visits.iter().find(|visit| Some(visit.number) == number) else { return };
     forward(stanza, from, visit.jid.clone(), id, ctx);
 }
 
-/// The occupant who answers: by a full address, or, for the account, by the bare one.
-fn answerer(room: &Room, from: &Jid) -> Option<Jid> {
-    let at = match room.place(from) {
-        Some((at, _)) => at,
-        None => *room.of(from.bare_str()).first().filter(|_| from.is_bare())?,
-    };
-    Some(room.occupants[at].address.clone())
+/// The occupant who was asked by way of this visit, if it is they who answer: by a full address, or, for the account, by the
+/// bare one.
+fn answerer(room: &Room, from: &Jid, asked: u32) -> Option<Jid> {
+    let is_it = |visit: &Visit| visit.number == asked && (from.is_bare() || visit.jid == *from);
+    let mut own = room.occupants.iter().filter(|occupant| *occupant.bare == *from.bare_str());
+    own.find(|occupant| occupant.visits.iter().any(is_it)).map(|occupant| occupant.address.clone())
 }

@@ -13,6 +13,7 @@ use crate::{
         rooms::{self, Affiliation, Hats, Record, Role, Settings, Standing, Subject, Versions},
         store::Store,
     },
+    limits,
     wire::{jid::Jid, stanza::Stored},
 };
 
@@ -77,6 +78,9 @@ pub(super) struct Room {
     pub is_locked: bool,
     /// When people said something last, where they may not say as much as they like; by bare address.
     pub spoke: BTreeMap<Box<str>, Time>,
+    /// Who may speak, or may not, other than their affiliation says, where that is given and taken (XEP-0045 §5.1); by bare
+    /// address of those who are not there.
+    pub voices: BTreeMap<Box<str>, Role>,
     /// Number of the next visit.
     pub next_visit: u32,
     pub hats: Hats,
@@ -100,6 +104,7 @@ impl Room {
             history: VecDeque::new(),
             is_locked: false,
             spoke: BTreeMap::new(),
+            voices: BTreeMap::new(),
             next_visit: 0,
             hats,
             versions,
@@ -135,6 +140,25 @@ impl Room {
             Affiliation::None if self.settings.is_moderated => Role::Visitor,
             Affiliation::None => Role::Participant,
             Affiliation::Outcast => Role::None,
+        }
+    }
+
+    /// The role of somebody who comes in.
+    pub fn first_role(&self, jid: &Jid) -> Role {
+        let affiliation = self.affiliation(jid);
+        let kept =
+            self.voices.get(jid.bare_str()).filter(|_| self.settings.is_moderated && affiliation < Affiliation::Admin);
+        kept.copied().unwrap_or(self.default_role(affiliation))
+    }
+
+    /// Somebody leaves a moderated room of their own will: the voice that they were given, or lost, they have next time. To
+    /// moderate is for one visit.
+    pub fn keep_voice(&mut self, gone: &Occupant, affiliation: Affiliation) {
+        let role = gone.role.min(Role::Participant);
+        if !self.settings.is_moderated || affiliation >= Affiliation::Admin || role == self.default_role(affiliation) {
+            self.voices.remove(&gone.bare);
+        } else if self.voices.len() < limits::ROOM_VOICES_MAX {
+            self.voices.insert(gone.bare.clone(), role);
         }
     }
 

@@ -159,3 +159,180 @@ fn who_leaves_a_room_that_was_never_set_up_is_told_that_it_is_gone() {
     let info = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
     assert_eq!(refused(&play.iq(crone, "get", "", info), crone), "item-not-found");
 }
+
+#[test]
+fn nobody_gets_a_voice_by_registering() {
+    // §7.10 with §8: where moderators give the voice, the staff decides who is a member.
+    let mut play = Play::new();
+    let crone = play.room(&[("moderatedroom", "1")]);
+    let hag = play.person("hag66");
+    play.enter(hag, "third");
+    let form = "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#register\
+         </value></field><field var='muc#register_roomnick'><value>third</value></field></x>";
+    let query = format!("<query xmlns='jabber:iq:register'>{form}</query>");
+    let out = play.iq(hag, "set", "", &query);
+    assert_eq!(outcome(&out, hag), "done");
+    assert!(heard(&out, crone)[0].contains("muc#register_allow"), "{out:?}");
+    assert_eq!(refused(&play.say(hag, "x"), hag), "forbidden");
+    let nothing = "<query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'/></query>";
+    assert_eq!(refused(&play.iq(hag, "set", "", nothing), hag), "bad-request");
+}
+
+#[test]
+fn a_new_room_of_an_old_name_knows_nothing_of_the_old_one() {
+    // §10.9: who asked the old room to be let in asks the new one's admins again.
+    let mut play = Play::new();
+    let closed = [("membersonly", "1"), ("persistentroom", "1")];
+    let crone = play.room(&closed);
+    let hag = play.person("hag66");
+    let form =
+        "<x xmlns='jabber:x:data' type='submit'><field var='muc#register_roomnick'><value>third</value></field></x>";
+    let query = format!("<query xmlns='jabber:iq:register'>{form}</query>");
+    assert_eq!(heard(&play.iq(hag, "set", "", &query), crone).len(), 1);
+    assert_eq!(heard(&play.iq(hag, "set", "", &query), crone).len(), 0);
+    play.owner(crone, "<destroy/>");
+    play.enter(crone, "firstwitch");
+    play.configure(crone, &closed);
+    assert_eq!(heard(&play.iq(hag, "set", "", &query), crone).len(), 1);
+}
+
+#[test]
+fn a_voice_in_a_moderated_room_outlasts_a_visit() {
+    // §5.1: roles of moderated rooms are kept, but for that of a moderator; a kick takes what was given.
+    let mut play = Play::new();
+    let crone = play.room(&[("moderatedroom", "1")]);
+    let hag = play.person("hag66");
+    let again = |play: &mut Play| {
+        play.house.send(hag, &format!("<presence type='unavailable' to='{ROOM}/third'/>"));
+        let out = play.enter(hag, "other");
+        let own = heard(&out, hag).into_iter().find(|xml| xml.contains("code='110'")).unwrap();
+        play.house.send(hag, &format!("<presence type='unavailable' to='{ROOM}/other'/>"));
+        play.enter(hag, "third");
+        own
+    };
+    play.enter(hag, "third");
+    assert!(again(&mut play).contains("role='visitor'"));
+    play.admin(crone, "set", "<item nick='third' role='participant'/>");
+    assert!(again(&mut play).contains("role='participant'"));
+    play.admin(crone, "set", "<item nick='third' role='moderator'/>");
+    assert!(again(&mut play).contains("role='participant'"), "a moderator for one visit");
+    play.admin(crone, "set", "<item nick='third' role='none'/>");
+    assert!(again(&mut play).contains("role='visitor'"));
+    play.admin(crone, "set", &format!("<item affiliation='member' jid='{HAG}'/>"));
+    play.admin(crone, "set", "<item nick='third' role='visitor'/>");
+    assert!(again(&mut play).contains("role='visitor'"), "who was silenced comes back silent");
+    play.configure(crone, &[("moderatedroom", "0")]);
+    assert!(again(&mut play).contains("role='participant'"));
+}
+
+#[test]
+fn who_becomes_a_moderator_is_shown_who_is_who() {
+    // §8: moderators see real addresses, by presence.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let (hag, wise) = (play.person("hag66"), play.person("wiccarocks"));
+    play.enter(hag, "third");
+    play.enter(wise, "second");
+    let real = "jid='hag66@capulet.lit/desktop'";
+    for item in ["<item nick='second' role='moderator'/>", "<item affiliation='admin' jid='wiccarocks@capulet.lit'/>"] {
+        let out = play.admin(crone, "set", item);
+        let to_wise = heard(&out, wise);
+        assert!(to_wise[0].contains("/second'") && to_wise[0].contains("code='110'"), "{to_wise:?}");
+        assert!(to_wise.iter().any(|xml| xml.contains("/third'") && xml.contains(real)), "{to_wise:?}");
+        assert!(!heard(&out, hag).iter().any(|xml| xml.contains(real) && !xml.contains("code='110'")));
+        play.admin(crone, "set", "<item nick='second' role='participant'/>");
+    }
+}
+
+#[test]
+fn a_closed_room_tells_strangers_neither_its_subject_nor_who_is_in() {
+    // §6.4, §6.5, §13.4.
+    let mut play = Play::new();
+    let crone = play.room(&[("membersonly", "1"), ("publicroom", "1")]);
+    let hag = play.person("hag66");
+    play.house.send(crone, &format!("<message type='groupchat' to='{ROOM}'><subject>Fire Burn</subject></message>"));
+    let info = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
+    let items = "<query xmlns='http://jabber.org/protocol/disco#items'/>";
+    let sees = |play: &mut Play, who| {
+        let told = answered(&play.iq(who, "get", "", info), who);
+        let listed = answered(&play.iq(who, "get", "", items), who);
+        (told.contains("Fire Burn"), told.contains("muc#roominfo_occupants"), listed.contains("/firstwitch"))
+    };
+    assert_eq!(sees(&mut play, crone), (true, true, true));
+    assert_eq!(sees(&mut play, hag), (false, false, false));
+    play.admin(crone, "set", &format!("<item affiliation='member' jid='{HAG}'/>"));
+    assert_eq!(sees(&mut play, hag), (true, true, true));
+    play.configure(crone, &[("membersonly", "0")]);
+    play.admin(crone, "set", &format!("<item affiliation='none' jid='{HAG}'/>"));
+    assert_eq!(sees(&mut play, hag), (true, true, true), "who could come in");
+    play.admin(crone, "set", &format!("<item affiliation='outcast' jid='{HAG}'/>"));
+    assert_eq!(sees(&mut play, hag), (false, false, false));
+}
+
+#[test]
+fn a_private_message_that_was_not_taken_comes_back_to_who_sent_it() {
+    // RFC 6120 §8.3.1, §7.5; what says that nobody is there is the room's business (§18.1.2).
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let hag = play.person("hag66");
+    play.enter(hag, "third");
+    whisper(&mut play, hag, "firstwitch");
+    let error = "<error type='modify'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    let out = play.house.send(crone, &format!("<message type='error' id='w' to='{ROOM}/third'>{error}</message>"));
+    let told = &heard(&out, hag)[0];
+    assert!(told.contains("/firstwitch'") && told.contains("type='error'") && told.contains(" id='w'"), "{told}");
+    assert_eq!(heard(&out, crone).len(), 0);
+}
+
+#[test]
+fn where_nobody_may_write_privately_nobody_does() {
+    // §15.5.3, muc#roomconfig_allowpm. Where only some may, moderators are written to all the same.
+    let mut play = Play::new();
+    let crone = play.room(&[("allowpm", "none")]);
+    let hag = play.person("hag66");
+    play.enter(hag, "third");
+    assert_eq!(refused(&whisper(&mut play, hag, "firstwitch"), hag), "forbidden");
+    assert_eq!(refused(&whisper(&mut play, crone, "third"), crone), "forbidden");
+    play.configure(crone, &[("allowpm", "moderators")]);
+    assert_eq!(heard(&whisper(&mut play, hag, "firstwitch"), crone).len(), 1);
+}
+
+#[test]
+fn a_card_comes_from_whom_it_was_asked_for() {
+    // §17.4: somebody who is in twice answers, for the account, under the name that was asked.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let hag = play.person("hag66");
+    let phone = play.house.available("hag66@capulet.lit/phone");
+    play.enter(hag, "third");
+    play.enter(phone, "fourth");
+    for nick in ["third", "fourth"] {
+        let out = play.iq(crone, "get", &format!("/{nick}"), "<vCard xmlns='vcard-temp'/>");
+        let told = heard(&out, crone).into_iter().find(|xml| xml.starts_with("<iq")).unwrap();
+        assert!(told.contains(&format!("from='{ROOM}/{nick}'")) && told.contains(" id='q1'"), "{told}");
+    }
+}
+
+#[test]
+fn a_full_room_counts_names() {
+    // §7.2.9: one person under two names is two occupants, under one name with two devices one.
+    let mut play = Play::new();
+    play.room(&[("maxusers", "2")]);
+    let hag = play.person("hag66");
+    let (phone, tablet) =
+        (play.house.available("hag66@capulet.lit/phone"), play.house.available("hag66@capulet.lit/tablet"));
+    play.enter(hag, "third");
+    assert_eq!(refused(&play.enter(phone, "fourth"), phone), "service-unavailable");
+    assert_eq!(heard(&play.enter(tablet, "third"), tablet).len(), 3);
+}
+
+#[test]
+fn what_a_form_shows_can_be_chosen_in_it() {
+    // XEP-0004 §3.3: the value of a list is one of its options; and names that clients use are understood.
+    let mut play = Play::new();
+    let crone = play.room(&[("maxusers", "25"), ("mam", "0")]);
+    let form = answered(&play.owner_asks(crone), crone);
+    assert!(form.contains("<option label='25'><value>25</value></option>"), "{form}");
+    let archive = form.split("enablearchiving'").nth(1).and_then(|rest| rest.split("</field>").next()).unwrap();
+    assert!(archive.contains("<value>0</value>") || archive.contains("<value>false</value>"), "{archive}");
+}
