@@ -197,4 +197,5 @@ fn set_subscription(site: &Site, node: &Node, jid: &Jid, mut member: Member, wan
     members::put(&mut ctx.store(), site.owner, node.id, jid.bare_str(), &member);
     let changed = subscribe::state(node, jid, &subscription, state, ns::PUBSUB_EVENT);
     notify::to_address(site, node, &changed, jid, ctx);
+    subscribe::tell_owners(site, node, jid, &subscription, state, ctx);
 }

@@ -88,6 +88,7 @@ pub(super) fn settle(site: &Site, node: &Node, jid: &Jid, allow: bool, ctx: &mut
     let state = if allow { "subscribed" } else { "none" };
     let changed = subscribe::state(node, jid, &subscription, state, ns::PUBSUB_EVENT);
     notify::to_address(site, node, &changed, jid, ctx);
+    subscribe::tell_owners(site, node, jid, &subscription, state, ctx);
     if allow {
         subscribe::welcome(site, node, jid, &subscription, ctx);
     }
@@ -113,5 +114,6 @@ pub(super) fn recheck_node(site: &Site, node: &Node, contact: &Jid, ctx: &mut Ct
         let jid = subscribe::address(&contact.bare(), &subscription);
         let changed = subscribe::state(node, &jid, &subscription, "none", ns::PUBSUB_EVENT);
         notify::to_address(site, node, &changed, &jid, ctx);
+        subscribe::tell_owners(site, node, &jid, &subscription, "none", ctx);
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn subscribe(
         requests::ask_owners(site, &node, &jid, &subscription, ctx);
     } else {
         welcome(site, &node, &jid, &subscription, ctx);
-        tell_owners(site, &node, &jid, &subscription, ctx);
+        tell_owners(site, &node, &jid, &subscription, "subscribed", ctx);
     }
     // XEP-0060 §6.3.7: and what came of the options.
     let options =
@@ -110,13 +110,21 @@ pub(super) fn welcome(site: &Site, node: &Node, jid: &Jid, subscription: &Subscr
     }
 }
 
-/// XEP-0060 §16.4.4, `pubsub#notify_sub`.
-fn tell_owners(site: &Site, node: &Node, jid: &Jid, subscription: &Subscription, ctx: &mut Ctx<'_>) {
-    if node.settings.notify_sub {
-        let changed = element(node, jid, subscription, ns::PUBSUB_EVENT);
-        for owner in access::owners(site, node, ctx) {
-            notify::to_address(site, node, &changed, &owner, ctx);
-        }
+/// XEP-0060 §16.4.4, `pubsub#notify_sub`: owners hear that somebody is subscribed, or is so no longer, whoever did it.
+pub(super) fn tell_owners(
+    site: &Site,
+    node: &Node,
+    jid: &Jid,
+    subscription: &Subscription,
+    state: &'static str,
+    ctx: &mut Ctx<'_>,
+) {
+    if !node.settings.notify_sub {
+        return;
+    }
+    let changed = self::state(node, jid, subscription, state, ns::PUBSUB_EVENT);
+    for owner in access::owners(site, node, ctx) {
+        notify::to_address(site, node, &changed, &owner, ctx);
     }
 }
 
@@ -129,12 +137,7 @@ pub(super) fn unsubscribe(site: &Site, iq: &Iq<'_>, asked: &Element, ctx: &mut C
     keep(site, &node, &jid, member, ctx)?;
     subscription.is_pending = false;
     let gone = state(&node, &jid, &subscription, "none", ns::PUBSUB);
-    if node.settings.notify_sub {
-        let changed = state(&node, &jid, &subscription, "none", ns::PUBSUB_EVENT);
-        for owner in access::owners(site, &node, ctx) {
-            notify::to_address(site, &node, &changed, &owner, ctx);
-        }
-    }
+    tell_owners(site, &node, &jid, &subscription, "none", ctx);
     Ok(answer(vec![gone]))
 }
 

@@ -238,6 +238,30 @@ fn an_address_is_changed_once_in_a_request() {
 }
 
 #[test]
+fn owners_hear_of_every_change_of_subscriptions_if_they_want_to() {
+    // XEP-0060 §16.4.4, `pubsub#notify_sub`; XEP-0503 §3 wants it of spaces.
+    let Scene { mut play, owner, reader, other } =
+        scene(&[("access_model", "authorize"), ("notify_sub", "1"), ("purge_offline", "false")]);
+    let set = |list: &str, jid: &str, value: &str| {
+        format!("<{list}s node='n'><{list} jid='{jid}' {list}='{value}'/></{list}s>")
+    };
+    let told = |out: &Out, who: &str, state: &str| {
+        let told = events(&to_session(out, owner));
+        let last = told.last().map(|(_, xml)| xml.clone()).unwrap_or_default();
+        last.contains(&format!("<subscription node='n' jid='{who}'")) && last.contains(&format!("='{state}'/></event>"))
+    };
+    play.ask(reader, "set", HOST, &subscribe(FRANCISCO));
+    let out = play.ask(owner, "owner set", HOST, &set("subscription", FRANCISCO, "subscribed"));
+    assert!(told(&out, FRANCISCO, "subscribed"), "{out:?}");
+    let out = play.ask(owner, "owner set", HOST, &set("subscription", "bernardo@capulet.lit", "subscribed"));
+    assert!(told(&out, "bernardo@capulet.lit", "subscribed") && hears(&out, other) == 1, "{out:?}");
+    let out = play.ask(owner, "owner set", HOST, &set("affiliation", "bernardo@capulet.lit", "outcast"));
+    assert!(told(&out, "bernardo@capulet.lit", "none"), "{out:?}");
+    let out = play.ask(reader, "set", HOST, &format!("<unsubscribe node='n' jid='{FRANCISCO}'/>"));
+    assert!(told(&out, FRANCISCO, "none"), "{out:?}");
+}
+
+#[test]
 fn what_could_not_be_changed_is_told_as_it_stands() {
     // XEP-0060 §8.8.2.4 and §8.9.2.4: nothing was changed, and so everything is listed.
     let Scene { mut play, owner, reader, .. } = scene(&[]);
