@@ -441,6 +441,11 @@ pub const FORM_BYTES_MAX: usize = 16 * 1024;
 pub const BOSH_BODY_BYTES_MAX: usize = STANZA_BYTES_MAX + 8 * 1024;
 /// Bytes of such requests that are being read, in all.
 pub const BOSH_READING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of requests that came ahead of their turn, of one session before its sign-in: they are as large as what one may
+/// say then.
+pub const BOSH_EARLY_BYTES_MAX: usize = 16 * 1024;
+/// The same of all sessions before their sign-in.
+pub const BOSH_EARLY_ALL_BYTES_MAX: usize = 256 * 1024;
 /// Seconds that an answer waits for something to say; proxies give up after as many.
 pub const BOSH_WAIT_S_MAX: u64 = 60;
 /// Requests of a session that may be under way at once, of which one waits for something to say.

@@ -3,6 +3,7 @@
 mod connections;
 mod process;
 mod tls;
+mod web;
 
 use std::{
     collections::HashMap,
@@ -179,6 +180,9 @@ impl House for Obedient {
 
 // The house's thread.
 
+/// Milliseconds that the head of a request may take here.
+const HEAD_MS: u64 = 300;
+
 enum Order {
     Reload(Box<Config>),
     Shutdown,
@@ -187,6 +191,8 @@ enum Order {
 struct Running {
     clear: SocketAddr,
     direct: SocketAddr,
+    /// Where it is wanted.
+    web: Option<SocketAddr>,
     admin: PathBuf,
     notes: Receiver<Note>,
     gate: Sender<()>,
@@ -239,6 +245,7 @@ fn start(name: &str, change: impl FnOnce(&mut Config, &Path)) -> Running {
         let driver =
             Driver::new(|_| Box::new(house), store, answers, certificates, config.limits.streams).expect("timer");
         ready.send(listeners.addresses()).expect("test");
+        driver.bound_heads(HEAD_MS);
         let listeners = listeners.serve(&driver).expect("reactor");
         let ears = driver.clone();
         driver.spawn(async move {
@@ -257,7 +264,8 @@ fn start(name: &str, change: impl FnOnce(&mut Config, &Path)) -> Running {
     });
     let addresses = addresses.recv().expect("the house starts");
     let admin = folder.join("admin.sock");
-    Running { clear: addresses[0], direct: addresses[1], admin, notes, gate, orders, thread: Some(thread), folder }
+    let web = addresses.get(2).copied();
+    Running { clear: addresses[0], direct: addresses[1], web, admin, notes, gate, orders, thread: Some(thread), folder }
 }
 
 impl Running {

@@ -3,6 +3,7 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+mod abuse;
 mod bosh;
 mod messages;
 mod process;

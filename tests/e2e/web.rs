@@ -17,7 +17,7 @@ use crate::{
 const DATA: &[u8] = b"Wherefore art thou Romeo?";
 
 /// Reads until this stands there.
-fn until(process: &mut Process, conn: Conn, end: &str) -> String {
+pub fn until(process: &mut Process, conn: Conn, end: &str) -> String {
     let mut out = String::new();
     while !out.contains(end) {
         let bytes = process.take(conn);
@@ -28,7 +28,7 @@ fn until(process: &mut Process, conn: Conn, end: &str) -> String {
 }
 
 /// Signs in with the plain mechanism.
-fn sign_in(process: &mut Process, name: &str) -> Conn {
+pub fn sign_in(process: &mut Process, name: &str) -> Conn {
     use base64::Engine;
     let conn = process.connect(true);
     let open = format!(
@@ -56,7 +56,7 @@ fn ask(process: &mut Process, conn: Conn, name: &str, size: usize, kind: &str) -
 }
 
 /// The paths to put and to get.
-fn slot(process: &mut Process, conn: Conn, name: &str, size: usize, kind: &str) -> (String, String) {
+pub fn slot(process: &mut Process, conn: Conn, name: &str, size: usize, kind: &str) -> (String, String) {
     let answer = ask(process, conn, name, size, kind);
     let base = format!("https://{DOMAIN}:{}", process.web.port());
     let path = |tag: &str| {
@@ -259,7 +259,7 @@ fn connections_of_one_address_are_bounded() {
 }
 
 /// The house learns that connections are gone when it looks.
-fn until_served(process: &Process) {
+pub fn until_served(process: &Process) {
     let served = (0..200).any(|_| process.request("GET", "/.well-known/host-meta", "").status == 200);
     assert!(served, "nobody is served any more");
 }

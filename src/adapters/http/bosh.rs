@@ -53,6 +53,15 @@ pub(super) struct Lines {
     reading: Cell<usize>,
 }
 
+impl Lines {
+    /// Bytes that sessions before their sign-in may still keep of requests ahead of their turn. Counted anew each time:
+    /// sessions are as few as connections, and there is no sum that could go wrong.
+    fn early_room(&self) -> usize {
+        let kept = self.by_name.borrow().values().map(|line| line.session.borrow().early_bytes()).sum();
+        limits::BOSH_EARLY_ALL_BYTES_MAX.saturating_sub(kept)
+    }
+}
+
 /// One stream's.
 pub(in crate::adapters) struct Line {
     session: RefCell<Session>,
@@ -73,9 +82,9 @@ impl Line {
         self.clock.now().0
     }
 
-    /// Takes a request; the answer comes by the receiver.
-    fn take(&self, body: Body, ticket: Ticket) {
-        self.session.borrow_mut().take(body, ticket, self.now());
+    /// Takes a request; the answer comes by the receiver. `room` as [`Session::take`] has it.
+    fn take(&self, body: Body, ticket: Ticket, room: usize) {
+        self.session.borrow_mut().take(body, ticket, self.now(), room);
         self.hand_out();
         self.bell.ring();
     }
@@ -228,7 +237,7 @@ async fn ask(driver: &Rc<Driver>, peer: IpAddr, content: Incoming) -> Page {
     };
     let Some(line) = line else { return refusal(Condition::ItemNotFound) };
     let asking = Asking::new(line.clone(), ticket);
-    line.take(body, ticket);
+    line.take(body, ticket, lines.early_room());
     if line.is_over()
         && let Some(stream) = line.stream.get()
     {

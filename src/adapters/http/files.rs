@@ -148,7 +148,9 @@ impl Files {
             let root = fs::canonicalize(folder).ok()?;
             let wanted = path.iter().fold(root.clone(), |path, part| path.join(part));
             let path = fs::canonicalize(wanted).ok().filter(|path| path.starts_with(&root))?;
-            let file = File::open(&path).ok()?;
+            // No link any more, and no pipe or device that would make the thread wait for somebody.
+            let plain = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+            let file = fs::OpenOptions::new().read(true).custom_flags(plain).open(&path).ok()?;
             let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
             let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
             let kind =

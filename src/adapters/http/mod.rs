@@ -54,6 +54,8 @@ pub(super) struct Web {
     files: RefCell<Option<Rc<Files>>>,
     config: RefCell<Rc<Config>>,
     lines: bosh::Lines,
+    /// Milliseconds that a head may take.
+    head_ms: Cell<u64>,
 }
 
 impl Default for Web {
@@ -65,6 +67,7 @@ impl Default for Web {
             files: RefCell::default(),
             config: RefCell::default(),
             lines: bosh::Lines::default(),
+            head_ms: Cell::new(limits::HTTP_HEAD_MS_MAX),
         }
     }
 }
@@ -111,6 +114,12 @@ impl Driver {
             }
         });
         Ok(())
+    }
+
+    /// Connections from now on have so many milliseconds for a head, instead of [`limits::HTTP_HEAD_MS_MAX`]: who tests the
+    /// bound does not want to wait for it.
+    pub fn bound_heads(&self, ms: u64) {
+        self.web.head_ms.set(ms);
     }
 
     /// Takes an accepted socket in as a web connection, with what was read of it already, or says why not; then it is closed.
@@ -160,7 +169,7 @@ impl Driver {
         let mut builder = http1::Builder::new();
         builder
             .timer(ReactorTimer)
-            .header_read_timeout(Duration::from_millis(limits::HTTP_HEAD_MS_MAX))
+            .header_read_timeout(Duration::from_millis(self.web.head_ms.get()))
             .max_headers(limits::HTTP_HEADERS_MAX)
             .max_buf_size(limits::HTTP_HEAD_BYTES_MAX);
         let mut connection = builder.serve_connection(link, service);

@@ -88,6 +88,8 @@ pub struct Body {
     pub restarts: bool,
     /// Whole elements for the stream.
     pub content: Vec<u8>,
+    /// Bytes of the request: no less than all of this takes.
+    pub bytes: usize,
 }
 
 /// What a stream's header says.
@@ -131,6 +133,7 @@ pub fn read(bytes: &[u8]) -> Result<Body, Condition> {
     }
     let tag = &bytes[..bytes.len() - rest.len()];
     let mut body = attributes(tag).ok_or(Condition::BadRequest)?;
+    body.bytes = bytes.len();
     loop {
         match framer.next(&mut rest, &mut outline) {
             Ok(Some(Frame::Element(element))) => body.content.extend_from_slice(element),
@@ -178,6 +181,7 @@ fn attributes(tag: &[u8]) -> Option<Body> {
         ends: body.get("type") == Some("terminate"),
         restarts: matches!(of_xmpp("restart").as_deref(), Some("true" | "1")),
         content: Vec::new(),
+        bytes: 0,
     })
 }
 

@@ -121,6 +121,8 @@ pub struct Session {
     words: Vec<u8>,
     header: Option<Box<Header>>,
     has_error: bool,
+    /// The stream has said that somebody proved who they are.
+    is_signed_in: bool,
     opening: StreamHeader,
     is_created: bool,
     /// XEP-0124 §15: the print of the next key.
@@ -152,6 +154,7 @@ impl Session {
             words: Vec::new(),
             header: None,
             has_error: false,
+            is_signed_in: false,
             opening: body.header.clone(),
             is_created: false,
             key: None,
@@ -180,14 +183,30 @@ impl Session {
         });
     }
 
-    /// Takes a request. If it does not fit the session breaks off, which [`Session::is_over`] tells.
-    pub fn take(&mut self, body: Body, ticket: Ticket, now: u64) {
-        if let Err(condition) = self.place(body, ticket, now) {
+    /// Takes a request. If it does not fit the session breaks off, which [`Session::is_over`] tells. `room`: bytes that
+    /// may still be kept, for all sessions before their sign-in, of requests ahead of their turn.
+    pub fn take(&mut self, body: Body, ticket: Ticket, now: u64, room: usize) {
+        let placed = self.admit_early(&body, room).and_then(|()| self.place(body, ticket, now));
+        if let Err(condition) = placed {
             self.break_off(condition);
             if self.answers.iter().all(|answer| answer.ticket != ticket) {
                 self.answer(ticket, Some(condition), goodbye(Some(condition), b""));
             }
         }
+    }
+
+    /// Bytes of requests that wait for their turn, if nobody has signed in yet (S3).
+    pub fn early_bytes(&self) -> usize {
+        if self.is_signed_in { 0 } else { self.early.iter().map(|(body, _)| body.bytes).sum() }
+    }
+
+    /// Whoever has not signed in keeps little here, also together with all others who have not.
+    fn admit_early(&self, body: &Body, room: usize) -> Result<(), Condition> {
+        if self.is_signed_in || body.rid <= self.next {
+            return Ok(());
+        }
+        let is_small = self.early_bytes() + body.bytes <= limits::BOSH_EARLY_BYTES_MAX;
+        if is_small && body.bytes <= room { Ok(()) } else { Err(Condition::PolicyViolation) }
     }
 
     fn place(&mut self, body: Body, ticket: Ticket, now: u64) -> Result<(), Condition> {
@@ -333,11 +352,13 @@ impl Session {
 
     /// What the stream says, as by TCP.
     pub fn say(&mut self, bytes: &[u8]) {
-        let Session { cutter, words, header, has_error, .. } = self;
+        let Session { cutter, words, header, has_error, is_signed_in, .. } = self;
         cutter.cut(bytes, |said| match said {
             Said::Open(open) => *header = Some(open),
             Said::Element(element) => {
                 *has_error |= element.starts_with(b"<stream:error");
+                // Of RFC 6120 §6.4.6 and of XEP-0388 alike; nobody but the house writes here.
+                *is_signed_in |= element.starts_with(b"<success");
                 words.extend_from_slice(element);
             }
             Said::End => {}

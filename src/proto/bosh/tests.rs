@@ -11,6 +11,7 @@ struct Play {
     session: Session,
     now: u64,
     next_ticket: u64,
+    room: usize,
 }
 
 impl Play {
@@ -31,7 +32,12 @@ impl Play {
             "<body {XMLNS} rid='100' to='capulet.lit' ver='1.6' xmpp:version='1.0' xmlns:xmpp='urn:xmpp:xbosh' {attributes}/>"
         );
         let body = body::read(text.as_bytes()).unwrap();
-        Play { session: Session::new("sid".into(), body, Ticket(0), 0), now: 0, next_ticket: 1 }
+        Play {
+            session: Session::new("sid".into(), body, Ticket(0), 0),
+            now: 0,
+            next_ticket: 1,
+            room: limits::BOSH_EARLY_ALL_BYTES_MAX,
+        }
     }
 
     fn ask(&mut self, rid: u64, attributes: &str, content: &str) -> u64 {
@@ -39,7 +45,7 @@ impl Play {
             format!("<body {XMLNS} xmlns:xmpp='urn:xmpp:xbosh' sid='sid' rid='{rid}' {attributes}>{content}</body>");
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.session.take(body::read(text.as_bytes()).unwrap(), Ticket(ticket), self.now);
+        self.session.take(body::read(text.as_bytes()).unwrap(), Ticket(ticket), self.now, self.room);
         ticket
     }
 
@@ -452,4 +458,43 @@ fn what_is_kept_is_bounded() {
     assert!(play.session.given.len() <= play.session.terms.requests + 1);
     assert!(play.session.waiting.len() <= play.session.terms.requests);
     assert!(!play.session.is_over());
+}
+
+#[test]
+fn before_sign_in_little_is_kept_of_what_comes_ahead_of_its_turn() {
+    // S3.
+    let large = format!("<message>{}</message>", "x".repeat(limits::BOSH_EARLY_BYTES_MAX));
+    let (mut play, _) = Play::new("hold='1'");
+    let ticket = play.ask(102, "", &large);
+    assert_eq!(play.answers(), [Play::ended(ticket, "policy-violation")]);
+    // Whoever they all are together.
+    let (mut play, _) = Play::new("hold='1'");
+    play.room = 100;
+    let ticket = play.ask(102, "", &"<presence/>".repeat(20));
+    assert_eq!(play.answers(), [Play::ended(ticket, "policy-violation")]);
+    // What is in its turn is the stream's to judge, and counts for nobody.
+    let (mut play, _) = Play::new("hold='1'");
+    play.room = 0;
+    play.ask(101, "", &large);
+    assert_eq!((play.heard(), play.session.early_bytes()), (large.clone(), 0));
+    // What waits is counted until it has its turn.
+    let (mut play, _) = Play::new("hold='1'");
+    play.ask(102, "", "<b/>");
+    assert!(play.session.early_bytes() > "<b/>".len());
+    play.ask(101, "", "<a/>");
+    assert_eq!((play.heard().as_str(), play.session.early_bytes()), ("<a/><b/>", 0));
+}
+
+#[test]
+fn after_sign_in_what_comes_ahead_of_its_turn_may_be_a_whole_stanza() {
+    let large = format!("<message>{}</message>", "x".repeat(limits::BOSH_EARLY_BYTES_MAX));
+    for success in ["<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", "<success xmlns='urn:xmpp:sasl:2'/>"] {
+        let (mut play, _) = Play::new("hold='1'");
+        play.say(success);
+        play.room = 0;
+        play.ask(102, "", &large);
+        assert_eq!(play.session.early_bytes(), 0, "it counts for nobody but its own session");
+        play.ask(101, "", "<a/>");
+        assert_eq!(play.heard(), format!("<a/>{large}"));
+    }
 }
