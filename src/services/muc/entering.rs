@@ -61,8 +61,9 @@ fn name(room: &Room, who: &Jid, nick: &str) -> Result<(), StanzaError> {
     if nick.len() > limits::ROOM_NICK_BYTES_MAX || nick.trim().is_empty() {
         return Err(StanzaError::new(Condition::NotAcceptable).kind(ErrorKind::Cancel));
     }
-    let taken = room.named(nick).is_some_and(|at| *room.occupants[at].bare != *who.bare_str());
-    if taken || room.is_reserved(nick, who.bare_str()) {
+    // Spaces around it make no other name, §13.5.
+    let looks_like = |other: &Occupant| other.nick().trim() == nick.trim() && *other.bare != *who.bare_str();
+    if room.occupants.iter().any(looks_like) || room.is_reserved(nick, who.bare_str()) {
         return Err(Condition::Conflict.into());
     }
     Ok(())
@@ -167,6 +168,14 @@ pub(super) fn show_others(room: &Room, nick: &str, role: Role, visit: &Visit, ct
     }
 }
 
+/// A device says something new of itself, and so is the one of which newcomers are shown; what it had said before.
+fn present(occupant: &mut Occupant, visit: usize, presence: Rc<[u8]>) -> Rc<[u8]> {
+    let mut latest = occupant.visits.remove(visit);
+    let before = std::mem::replace(&mut latest.presence, presence);
+    occupant.visits.push(latest);
+    before
+}
+
 /// Somebody who is in changes what is seen of them, or, having lost track, enters again.
 pub(super) fn update(
     room: &mut Room,
@@ -179,8 +188,7 @@ pub(super) fn update(
     if presence.len() > limits::ROOM_PRESENCE_BYTES_MAX {
         return Err(Condition::PolicyViolation.into());
     }
-    let place = &mut room.occupants[at].visits[visit].presence;
-    let before = std::mem::replace(place, presence.clone());
+    let before = present(&mut room.occupants[at], visit, presence.clone());
     let affiliation = room.affiliation(&stanza.from);
     let occupant = &room.occupants[at];
     let shown = (affiliation, occupant.role);
@@ -189,7 +197,7 @@ pub(super) fn update(
         showing.answering(stanza).everybody(room, ctx);
         return Ok(());
     };
-    let visit = &occupant.visits[visit];
+    let Some(visit) = occupant.visits.last() else { return Ok(()) };
     if before != presence {
         // XEP-0045 §17.3: to the others it is a presence like any other.
         let mut showing = Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx);
@@ -243,8 +251,8 @@ pub(super) fn rename(
     let presence = content(stanza);
     let occupant = &mut room.occupants[at];
     occupant.address = address;
-    if let Some(visit) = occupant.visits.iter_mut().find(|visit| visit.jid == stanza.from) {
-        visit.presence = presence.clone();
+    if let Some(visit) = occupant.visits.iter().position(|visit| visit.jid == stanza.from) {
+        present(occupant, visit, presence.clone());
     }
     let occupant = &room.occupants[at];
     let showing = Showing::new(room, occupant, shown, &stanza.from, &presence, Word::default(), ctx);

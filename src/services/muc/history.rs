@@ -20,7 +20,7 @@ use crate::{
         element::Element,
         jid::Jid,
         ns,
-        stanza::{Chunk, Stanza},
+        stanza::{Chunk, Stanza, Stored},
         time,
     },
 };
@@ -47,9 +47,22 @@ pub(super) fn recall(room: &mut Room, ctx: &mut Ctx<'_>) {
     let texts: Vec<_> = ids.into_iter().filter_map(|id| Some((id, archive::text(&store, id)?))).collect();
     for (id, mut message) in texts.into_iter().rev() {
         senders::show(&mut message, Sight::Nicknames);
+        if !is_shown(&message) {
+            continue;
+        }
         let stamps = ctx.stanza_id(room.id, room.jid.as_str(), id);
         remember(room, Line { at_us: id.0, message, stamps });
     }
+}
+
+/// Whether newcomers are shown a message of the archive: not former subjects, nor who has read what.
+fn is_shown(message: &Stored) -> bool {
+    let mut whole = Vec::with_capacity(message.rest.len() + 128);
+    message.write(Some(ns::CLIENT), &[], &mut whole);
+    let Ok(message) = Element::parse(&whole, ns::CLIENT) else { return false };
+    let has = |name| message.find(name, ns::CLIENT).is_some();
+    let is_told = |child: &Element| matches!(child.ns.as_ref(), ns::RECEIPTS | ns::MARKERS | ns::CHAT_STATES);
+    has("body") || !(message.children().any(is_told) || (has("subject") && !has("thread")))
 }
 
 /// How much of the history somebody wants, XEP-0045 §7.2.13; every bound counts.

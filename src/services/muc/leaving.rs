@@ -24,7 +24,9 @@ pub(super) fn leave(room: &mut Room, who: &Jid, content: Rc<[u8]>, word: Word, c
         let occupant = &room.occupants[at];
         Showing::new(room, occupant, (affiliation, Role::None), who, &content, word, ctx)
             .to(room, occupant, &gone, ctx);
-        if let Some(latest) = occupant.visits.last() {
+        // What was seen of them last is what is left of them, unless it was of this device.
+        let was_latest = visit == occupant.visits.len();
+        if let Some(latest) = occupant.visits.last().filter(|_| was_latest) {
             let shown = (affiliation, role);
             let (jid, presence) = (&latest.jid, &latest.presence);
             Showing::new(room, occupant, shown, jid, presence, Word::default(), ctx).everybody(room, ctx);

@@ -67,7 +67,9 @@ fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), 
         set_subject(room, stanza, ctx)?;
     }
     let traits = stanza.traits();
-    let is_kept = !traits.no_store && !traits.no_permanent_store && (traits.content || traits.store) && !is_subject;
+    let is_kept = !traits.no_store && !traits.no_permanent_store && (traits.content || traits.store);
+    // XEP-0045 §7.2.13: former subjects are no part of the history, and who has read what would fill it.
+    let is_history = is_kept && (traits.body || !(is_subject || traits.im_payload));
     if room.settings.keeps_archive && is_kept {
         let mut kept = stanza.clone();
         let item = item(ns::MUC_USER, room.affiliation(&real), Some(role), Some(real.as_str()), None);
@@ -76,11 +78,13 @@ fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), 
         stanza.add(&stamps);
         let id = history::keep(room, &kept, ctx);
         let known = ctx.stanza_id(room.id, room.jid.as_str(), id);
-        history::remember(room, Line { at_us: id.0, message: stanza.to_stored(), stamps: known.clone() });
+        if is_history {
+            history::remember(room, Line { at_us: id.0, message: stanza.to_stored(), stamps: known.clone() });
+        }
         stanza.add(&known);
     } else {
         stanza.add(&stamps);
-        if is_kept {
+        if is_history {
             let at_us = ctx.wall_us;
             history::remember(room, Line { at_us, message: stanza.to_stored(), stamps: Vec::new() });
         }
@@ -102,8 +106,9 @@ fn slowly(room: &mut Room, who: &Jid, ctx: &Ctx<'_>) -> Result<(), StanzaError> 
     // Nobody is remembered for longer than it matters.
     room.spoke.retain(|_, at| at.plus_ms(pause_ms) > now);
     if room.spoke.contains_key(who.bare_str()) || room.spoke.len() >= limits::ROOM_SPOKE_MAX {
-        let text = "This room is in slow mode: say less at a time.";
-        return Err(StanzaError::new(Condition::PolicyViolation).kind(ErrorKind::Wait).text(text));
+        let text = format!("This room is in slow mode: one message in {} seconds.", room.settings.slow_s);
+        let text = Element::new("text", ns::STANZA_ERRORS).attr("xml:lang", "en").text(text);
+        return Err(StanzaError::new(Condition::PolicyViolation).kind(ErrorKind::Wait).with(text));
     }
     room.spoke.insert(who.bare_str().into(), now);
     Ok(())

@@ -39,7 +39,7 @@ pub(super) struct Occupant {
     pub bare: Box<str>,
     /// What they may do.
     pub role: Role,
-    /// Never empty.
+    /// Never empty; the one of which others have seen something last comes last.
     pub visits: Vec<Visit>,
 }
 
@@ -185,7 +185,8 @@ impl Room {
 
     /// Whether the nickname is kept for somebody else (XEP-0045 §7.10).
     pub fn is_reserved(&self, nick: &str, bare: &str) -> bool {
-        self.standings.iter().any(|(who, standing)| **who != *bare && standing.nick.as_deref() == Some(nick))
+        let is_it = |own: &str| own.trim() == nick.trim();
+        self.standings.iter().any(|(who, standing)| **who != *bare && standing.nick.as_deref().is_some_and(is_it))
     }
 
     /// Whether the room would lose its last owner if these bare addresses became what is said of them, one after the other; of

@@ -336,3 +336,120 @@ fn what_a_form_shows_can_be_chosen_in_it() {
     let archive = form.split("enablearchiving'").nth(1).and_then(|rest| rest.split("</field>").next()).unwrap();
     assert!(archive.contains("<value>0</value>") || archive.contains("<value>false</value>"), "{archive}");
 }
+
+#[test]
+fn the_archive_knows_former_subjects_and_the_history_does_not() {
+    // XEP-0313 §5.1: subject changes are stored. §7.2.13: they are no part of the discussion history; nor is who has read it.
+    let mut play = Play::new();
+    let crone = play.room(&[("persistentroom", "1")]);
+    let to_all = |play: &mut Play, inner: &str| {
+        play.house.send(crone, &format!("<message type='groupchat' id='s1' to='{ROOM}'>{inner}</message>"))
+    };
+    let out = to_all(&mut play, "<subject>Fire Burn</subject>");
+    assert!(heard(&out, crone)[0].contains("<stanza-id "), "{out:?}");
+    play.say(crone, "Double, double");
+    to_all(&mut play, "<displayed xmlns='urn:xmpp:chat-markers:0' id='x'/>");
+    to_all(&mut play, "<subject>Cauldron Bubble</subject>");
+    let archived = |play: &mut Play| {
+        let out = play.iq(crone, "set", "", "<query xmlns='urn:xmpp:mam:2' queryid='f27'/>");
+        heard(&out, crone).into_iter().filter(|xml| xml.contains("<forwarded")).collect::<Vec<_>>()
+    };
+    let kept = archived(&mut play);
+    assert!(kept.len() == 4 && kept[0].contains("Fire Burn") && kept[3].contains("Cauldron"), "{kept:?}");
+    let hag = play.person("hag66");
+    let check = |shown: Vec<String>| {
+        assert!(shown.len() == 2 && shown[0].contains("Double, double"), "{shown:?}");
+        assert!(shown[1].contains("Cauldron Bubble") && !shown[1].contains("stanza-id"), "{shown:?}");
+    };
+    check(heard(&play.enter(hag, "third"), hag).split_off(2));
+    // And so it is when the room is read from the store.
+    for (who, nick) in [(hag, "third"), (crone, "firstwitch")] {
+        play.house.send(who, &format!("<presence type='unavailable' to='{ROOM}/{nick}'/>"));
+    }
+    check(heard(&play.enter(hag, "third"), hag).split_off(1));
+}
+
+#[test]
+fn newcomers_see_of_somebody_what_the_others_saw_last() {
+    // §7.2.8: of several devices under one name the one that spoke last counts.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let hag = play.person("hag66");
+    let phone = play.house.available("hag66@capulet.lit/phone");
+    play.enter(hag, "third");
+    play.enter(phone, "third");
+    let away = format!("<presence to='{ROOM}/third'><show>away</show></presence>");
+    assert!(heard(&play.house.send(hag, &away), crone)[0].contains("<show>away</show>"));
+    let wise = play.person("wiccarocks");
+    let out = play.enter(wise, "second");
+    let seen = heard(&out, wise).into_iter().find(|xml| xml.contains("/third'")).unwrap();
+    assert!(seen.contains("<show>away</show>"), "{seen}");
+    // The other one leaves: nothing is to be seen of that.
+    let out = play.house.send(phone, &format!("<presence type='unavailable' to='{ROOM}/third'/>"));
+    let own = heard(&out, phone);
+    assert!(own.len() == 1 && own[0].contains("type='unavailable'") && own[0].contains("code='110'"), "{own:?}");
+    assert_eq!((heard(&out, crone).len(), heard(&out, wise).len(), heard(&out, hag).len()), (0, 0, 0), "{out:?}");
+    let back = play.enter(phone, "third");
+    assert!(!heard(&back, crone)[0].contains("<show>"), "{back:?}");
+    let out = play.house.send(phone, &format!("<presence type='unavailable' to='{ROOM}/third'/>"));
+    assert!(heard(&out, crone)[0].contains("<show>away</show>"), "what is left of them: {out:?}");
+}
+
+#[test]
+fn one_request_gives_a_nickname_to_one_person_only() {
+    // §9.5: also if the other keeps it from before.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    play.admin(crone, "set", &format!("<item affiliation='member' jid='{HAG}' nick='third'/>"));
+    let bard = "<item affiliation='member' jid='bard@capulet.lit' nick='third'/>";
+    let keeps = format!("<item affiliation='member' jid='{HAG}'><reason>still</reason></item>");
+    assert_eq!(outcome(&play.admin(crone, "set", &(keeps + bard)), crone), "conflict");
+    let gives = format!("<item affiliation='member' jid='{HAG}' nick=''/>");
+    assert_eq!(outcome(&play.admin(crone, "set", &(gives + bard)), crone), "done");
+}
+
+#[test]
+fn a_ban_of_a_domain_touches_nobody_who_is_something_by_themselves() {
+    // §9.2: the address itself comes first.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let wise = play.person("wiccarocks");
+    let bard = play.person("bard");
+    play.enter(wise, "second");
+    play.enter(bard, "bard");
+    play.admin(crone, "set", "<item affiliation='member' jid='wiccarocks@capulet.lit'/>");
+    play.admin(crone, "set", "<item nick='second' role='moderator'/>");
+    let out = play.admin(crone, "set", "<item affiliation='outcast' jid='capulet.lit'/>");
+    assert!(heard(&out, bard).iter().any(|xml| xml.contains("code='301'")), "{out:?}");
+    let to_wise = heard(&out, wise);
+    assert!(!to_wise.iter().any(|xml| xml.contains("/second'")), "{to_wise:?}");
+    play.admin(crone, "set", "<item affiliation='none' jid='capulet.lit'/>");
+    let list = answered(&play.admin(crone, "get", "<item role='moderator'/>"), crone);
+    assert!(list.contains("nick='second'"), "{list}");
+}
+
+#[test]
+fn slow_mode_says_how_slow() {
+    // XEP-0500 §5.
+    let mut play = Play::new();
+    play.room(&[("slow_mode_duration", "20")]);
+    let hag = play.person("hag66");
+    play.enter(hag, "third");
+    play.say(hag, "one");
+    let out = play.say(hag, "two");
+    assert!(heard(&out, hag)[0].contains("20 seconds"), "{out:?}");
+}
+
+#[test]
+fn nobody_looks_like_another_by_a_space() {
+    // §13.5: mimicking a nickname by a space at the end.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let (hag, wise) = (play.person("hag66"), play.person("wiccarocks"));
+    play.enter(hag, "third");
+    play.admin(crone, "set", "<item affiliation='member' jid='bard@capulet.lit' nick='bard'/>");
+    for nick in ["third ", "bard "] {
+        assert_eq!(refused(&play.enter(wise, nick), wise), "conflict", "{nick:?}");
+    }
+    assert_eq!(heard(&play.enter(wise, "the third"), wise).len(), 4);
+}
