@@ -1,11 +1,13 @@
-"""An SD card in an emulated Raspberry Pi 3: first start, sign-in from outside, power cut, update, and one that is taken back."""
+"""An SD card in an emulated Raspberry Pi 3: first start, what is announced, sign-in from outside, power cut, update, and one that is taken back."""
 
 import asyncio
 import os
 import pathlib
 import re
 import shutil
+import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,9 @@ import time
 import types
 import urllib.parse
 import urllib.request
+
+import dns.message
+import dns.rdatatype
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "interop"))
 from servers import free_port, run  # noqa: E402
@@ -29,6 +34,64 @@ SIGNED_IN_S_MAX = 60
 SPOILER = "#!/bin/sh\nfor file in /data/lampone/*; do [ ! -f $file ] || echo spoilt >$file; done\nexit 1\n"
 
 
+class Neighbour:
+    """Another machine in the board's local network, which asks by multicast (RFC 6762) in frames of its own making."""
+
+    ADDRESS, GROUP = "10.0.2.99", "224.0.0.251"
+
+    def __init__(self):
+        self.wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.wire.bind(("127.0.0.1", 0))
+        self.wire.settimeout(0.5)
+        self.here, self.there = self.wire.getsockname()[1], free_port()
+
+    def asks(self, name, kind):
+        """Sends one question."""
+        body = dns.message.make_query(name, kind, id=0, flags=0).to_wire()
+        datagram = struct.pack("!HHHH", 5353, 5353, 8 + len(body), 0) + body
+        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(datagram), 0, 0, 255, 17, 0,
+                           socket.inet_aton(self.ADDRESS), socket.inet_aton(self.GROUP))
+        total = sum(struct.unpack("!10H", head))
+        total = ~((total & 0xffff) + (total >> 16)) & 0xffff
+        frame = bytes.fromhex("01005e0000fb 525400000099 0800") + head[:10] + struct.pack("!H", total) + head[12:] + datagram
+        self.wire.sendto(frame, ("127.0.0.1", self.there))
+
+    def hears(self, until):
+        """Records that are announced or answered up to `until`, as text."""
+        while time.monotonic() < until:
+            try:
+                frame = self.wire.recv(2048)
+            except TimeoutError:
+                return
+            if frame[12:14] != b"\x08\x00" or frame[23] != 17 or frame[36:38] != struct.pack("!H", 5353):
+                continue
+            for records in dns.message.from_wire(frame[42:], ignore_trailing=True).sections[1:]:
+                yield from (str(record) for record in records)
+
+    def finds(self, name, kind, words, patience_s=30):
+        """Asks until what comes contains these words, a regular expression."""
+        end, heard = time.monotonic() + patience_s, []
+        while time.monotonic() < end:
+            self.asks(name, kind)
+            for record in self.hears(time.monotonic() + 2):
+                heard.append(record)
+                if found := re.search(words, record):
+                    return found
+        raise RuntimeError(f"nobody in the network answers {words!r} about {name}, but {heard[-20:]}")
+
+    def misses(self, name, kind, words, patience_s=30):
+        """Asks until something comes, and nothing that does contains these words."""
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end:
+            # What came before the question is no answer to it.
+            list(self.hears(time.monotonic() + 1))
+            self.asks(name, kind)
+            heard = list(self.hears(time.monotonic() + 2))
+            if heard and not any(re.search(words, record) for record in heard):
+                return
+        raise RuntimeError(f"somebody in the network still answers {words!r} about {name}")
+
+
 class Board:
     """The card, and the machine that it is in."""
 
@@ -39,7 +102,7 @@ class Board:
         for file in ("kernel8.img", "initrd.gz", "bcm2837-rpi-3-b.dtb", "cmdline.txt"):
             self.take(file)
         self.tls_port, self.port, self.web_port = free_port(), free_port(), free_port()
-        self.domain, self.process = DOMAIN, None
+        self.domain, self.process, self.neighbour = DOMAIN, None, Neighbour()
         self.authority = types.SimpleNamespace(ca=place / "ca.pem")
 
     def take(self, file):
@@ -69,7 +132,9 @@ class Board:
              "-serial", f"file:{self.console}", "-kernel", self.place / "kernel8.img", "-initrd", self.place / "initrd.gz",
              "-dtb", self.place / "bcm2837-rpi-3-b.dtb", "-append", " ".join([*words, "lampone.watchdog=no"]),
              "-drive", f"file={self.card},if=sd,format=raw", "-device", "usb-net,netdev=n",
-             "-netdev", f"user,id=n,restrict=on,{forwards}"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             "-netdev", "hubport,id=n,hubid=0", "-netdev", f"user,id=u,restrict=on,{forwards}",
+             "-netdev", f"socket,id=s,udp=127.0.0.1:{self.neighbour.here},localaddr=127.0.0.1:{self.neighbour.there}",
+             "-netdev", "hubport,id=v,hubid=0,netdev=u", "-netdev", "hubport,id=w,hubid=0,netdev=s"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def says(self, words):
         """Waits until these words, a regular expression, stand on the console; what was found."""
@@ -137,11 +202,20 @@ def live(board):
     board.says(r"has the address")
     pem = ssl.get_server_certificate(("127.0.0.1", board.tls_port), timeout=30)
     board.authority.ca.write_text(pem)
+    neighbour = board.neighbour
+    neighbour.finds("lampone.local", "A", r"lampone\.local\. .* A 10\.0\.2\.15")
+    neighbour.finds("_xmpp-client._tcp.local", "PTR", r"Lampone\._xmpp-client\._tcp\.local\. .* SRV 0 0 5222 lampone\.local")
+    neighbour.finds("_https._tcp.local", "PTR", r"first.*_https\._tcp\.local\. .* SRV 0 0 5443 lampone\.local")
+    neighbour.finds("_https._tcp.local", "PTR", rf'TXT "path={link}"')
+    print(f"name, services and invitation are announced {board.is_on():.1f} s after power on", flush=True)
     register(board, link, "anna")
     asyncio.run(first_evening(board))
     took = board.is_on()
+    board.says(r"invitation gone")
+    neighbour.misses("_https._tcp.local", "PTR", r'TXT "path=/i/')
     board.power_off()
-    assert f"{DOMAIN}.crt" in board.names() and "invitation.txt" in board.names(), "the boot partition tells nothing"
+    assert f"{DOMAIN}.crt" in board.names(), "the boot partition has no certificate"
+    assert "invitation.txt" not in board.names(), "the invitation is still there"
     assert board.take(f"{DOMAIN}.crt").read_text().split() == pem.split(), "another certificate than the one served"
     assert took < SIGNED_IN_S_MAX, f"it took {took:.0f} s and may take {SIGNED_IN_S_MAX}"
 
