@@ -8,7 +8,10 @@ use std::{
     fs::{self, File},
     future::{Future, poll_fn},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     pin::Pin,
     rc::Rc,
@@ -206,7 +209,12 @@ impl Files {
             block.extend_from_slice(&data);
             drop(data);
             if block.len() + limits::HTTP_HEAD_BYTES_MAX > limits::FILE_BLOCK_BYTES || left == 0 {
-                let write = move || open.write_all(&block).map(|()| (open, block));
+                let at = bytes - left - block.len() as u64;
+                let write = move || {
+                    open.write_all(&block)?;
+                    go_on_writing(&open, at, block.len() as u64);
+                    Ok((open, block))
+                };
                 (open, block) = self.work(write).await.map_err(refusal)?;
                 block.clear();
             }
@@ -234,6 +242,25 @@ fn refusal(e: io::Error) -> TakeError {
             log::error!("an upload cannot be written: {e}");
             TakeError::Io
         }
+    }
+}
+
+/// Bytes of a file that may be on their way to the medium.
+const UNDER_WAY: u64 = 8 * limits::FILE_BLOCK_BYTES as u64;
+
+/// Has the kernel bring to the medium what was written, some blocks behind, so that the last sync finds little to do and nobody
+/// else's sync waits behind a whole file. sync_file_range(2); what cannot is synced at the end, as everything is.
+fn go_on_writing(file: &File, at: u64, bytes: u64) {
+    let range = |from: u64, flags| {
+        // SAFETY: it takes a descriptor that is open and numbers.
+        let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, bytes as i64, flags) };
+    };
+    range(at, libc::SYNC_FILE_RANGE_WRITE);
+    if let Some(before) = at.checked_sub(UNDER_WAY) {
+        range(
+            before,
+            libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER,
+        );
     }
 }
 
