@@ -201,10 +201,23 @@ pub struct Limits {
     pub failures_per_address: u32,
     /// Failed sign-ins in a row for one account before it is delayed.
     pub failures_per_account: u32,
+    /// What one domain elsewhere may send.
+    pub peer_rate: Rate,
+    /// What one client may send.
+    pub client_rate: Rate,
     /// Messages kept for one absent account.
     pub offline_messages: usize,
     /// Bytes of the database's cache.
     pub cache_bytes: usize,
+}
+
+/// How much may come in a second, for long; 0: any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes.
+    pub bytes: u64,
+    /// Stanzas, and whatever else stands where they stand.
+    pub stanzas: u64,
 }
 
 /// How long things are kept.
@@ -268,6 +281,8 @@ impl Default for Config {
                 streams: limits::STREAMS_MAX,
                 failures_per_address: 20,
                 failures_per_account: 10,
+                peer_rate: Rate { bytes: limits::PEER_BYTES_PER_S, stanzas: limits::PEER_STANZAS_PER_S },
+                client_rate: Rate { bytes: limits::CLIENT_BYTES_PER_S, stanzas: limits::CLIENT_STANZAS_PER_S },
                 offline_messages: limits::OFFLINE_PER_ACCOUNT_MAX,
                 cache_bytes: limits::DATABASE_CACHE_BYTES,
             },

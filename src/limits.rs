@@ -569,3 +569,17 @@ pub const COMPONENT_ASKED_MAX: usize = 512;
 /// Addresses of one component that are shown as available, each to one account here: a few people with all their contacts and
 /// rooms on another network; some 200 bytes each.
 pub const COMPONENT_SHOWN_MAX: usize = 8_192;
+/// Bytes a second that one domain elsewhere may send for long: what a busy link carries in a minute.
+pub const PEER_BYTES_PER_S: u64 = 4 * 1024 * 1024;
+/// Stanzas a second of the same: the talk of large rooms, with all who come and go.
+pub const PEER_STANZAS_PER_S: u64 = 5_000;
+/// Bytes a second that one client may send for long; nobody who types or sends pictures comes near it.
+pub const CLIENT_BYTES_PER_S: u64 = 8 * 1024 * 1024;
+/// Stanzas a second of the same.
+pub const CLIENT_STANZAS_PER_S: u64 = 5_000;
+/// Seconds whose bytes and stanzas may come at once: whoever was away sends all that waited.
+pub const RATE_BURST_S: u64 = 30;
+/// Milliseconds for which a stream that is too fast is not heard, at least: one timer for all that comes in this time.
+pub const RATE_PAUSE_MS: u64 = 50;
+/// Domains elsewhere whose rates are counted; some 100 bytes each.
+pub const RATED_DOMAINS_MAX: usize = 1_024;

@@ -40,6 +40,8 @@ const COUNT_MAX: u64 = 1_000_000;
 const CACHE_BYTES_MIN: u64 = 64 * 1024;
 /// 1 GiB: the whole database of a house fits.
 const CACHE_BYTES_CAP: u64 = 1024 * 1024 * 1024;
+/// 1 GiB a second: what no machine reads.
+const RATE_BYTES_CAP: u64 = 1024 * 1024 * 1024;
 /// 2 GiB: what a number of 32 bits can surely hold; who wants more says 0.
 const ARCHIVE_BYTES_CAP: u64 = 2 * 1024 * 1024 * 1024;
 /// 1 TiB: more than a home has.
@@ -406,7 +408,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "limits.failures_per_address",
         takes: COUNT,
         default: "20",
-        doc: "Failed sign-ins in a row from one address before it is delayed.",
+        doc: "Failed sign-ins in a row, or handshakes of one component, from one address before it is delayed.",
         set: |draft, given| {
             given.count(1, COUNT_MAX).map(|count| draft.config.limits.failures_per_address = count as u32)
         },
@@ -415,10 +417,40 @@ pub(super) static KEYS: &[Key] = &[
         name: "limits.failures_per_account",
         takes: COUNT,
         default: "10",
-        doc: "Failed sign-ins in a row for one account before it is delayed.",
+        doc: "Failed sign-ins in a row for one account, or one component, before it is delayed.",
         set: |draft, given| {
             given.count(1, COUNT_MAX).map(|count| draft.config.limits.failures_per_account = count as u32)
         },
+    },
+    Key {
+        name: "limits.peer_bytes",
+        takes: "bytes, or a size such as \"1 MiB\", up to 1 GiB",
+        default: "\"4 MiB\"",
+        doc: "Bytes that one domain elsewhere may send in a second, for long; what 30 seconds allow may come at once. Whoever sends more is \
+              read more slowly, and nothing is lost. 0: any.",
+        set: |draft, given| given.bytes(0, RATE_BYTES_CAP).map(|bytes| draft.config.limits.peer_rate.bytes = bytes),
+    },
+    Key {
+        name: "limits.peer_stanzas",
+        takes: "a whole number from 0 to 1000000",
+        default: "5000",
+        doc: "Stanzas that one domain elsewhere may send in a second, in the same way. 0: any.",
+        set: |draft, given| given.count(0, COUNT_MAX).map(|count| draft.config.limits.peer_rate.stanzas = count),
+    },
+    Key {
+        name: "limits.client_bytes",
+        takes: "bytes, or a size such as \"1 MiB\", up to 1 GiB",
+        default: "\"8 MiB\"",
+        doc: "Bytes that one client may send in a second, for long; what 30 seconds allow may come at once. Whoever sends more is \
+              read more slowly, and nothing is lost. 0: any.",
+        set: |draft, given| given.bytes(0, RATE_BYTES_CAP).map(|bytes| draft.config.limits.client_rate.bytes = bytes),
+    },
+    Key {
+        name: "limits.client_stanzas",
+        takes: "a whole number from 0 to 1000000",
+        default: "5000",
+        doc: "Stanzas that one client may send in a second, in the same way. 0: any.",
+        set: |draft, given| given.count(0, COUNT_MAX).map(|count| draft.config.limits.client_rate.stanzas = count),
     },
     Key {
         name: "limits.offline_messages",

@@ -90,6 +90,10 @@ fn all_different() -> Config {
         streams = 10
         failures_per_address = 11
         failures_per_account = 12
+        peer_bytes = "1 MiB"
+        peer_stanzas = 17
+        client_bytes = 0
+        client_stanzas = 18
         offline_messages = 13
         cache_bytes = "4MiB"
         [retention]
@@ -158,6 +162,8 @@ fn every_key_reaches_its_place() {
     let limits = &config.limits;
     assert_eq!((limits.stanza_bytes, limits.cache_bytes, limits.streams), (64 << 10, 4 << 20, 10));
     assert_eq!((limits.failures_per_address, limits.failures_per_account, limits.offline_messages), (11, 12, 13));
+    let (peer, client) = (limits.peer_rate, limits.client_rate);
+    assert_eq!((peer.bytes, peer.stanzas, client.bytes, client.stanzas), (1 << 20, 17, 0, 18));
     let kept = &config.retention;
     assert_eq!((kept.resume_s, kept.resume_push_s, kept.offline_days, kept.device_days), (1_800, 172_800, 14, 15));
     assert_eq!(kept.upload_days, 16);
@@ -254,6 +260,10 @@ fn every_key_can_be_given_on_the_command_line() {
         "limits.streams=10",
         "limits.failures_per_address=11",
         "limits.failures_per_account=12",
+        "limits.peer_bytes=1 MiB",
+        "limits.peer_stanzas=0",
+        "limits.client_bytes=1 MiB",
+        "limits.client_stanzas=1",
         "limits.offline_messages=0",
         "limits.cache_bytes=64 KiB",
         "retention.resume=90s",

@@ -124,19 +124,9 @@ impl Server {
     /// ever.
     fn handshake(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8]) -> Next {
         let Some(component) = self.component(id) else { return Next::Stop };
-        let Some(domain) = component.domain.clone() else { return Next::Stop };
+        let (Some(domain), stream) = (component.domain.clone(), component.id.clone()) else { return Next::Stop };
         let said = Element::parse(bytes, ns::CLIENT).map(|element| element.content()).unwrap_or_default();
-        let secret = self.core.config.components.get(&*domain).map_or("", |settings| &*settings.secret);
-        let refused = if !component::proves(&said, &component.id, secret) {
-            self.core.counters.failures += 1;
-            Some(StreamError::new(StreamCondition::NotAuthorized))
-        } else if !self.core.components.connect(&domain, id) {
-            let error = StreamError::new(StreamCondition::Conflict);
-            Some(error.text("Somebody speaks for this domain already."))
-        } else {
-            None
-        };
-        if let Some(error) = refused {
+        if let Err(error) = self.proves_itself(env, id, &domain, &stream, &said) {
             self.fail(env, id, error);
             return Next::Stop;
         }
@@ -148,6 +138,36 @@ impl Server {
         self.core.write(id, Chunk::new(&b"<handshake/>"[..]));
         privilege::advertise(&domain, &mut context(&mut self.core, env));
         Next::Widen(self.bounds())
+    }
+
+    /// Whether this handshake lets the stream speak for a domain. Guesses are counted by address as those of passwords are
+    /// (S16), for each domain by itself: a component that is set up wrong does not keep out those beside it.
+    fn proves_itself(
+        &mut self,
+        env: &Env<'_>,
+        id: StreamId,
+        domain: &Rc<str>,
+        stream: &str,
+        said: &str,
+    ) -> Result<(), StreamError> {
+        let from = self.streams.slot(id).and_then(Slot::peer);
+        let config = self.core.config.clone();
+        let guesses = self.handshakes.entry(domain.clone()).or_default();
+        if !guesses.admits(from, domain, 0, &config.limits, env.now) {
+            // Not compared: there is nothing to learn from it (RFC 6120 §4.9.3.14).
+            return Err(StreamError::new(StreamCondition::PolicyViolation).text("Too many failures. Try again later."));
+        }
+        let secret = config.components.get(&**domain).map_or("", |settings| &*settings.secret);
+        if !component::proves(said, stream, secret) {
+            self.core.counters.failures += 1;
+            guesses.failed(from, domain, env.now);
+            return Err(StreamCondition::NotAuthorized.into());
+        }
+        guesses.succeeded(from, domain, env.now);
+        match self.core.components.connect(domain, id) {
+            true => Ok(()),
+            false => Err(StreamError::new(StreamCondition::Conflict).text("Somebody speaks for this domain already.")),
+        }
     }
 
     fn component_stanza(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8], outline: &mut Outline) -> Next {
@@ -197,6 +217,8 @@ impl Server {
 
     /// New settings: whoever is not wanted any more is told so, the others what they may do now.
     pub(super) fn components_reloaded(&mut self, env: &mut Env<'_>) {
+        // Whoever mended a secret does not wait, and no domain is remembered that is not in the settings.
+        self.handshakes.clear();
         let connected: Vec<_> = self.core.components.all().map(|(domain, id)| (domain.to_owned(), id)).collect();
         for (domain, id) in connected {
             if self.core.config.components.contains_key(&domain) {

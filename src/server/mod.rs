@@ -22,6 +22,7 @@ mod ending;
 mod instant;
 mod manage;
 mod negotiate;
+mod pace;
 mod peers;
 mod resume;
 mod sign_in;
@@ -31,7 +32,11 @@ mod timers;
 mod token;
 mod upgrade;
 
-use std::{collections::VecDeque, rc::Rc, vec::Drain};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    vec::Drain,
+};
 
 use crate::{
     config::Config,
@@ -62,6 +67,9 @@ pub struct Server {
     streams: streams::Streams,
     timers: timers::Timers,
     throttle: throttle::Throttle,
+    /// Failed handshakes of components, by domain: one that is set up wrong does not keep the others of its machine out.
+    handshakes: BTreeMap<Rc<str>, throttle::Throttle>,
+    pacing: pace::Pacing,
     durable: durable::Durable,
     questions: negotiate::Questions,
     gone: resume::Gone,
@@ -98,6 +106,8 @@ impl Server {
             streams: streams::Streams::default(),
             timers: timers::Timers::default(),
             throttle: throttle::Throttle::default(),
+            handshakes: BTreeMap::new(),
+            pacing: pace::Pacing::default(),
             durable: durable::Durable::default(),
             questions: negotiate::Questions::default(),
             gone: resume::Gone::default(),

@@ -124,7 +124,8 @@ impl Server {
         let Some(mut framer) = self.streams.slot_mut(id).and_then(|slot| slot.framer.take()) else { return };
         self.core.current = Some(id);
         let mut outline = std::mem::take(&mut self.outline);
-        let mut input = bytes;
+        let (mut input, mut later) = (bytes, &[][..]);
+        let mut pace = self.allowance(env, id);
         loop {
             let frame = match framer.next(&mut input, &mut outline) {
                 Ok(Some(frame)) => frame,
@@ -136,7 +137,10 @@ impl Server {
             };
             let next = match frame {
                 Frame::Header(header) => self.header(env, id, &header),
-                Frame::Element(bytes) => self.element(env, id, bytes, &mut outline),
+                Frame::Element(bytes) => {
+                    pace.stanzas += 1;
+                    self.element(env, id, bytes, &mut outline)
+                }
                 Frame::End => {
                     self.finish(env, id);
                     Next::Stop
@@ -155,10 +159,18 @@ impl Server {
                     break;
                 }
             }
+            pace.bytes = bytes.len() - input.len();
+            if pace.is_used_up() && !input.is_empty() {
+                later = input;
+                break;
+            }
         }
         self.outline = outline;
         if let Some(slot) = self.streams.slot_mut(id) {
             slot.framer = Some(framer);
+            // What is kept for later is counted then.
+            pace.bytes = bytes.len() - input.len();
+            self.charge(env, id, &pace, later);
         }
     }
 

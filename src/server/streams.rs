@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, rc::Rc};
 use super::{
     Server,
     negotiate::State,
+    pace::Bucket,
     peers::{Parting, PeerStream},
     random_id,
     timers::Alarm,
@@ -47,7 +48,13 @@ pub struct Slot {
     pub lang: Option<Rc<str>>,
     /// Until when it must have signed in and bound or resumed a session.
     pub sign_in_by: Option<Time>,
-    /// It waits for the disk: bytes that come meanwhile, bounded by [`limits::HELD_BYTES_MAX`].
+    /// What it has used of its rate, as long as it is no proved domain's.
+    pub bucket: Bucket,
+    /// It sent too much: until when no more is read from it.
+    pub paced: Option<Time>,
+    /// It waits for the disk.
+    pub waits: bool,
+    /// It waits for either: bytes that come meanwhile, bounded by [`limits::HELD_BYTES_MAX`].
     pub held: Option<Vec<u8>>,
 }
 
@@ -168,6 +175,9 @@ impl Server {
             domain: None,
             lang: None,
             sign_in_by: Some(sign_in_by),
+            bucket: Bucket::default(),
+            paced: None,
+            waits: false,
             held: None,
         };
         let household = slot.peer().map(household);
@@ -286,6 +296,9 @@ impl Server {
     pub(super) fn forget_stream(&mut self, id: StreamId) -> Option<SessionId> {
         self.no_stranger(id);
         let slot = self.streams.remove(id)?;
+        if let Some(until) = slot.paced {
+            self.timers.cancel(until, Alarm::Paced(id));
+        }
         self.drained(id);
         self.durable.paused.retain(|paused| *paused != id);
         self.durable.resuming.retain(|(waits, _)| *waits != id);
@@ -319,9 +332,11 @@ impl Server {
         }
     }
 
-    /// Reads from the stream again, unless it waits for the disk.
+    /// Reads from the stream again, unless there is another reason not to.
     pub(super) fn unpause(&mut self, id: StreamId) {
-        if self.streams.slot(id).is_none_or(|slot| slot.held.is_none()) {
+        let waits = self.streams.slot(id).is_none_or(|slot| slot.held.is_some());
+        let is_held_back = || self.core.stuck.values().any(|stuck| stuck.held.contains(&id));
+        if !waits && !self.durable.paused.contains(&id) && !is_held_back() {
             self.core.effects.push(Effect::Resume(id));
         }
     }
@@ -329,27 +344,37 @@ impl Server {
     /// What comes from the stream waits from now on.
     pub(super) fn hold(&mut self, id: StreamId) {
         if let Some(slot) = self.streams.slot_mut(id) {
+            slot.waits = true;
             slot.held.get_or_insert_default();
             self.core.effects.push(Effect::Pause(id));
         }
     }
 
-    /// Keeps bytes of a stream that waits for the disk; `false`: it does not wait.
+    /// Keeps bytes of a stream that waits; `false`: it does not.
     pub(super) fn keeps(&mut self, env: &mut Env<'_>, id: StreamId, bytes: &[u8]) -> bool {
         let Some(held) = self.streams.slot_mut(id).and_then(|slot| slot.held.as_mut()) else { return false };
         if held.len() + bytes.len() <= limits::HELD_BYTES_MAX {
             held.extend_from_slice(bytes);
         } else {
-            let error = StreamError::new(StreamCondition::PolicyViolation).text("Too much while the disk is busy.");
+            let error = StreamError::new(StreamCondition::PolicyViolation).text("Too much while the server is busy.");
             self.fail(env, id, error);
         }
         true
     }
 
-    /// The stream waits no more: what came meanwhile is heard now.
+    /// The stream does not wait for the disk any more.
     pub(super) fn release(&mut self, env: &mut Env<'_>, id: StreamId) {
-        let Some(held) = self.streams.slot_mut(id).and_then(|slot| slot.held.take()) else { return };
-        self.core.effects.push(Effect::Resume(id));
+        if let Some(slot) = self.streams.slot_mut(id) {
+            slot.waits = false;
+            self.hear_on(env, id);
+        }
+    }
+
+    /// If the stream waits for nothing more, what came meanwhile is heard now.
+    pub(super) fn hear_on(&mut self, env: &mut Env<'_>, id: StreamId) {
+        let Some(slot) = self.streams.slot_mut(id).filter(|slot| !slot.waits && slot.paced.is_none()) else { return };
+        let Some(held) = slot.held.take() else { return };
+        self.unpause(id);
         if !held.is_empty() {
             self.received(env, id, &held);
             self.core.current = None;
@@ -378,6 +403,7 @@ impl Server {
                     self.fail(env, id, error);
                 }
                 Alarm::HeldBack(id) => self.release_held(id),
+                Alarm::Paced(id) => self.paced(env, id),
                 Alarm::Ask(session) => self.core.ask.push(session),
                 Alarm::Unanswered(session) => self.unanswered(env, session),
                 Alarm::Expiry(session) => self.end_session(env, session),

@@ -17,6 +17,8 @@ pub enum Alarm {
     SignIn(StreamId),
     /// Senders were held back long enough for this slow stream.
     HeldBack(StreamId),
+    /// A stream that sent too much is read from again.
+    Paced(StreamId),
     /// The end of a burst is to be acknowledged.
     Ask(SessionId),
     /// The client has not acknowledged in time.

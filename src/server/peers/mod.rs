@@ -160,6 +160,12 @@ impl PeerStream {
         self.pairs.iter().any(|(_, standing)| *standing == Standing::Verified)
     }
 
+    /// The first domain that was proved on it.
+    pub fn proved_domain(&self) -> Option<&str> {
+        let proved = self.pairs.iter().find(|(_, standing)| *standing == Standing::Verified);
+        proved.map(|(pair, _)| &*pair.theirs)
+    }
+
     /// For the log: who is said to be at the other end.
     pub fn name(&self) -> &str {
         self.theirs.as_deref().unwrap_or("another server")

@@ -62,7 +62,11 @@ fn header(domain: &str) -> String {
 
 impl Bridge {
     fn connect(world: &mut World) -> Bridge {
-        let conn = world.open(Door::Component([127, 0, 0, 1].into()));
+        Bridge::connect_from(world, [127, 0, 0, 1])
+    }
+
+    fn connect_from(world: &mut World, address: [u8; 4]) -> Bridge {
+        let conn = world.open(Door::Component(address.into()));
         Bridge { conn, reader: Reader::new(), id: String::new(), ended: false }
     }
 
@@ -74,7 +78,12 @@ impl Bridge {
     }
 
     fn signs_in(world: &mut World, domain: &str, secret: &str) -> (Bridge, Vec<Tree>) {
-        let mut bridge = Bridge::open(world, domain);
+        Bridge::signs_in_from(world, [127, 0, 0, 1], domain, secret)
+    }
+
+    fn signs_in_from(world: &mut World, address: [u8; 4], domain: &str, secret: &str) -> (Bridge, Vec<Tree>) {
+        let mut bridge = Bridge::connect_from(world, address);
+        assert_eq!(bridge.say(world, &header(domain)), []);
         let handshake = format!("<handshake>{}</handshake>", digest(&bridge.id, secret));
         let got = bridge.say(world, &handshake);
         (bridge, got)
@@ -155,6 +164,43 @@ fn s38_nobody_else_is_let_in() {
     let mut client = Bridge::connect(&mut world);
     let got = client.say(&mut world, &header(BRIDGE).replace("jabber:component:accept", "jabber:client"));
     assert_eq!(condition(&got).as_deref(), Some("invalid-namespace"));
+}
+
+#[test]
+fn s38_whoever_guesses_a_secret_is_not_heard_for_a_while() {
+    let mut world = house(settings());
+    let guesses = world.config().limits.failures_per_account;
+    for _ in 0..guesses {
+        let (_, got) = Bridge::signs_in(&mut world, BRIDGE, "guess");
+        assert_eq!(condition(&got).as_deref(), Some("not-authorized"));
+    }
+    // The secret itself is not compared any more; nobody learns that it is the right one.
+    for secret in ["guess", SECRET] {
+        let (bridge, got) = Bridge::signs_in(&mut world, BRIDGE, secret);
+        assert_eq!((condition(&got).as_deref(), bridge.ended), (Some("policy-violation"), true));
+    }
+    // Another component on the same machine has nothing to do with it, nor has a person.
+    let (_, got) = Bridge::signs_in(&mut world, "other.example", "quite another one");
+    assert_eq!(&*got[0].name, "handshake");
+    world.address = [127, 0, 0, 1].into();
+    Player::online(&mut world, "juliet", "balcony");
+    world.advance(10 * 60_000);
+    Bridge::connected(&mut world);
+    // Who was there before is not kept out by others, nor by its own mistakes before new settings.
+    world.drive();
+    for round in 0..2 {
+        for n in 0..guesses {
+            let from = if round == 0 { [192, 168, 0, 7] } else { [127, 0, 0, 1] };
+            let (_, got) = Bridge::signs_in_from(&mut world, from, BRIDGE, "guess");
+            assert_eq!(condition(&got).as_deref(), Some("not-authorized"), "{round} {n}");
+        }
+        let (_, got) = Bridge::signs_in(&mut world, BRIDGE, SECRET);
+        let expected = if round == 0 { "conflict" } else { "policy-violation" };
+        assert_eq!(condition(&got).as_deref(), Some(expected), "it is there already, or it is not compared");
+    }
+    world.reload(settings());
+    let (_, got) = Bridge::signs_in(&mut world, BRIDGE, SECRET);
+    assert_eq!(condition(&got).as_deref(), Some("conflict"), "heard again");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod contacts;
 mod cuts;
 mod hostile;
 mod mutations;
+mod pace;
 mod rooms;
 
 use lampone::router::event::DialError;
