@@ -64,12 +64,15 @@ impl Service for Disco {
         iq.only_get()?;
         // XEP-0030 §9. DEVIATION: it wants an empty list of items where the account does not exist or its presence is
         // hidden from the asker; RFC 6121 §8.5.1 wants this error for the former, and both must look the same.
-        if iq.scope == Scope::Other && !ctx.shows_presence(iq.owner()?, iq.from) {
-            return Err(Condition::ServiceUnavailable.into());
-        }
+        let is_stranger = iq.scope == Scope::Other && !ctx.shows_presence(iq.owner()?, iq.from);
         let items = iq.payload.ns == ns::DISCO_ITEMS;
         let node = iq.payload.get("node").filter(|node| !node.is_empty());
         let children = match (node, items) {
+            // XEP-0060 §5.4: what everybody may read, everybody may be told of.
+            (Some(node), _) if is_stranger => {
+                of_node(iq, node, items, ctx).map_err(|_| Condition::ServiceUnavailable)?
+            }
+            _ if is_stranger => return Err(Condition::ServiceUnavailable.into()),
             (None, false) => info(ctx.core, iq.scope, iq.domain),
             (None, true) => root_items(iq, ctx)?,
             (Some(node), _) => of_node(iq, node, items, ctx)?,

@@ -168,6 +168,19 @@ fn s12_refusals_tell_strangers_nothing() {
         assert_eq!(here[0].1.replace("juliet", "nobody"), nobody[0].1, "{how} {inner}");
     }
     assert_eq!(play.ids(stranger, OWNER, "<items node='open'/>"), "a");
+    // XEP-0060 §5.4 and §5.5: what they may read they may also look at.
+    let mut look = |to: &str, what: &str, node: &str| {
+        let query = format!("<query xmlns='http://jabber.org/protocol/disco#{what}' node='{node}'/>");
+        play.house.send(stranger, &format!("<iq type='get' id='d' to='{to}'>{query}</iq>"))
+    };
+    assert!(result_of(&look(OWNER, "info", "open")).contains("<identity category='pubsub' type='leaf'/>"));
+    assert!(result_of(&look(OWNER, "items", "open")).contains("<item jid='juliet@capulet.lit' name='a'/>"));
+    for (what, node) in
+        [("info", NODE), ("items", NODE), ("info", "none"), ("info", "http://jabber.org/protocol/commands")]
+    {
+        let (here, nobody) = (look(OWNER, what, node), look("nobody@capulet.lit", what, node));
+        assert_eq!(here[0].1.replace("juliet", "nobody"), nobody[0].1, "{what} {node}");
+    }
 }
 
 #[test]
