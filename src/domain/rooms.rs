@@ -96,7 +96,7 @@ pub struct Subject {
     pub nick: String,
     /// When, microseconds since 1970; 0: never.
     pub at_us: u64,
-    /// The `<subject/>` elements as they were sent; empty: none was set.
+    /// The `<subject/>` elements as they were sent, and who sent them (XEP-0421); empty: none was set.
     pub elements: Vec<u8>,
 }
 

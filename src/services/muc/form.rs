@@ -286,8 +286,9 @@ pub(super) fn info(room: &Room, opens: bool, pictures: Vec<String>, per_hour: Op
         .field(text(WHISPER, settings.whisper.as_str().to_owned()))
         .field(Field::boolean("muc#roominfo_logs", settings.keeps_archive).label("What is said is archived"));
     let form = if opens {
-        let subject = Element::parse(&room.subject.elements, ns::CLIENT);
-        let subject = subject.map(|subject| subject.content()).unwrap_or_default();
+        let said = [b"<message>", room.subject.elements.as_slice(), b"</message>"].concat();
+        let said = Element::parse(&said, ns::CLIENT).ok();
+        let subject = said.and_then(|said| said.leaf_text("subject")).unwrap_or_default();
         form.field(text("muc#roominfo_subject", subject).label("Subject"))
             .field(text("muc#roominfo_occupants", room.occupants.len().to_string()).label("People in the room"))
     } else {

@@ -18,7 +18,7 @@ use crate::{
         service::{Flow, Leg, Notice},
     },
     wire::{
-        element::Element,
+        element::{Element, Node},
         error::{Condition, ErrorKind, StanzaError},
         jid::Jid,
         ns,
@@ -64,7 +64,7 @@ fn speak(room: &mut Room, stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Result<(), 
     let mut stamps = Vec::with_capacity(192);
     stamp(room, &bare, ctx, &mut stamps);
     if is_subject {
-        set_subject(room, stanza, ctx)?;
+        set_subject(room, stanza, &stamps, ctx)?;
     }
     let traits = stanza.traits();
     let is_kept = !traits.no_store && !traits.no_permanent_store && (traits.content || traits.store);
@@ -157,8 +157,8 @@ fn may_set_subject(room: &Room, role: Role) -> Result<(), StanzaError> {
     if role >= needed { Ok(()) } else { Err(Condition::Forbidden.into()) }
 }
 
-/// XEP-0045 §8.1.
-fn set_subject(room: &mut Room, stanza: &Stanza, ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {
+/// XEP-0045 §8.1; `stamps`: who set it, whoever has the nickname later (XEP-0421 §4).
+fn set_subject(room: &mut Room, stanza: &Stanza, stamps: &[u8], ctx: &mut Ctx<'_>) -> Result<(), StanzaError> {
     let mut elements = Vec::new();
     for child in stanza.element().iter().flat_map(Element::children) {
         if child.is("subject", ns::CLIENT) {
@@ -168,6 +168,7 @@ fn set_subject(room: &mut Room, stanza: &Stanza, ctx: &mut Ctx<'_>) -> Result<()
     if elements.len() > limits::ROOM_SUBJECT_BYTES_MAX {
         return Err(Condition::PolicyViolation.into());
     }
+    elements.extend_from_slice(stamps);
     let nick = stanza.from.resource().unwrap_or_default().to_owned();
     room.subject = Subject { nick, at_us: ctx.wall_us, elements };
     if room.settings.is_persistent {
@@ -221,6 +222,14 @@ pub(super) fn whisper(room: &Room, stanza: &mut Stanza, nick: &str, ctx: &mut Ct
 pub(super) fn forward(stanza: &Stanza, from: Jid, to: Jid, id: &str, ctx: &mut Ctx<'_>) {
     let Some(mut element) = stanza.element() else { return };
     element.attrs.retain(|(name, _)| name != "id");
+    // XEP-0045 §17.4: where an error arose is a real address.
+    for node in &mut element.nodes {
+        if let Node::Element(error) = node
+            && error.is("error", ns::CLIENT)
+        {
+            error.attrs.retain(|(name, _)| name != "by");
+        }
+    }
     ctx.send(Leg::Inbound, Stanza::build(&element.attr("id", id), from, Some(to)));
 }
 

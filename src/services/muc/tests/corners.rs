@@ -453,3 +453,40 @@ fn nobody_looks_like_another_by_a_space() {
     }
     assert_eq!(heard(&play.enter(wise, "the third"), wise).len(), 4);
 }
+
+#[test]
+fn a_subject_says_who_set_it_though_another_has_the_name_now() {
+    // XEP-0421 §4: on every message that comes from an occupant. And disco tells a subject in several languages.
+    let mut play = Play::new();
+    let crone = play.room(&[("persistentroom", "1"), ("changesubject", "1")]);
+    let (hag, wise) = (play.person("hag66"), play.person("wiccarocks"));
+    let id = |xml: &str| xml.split("<occupant-id ").nth(1).and_then(|rest| rest.split("/>").next()).unwrap().to_owned();
+    play.enter(hag, "third");
+    let both = "<subject>Fire Burn</subject><subject xml:lang='de'>Feuer brenn</subject>";
+    let out = play.house.send(hag, &format!("<message type='groupchat' to='{ROOM}'>{both}</message>"));
+    let own = id(&heard(&out, crone)[0]);
+    play.house.send(hag, &format!("<presence type='unavailable' to='{ROOM}/third'/>"));
+    let shown = heard(&play.enter(wise, "third"), wise);
+    let subject = shown.iter().find(|xml| xml.contains("Fire Burn") && xml.contains("Feuer")).unwrap();
+    assert!(subject.contains(&format!("from='{ROOM}/third'")) && id(subject) == own, "{subject}");
+    assert_ne!(id(&shown[1]), own, "another person");
+    let told = answered(&play.iq(crone, "get", "", "<query xmlns='http://jabber.org/protocol/disco#info'/>"), crone);
+    assert!(told.contains("<value>Fire Burn</value>"), "{told}");
+}
+
+#[test]
+fn an_error_that_comes_by_way_of_the_room_does_not_say_where_from() {
+    // §17.4: the room does not tell the real address of who was asked.
+    let mut play = Play::new();
+    let crone = play.room(&[]);
+    let hag = play.person("hag66");
+    play.enter(hag, "third");
+    let out = play.iq(crone, "get", "/third", "<query xmlns='jabber:iq:version'/>");
+    let asked = heard(&out, hag);
+    let id = asked[0].split(" id='").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    let error = "<error type='cancel' by='hag66@capulet.lit'><service-unavailable \
+                 xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    let answer = format!("<iq type='error' id='{id}' to='{ROOM}/firstwitch'>{error}</iq>");
+    let told = &heard(&play.house.send(hag, &answer), crone)[0];
+    assert!(told.contains("service-unavailable") && told.contains(" id='q1'") && !told.contains("hag66"), "{told}");
+}
