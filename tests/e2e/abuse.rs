@@ -72,6 +72,38 @@ fn lines_may_end_without_a_carriage_return_and_mean_the_same() {
 }
 
 #[test]
+fn what_comes_byte_by_byte_means_what_it_means_at_once() {
+    // Each byte is a TLS record of its own, so nothing comes in larger pieces.
+    let process = Process::start("abuse-bytes", &[]);
+    let chunks = "4;x=y\r\nname\r\n2\r\n=a\r\n0\r\nTrailer: z\r\n\r\n";
+    for request in [
+        HIDDEN.to_owned(),
+        HIDDEN.replace("GET ", "BREW "),
+        HIDDEN.replace("host-meta", "%2e%2e%2fhost-meta"),
+        HIDDEN.replace("Host:", "Host :"),
+        format!("POST /i/nothing HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\nContent-Length: 6\r\n\r\nname=a"),
+        format!(
+            "POST /i/x HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+        ),
+        format!("POST /bosh HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\nContent-Length: 8\r\n\r\n<body/>\n"),
+    ] {
+        let whole = process.web(request.as_bytes());
+        let mut line = process.browse(process.web);
+        for byte in request.bytes() {
+            if line.write_all(&[byte]).is_err() {
+                break;
+            }
+        }
+        let mut out = Vec::new();
+        let _ = line.read_to_end(&mut out);
+        let text = String::from_utf8_lossy(&out);
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        assert!(text.starts_with(&format!("HTTP/1.1 {} ", whole.status)), "{request}: {text}");
+        assert_eq!(body.as_bytes(), whole.body, "{request}");
+    }
+}
+
+#[test]
 fn chunk_extensions_are_overlooked_and_bounded() {
     // RFC 9112 §7.1.1: bounded in all, however many chunks there are.
     let process = Process::start("abuse-chunks", &[]);

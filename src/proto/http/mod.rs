@@ -3,5 +3,7 @@
 //! Source: RFC 9110, RFC 3986.
 
 pub mod host;
+#[cfg(test)]
+mod properties;
 pub mod range;
 pub mod target;

@@ -146,6 +146,8 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn wish(xml: &str) -> Result<Wish, Condition> {
@@ -219,6 +221,29 @@ mod tests {
         }
         for odd in ["", "AAAA", "%", &"A".repeat(5_000)] {
             assert_eq!(Slot::read(odd, file, "a.png", &seal), None);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn s41_a_slot_comes_back_and_nothing_else_is_one(
+            account in any::<u32>(),
+            bytes in any::<u64>(),
+            expires_s in any::<u64>(),
+            name in ".{1,40}",
+            other in "[A-Za-z0-9_-]{0,120}",
+            at in any::<prop::sample::Index>(),
+        ) {
+            let (seal, file) = (Seal::new(b"secret"), FileId::new(1, [1; 16]));
+            let kind = "image/png".to_owned();
+            let slot = Slot { file, account: AccountId(account), bytes, expires_s, kind, name: name.clone() };
+            let token = slot.token(&seal);
+            prop_assert!(Slot::read(&token, file, &name, &seal).as_ref() == Some(&slot));
+            prop_assert!(Slot::read(&other, file, &name, &seal).is_none());
+            prop_assert!(Slot::read(&token[..at.index(token.len())], file, &name, &seal).is_none());
+            let _ = file_name(&name);
         }
     }
 }
