@@ -77,6 +77,7 @@ struct Waiting {
     /// It brought something, or wants something done.
     is_busy: bool,
     is_pause: bool,
+    is_goodbye: bool,
     key: Option<String>,
 }
 
@@ -179,6 +180,7 @@ impl Session {
             since: now,
             is_busy: true,
             is_pause: false,
+            is_goodbye: false,
             key: body.key,
         });
     }
@@ -336,6 +338,7 @@ impl Session {
             since: now,
             is_busy: !is_bare,
             is_pause: body.pause.is_some(),
+            is_goodbye: body.ends,
             key: body.key,
         });
     }
@@ -422,7 +425,10 @@ impl Session {
         if self.heard.front().is_some_and(|(rid, _)| *rid <= front.rid) {
             return false;
         }
-        let has_news = !self.words.is_empty() || self.missed.is_some() || matches!(self.stage, Stage::Closed(_));
+        // The answer to a goodbye says that it is over.
+        let listens = !(front.is_goodbye && self.stage == Stage::Ending);
+        let has_news =
+            !self.words.is_empty() && listens || self.missed.is_some() || matches!(self.stage, Stage::Closed(_));
         let is_pausing = self.waiting.back().is_some_and(|last| last.is_pause);
         let has_waited = now >= self.due_at(front);
         let is_crowded = self.waiting.len() > self.terms.hold && !self.terms.polls();
@@ -444,7 +450,12 @@ impl Session {
         let mut out = Writer::default();
         // XEP-0124 §10: the answer to a pause holds nothing.
         let takes_words = !front.is_pause && front.ticket.is_some();
-        let words = if takes_words { std::mem::take(&mut self.words) } else { Vec::new() };
+        let mut words = if takes_words { std::mem::take(&mut self.words) } else { Vec::new() };
+        let ends_in_peace = self.stage == Stage::Closed(None);
+        if front.is_goodbye && ends_in_peace {
+            // XEP-0124 §13: whoever leaves does not listen any more, and stanza.js stumbles over what comes.
+            words.clear();
+        }
         if takes_words && let Some(header) = self.header.take() {
             out.header(&header);
         }
@@ -463,7 +474,9 @@ impl Session {
         if !words.is_empty() {
             self.last.1 = false;
         }
-        let is_last = takes_words && matches!(self.stage, Stage::Closed(_));
+        // They go ahead of the goodbye if somebody waits for that.
+        let goes_ahead = ends_in_peace && !words.is_empty() && self.somebody_waits();
+        let is_last = takes_words && matches!(self.stage, Stage::Closed(_)) && !goes_ahead;
         let condition = if let (true, Stage::Closed(condition)) = (is_last, self.stage) { condition } else { None };
         if is_last {
             out.attr("type", "terminate");
@@ -524,8 +537,11 @@ impl Session {
 
     /// For how long nobody has been waiting.
     fn idle_for(&self, now: u64) -> Option<u64> {
-        let somebody = self.waiting.iter().any(|waiting| waiting.ticket.is_some());
-        (!somebody).then(|| now.saturating_sub(self.idle_since))
+        (!self.somebody_waits()).then(|| now.saturating_sub(self.idle_since))
+    }
+
+    fn somebody_waits(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.ticket.is_some())
     }
 
     fn patience_ms(&self) -> u64 {
@@ -535,8 +551,7 @@ impl Session {
     /// When [`Session::settle`] has something to do if nothing happens before, in milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         let due = self.waiting.front().filter(|_| self.heard.is_empty()).map(|front| self.due_at(front));
-        let somebody = self.waiting.iter().any(|waiting| waiting.ticket.is_some());
-        let idle = (!somebody).then(|| self.idle_since + self.patience_ms());
+        let idle = (!self.somebody_waits()).then(|| self.idle_since + self.patience_ms());
         due.into_iter().chain(idle).min().filter(|_| self.stage != Stage::Over)
     }
 }

@@ -348,6 +348,44 @@ fn a_goodbye_is_acknowledged_to_the_oldest() {
 }
 
 #[test]
+fn what_was_still_to_be_said_goes_ahead_of_a_goodbye() {
+    let (mut play, _) = Play::new("hold='1' wait='60'");
+    let first = play.ask(101, "", "");
+    play.settle();
+    let last = play.ask(102, "type='terminate'", "");
+    play.heard();
+    play.say("<message/></stream:stream>");
+    play.session.close();
+    let said = (first, format!("<body {XMLNS}><message xmlns='jabber:client'/></body>"));
+    assert_eq!(play.settle(), [said, (last, format!("<body {XMLNS} type='terminate'/>"))]);
+    assert!(play.session.is_over());
+    // Whoever has nothing but its goodbye under way does not listen any more (XEP-0124 §13).
+    let (mut play, _) = Play::new("hold='1' wait='60'");
+    let last = play.ask(101, "type='terminate'", "");
+    play.heard();
+    play.say("<message/></stream:stream>");
+    play.session.close();
+    assert_eq!(play.settle(), [(last, format!("<body {XMLNS} type='terminate'/>"))]);
+    // Nor is it answered before all is over.
+    let (mut play, _) = Play::new("hold='1' wait='60'");
+    let last = play.ask(101, "type='terminate'", "");
+    play.heard();
+    play.say("<message/>");
+    assert_eq!(play.settle(), []);
+    play.say("</stream:stream>");
+    play.session.close();
+    assert_eq!(play.settle(), [(last, format!("<body {XMLNS} type='terminate'/>"))]);
+    // Where we say goodbye, everything is said.
+    let (mut play, _) = Play::new("hold='1' wait='60'");
+    let only = play.ask(101, "", "");
+    play.settle();
+    play.say("<message/></stream:stream>");
+    play.session.close();
+    let said = format!("<body {XMLNS} type='terminate'><message xmlns='jabber:client'/></body>");
+    assert_eq!(play.settle(), [(only, said)]);
+}
+
+#[test]
 fn the_error_of_a_stream_comes_along_with_what_was_said_before() {
     // XEP-0206 §5: also if nobody waits when it is said.
     let (mut play, _) = Play::new("hold='1' wait='60'");
