@@ -538,6 +538,10 @@ pub const PEER_CLAIMS_MAX: usize = 8;
 pub const PEER_QUESTIONS_MAX: usize = 16;
 /// Milliseconds after which a link that broke is made again.
 pub const PEER_REDIAL_MS: u64 = 500;
+/// Milliseconds for which what we sent over a stream of another server waits for it to be resumed.
+pub const PEER_RETURN_MS: u64 = 20_000;
+/// Milliseconds that another server has to ask for stream management before we send over its stream (XEP-0288).
+pub const PEER_MANAGED_MS: u64 = 1_000;
 /// Clients elsewhere of which is known what they want to hear of; some 200 bytes each.
 pub const AWAY_MAX: usize = 4_096;
 /// Clients of one person among them: several devices, and those of which nobody said that they are gone.

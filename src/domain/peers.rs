@@ -103,8 +103,10 @@ pub struct Cut {
     pub previd: Box<str>,
     /// Counters, and what is not acknowledged.
     pub sm: Box<Sm<Parcel>>,
-    /// Both sides sent over it (XEP-0288).
+    /// Both sides sent over it (XEP-0288): the other one waits for it as well.
     pub is_bidi: bool,
+    /// When it broke.
+    pub since: Time,
 }
 
 /// One link.
@@ -129,12 +131,12 @@ pub struct Link {
 impl Link {
     /// Whether there is a reason to connect.
     pub fn is_wanted(&self) -> bool {
-        self.has_stanzas() || !self.questions.is_empty() || self.cut.as_ref().is_some_and(|cut| cut.is_bidi)
+        self.has_stanzas() || !self.questions.is_empty()
     }
 
-    /// Whether there is something to send, or to send again.
+    /// Whether there is something to send, or to send again; or the other side may have.
     pub fn has_stanzas(&self) -> bool {
-        !self.queue.is_empty() || self.cut.as_ref().is_some_and(|cut| cut.sm.unacked_len() > 0)
+        !self.queue.is_empty() || self.cut.as_ref().is_some_and(|cut| cut.sm.unacked_len() > 0 || cut.is_bidi)
     }
 
     /// How many stanzas wait.

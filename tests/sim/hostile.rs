@@ -153,6 +153,11 @@ fn bodies(player: &mut Player, street: &mut Street) -> Vec<String> {
     player.elements(street).iter().filter_map(|element| Some(element.find("body")?.text())).collect()
 }
 
+/// Milliseconds after an act, at most: the clients read when all is over, before they would be given up.
+const PAUSE_MS: usize = limits::ACK_MS_MAX as usize / (ACTS + 1);
+/// Milliseconds for which nobody looks, fewer than [`limits::ACK_MS_MAX`].
+const AT_ONCE_MS: u64 = 30_000;
+
 /// Plays one seed.
 pub fn play(seed: u64) {
     let mut dice = Dice(seed ^ 0xbad);
@@ -186,13 +191,13 @@ pub fn play(seed: u64) {
             play.is_dialed();
             play.goes_on();
         }
-        let pause = play.dice.below(3_000) as u64;
+        let pause = play.dice.below(PAUSE_MS) as u64;
         play.street.advance(pause);
     }
     // Whoever says nothing more is not waited for; links without use end.
     let mut heard = players.each_mut().map(|player| bodies(player, &mut play.street));
-    for _ in 0..60 {
-        play.street.advance(60_000);
+    for _ in 0..120 {
+        play.street.advance(AT_ONCE_MS);
         play.is_dialed();
         for (player, heard) in players.iter_mut().zip(&mut heard) {
             heard.extend(bodies(player, &mut play.street));
@@ -206,7 +211,13 @@ pub fn play(seed: u64) {
     for rogue in &play.rogues {
         play.street.houses[0].half_close(rogue.conn);
     }
-    play.street.advance(limits::PEER_HOLD_MS + limits::PEER_IDLE_MS);
+    for _ in 0..(limits::PEER_HOLD_MS + limits::PEER_IDLE_MS).div_ceil(AT_ONCE_MS) {
+        // Clients that read nothing would be given up.
+        play.street.advance(AT_ONCE_MS);
+        for player in &mut players {
+            player.elements(&mut play.street);
+        }
+    }
     for house in &play.street.houses {
         assert_eq!(house.connections(), 1, "its own client's");
         house.server.check();

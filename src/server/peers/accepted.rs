@@ -81,6 +81,7 @@ impl Server {
     fn offer(&self, id: StreamId) -> PeerFeatures {
         let Some(peer) = self.peer(id) else { return PeerFeatures::default() };
         if !peer.is_secured {
+            // RFC 6120 §5.3.1: nothing else, XEP-0288 notwithstanding.
             return PeerFeatures { starttls: true, ..PeerFeatures::default() };
         }
         let proof = peer.theirs.as_deref().map(|theirs| self.proof(id, theirs));
@@ -88,8 +89,7 @@ impl Server {
             starttls: false,
             external: !peer.is_signed_in && matches!(proof, Some(Ok(()))),
             dialback: true,
-            // What we sent over a stream of theirs could only wait for them when it breaks.
-            bidi: false,
+            bidi: !peer.is_signed_in && !peer.is_bidi,
             sm: peer.sm.is_none(),
         }
     }

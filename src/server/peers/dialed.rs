@@ -63,6 +63,10 @@ impl Server {
         if !self.core.peers.link(link_id).is_some_and(|link| link.has_stanzas()) {
             return;
         }
+        if self.needs_no_stream(env, link_id) {
+            return self.finish(env, id);
+        }
+        let Some(peer) = self.peer(id) else { return };
         if peer.features.bidi && !peer.is_bidi {
             self.core.write(id, Chunk::new(&b"<bidi xmlns='urn:xmpp:bidi'/>"[..]));
             if let Some(peer) = self.peer_mut(id) {
@@ -78,6 +82,17 @@ impl Server {
             return self.core.write(id, Chunk::new(auth.to_vec()));
         }
         self.claim(id);
+    }
+
+    /// The other side has opened a stream for both directions meanwhile: ours was for a question alone.
+    fn needs_no_stream(&mut self, env: &mut Env<'_>, link_id: LinkId) -> bool {
+        let Some(link) = self.core.peers.link(link_id) else { return false };
+        let has_way = link.questions.is_empty() && link.cut.is_none() && self.way_back(env, &link.pair).is_some();
+        if has_way && let Some(link) = self.core.peers.link_mut(link_id) {
+            link.state = LinkState::Resting;
+            self.core.peers.is_due(link_id);
+        }
+        has_way
     }
 
     /// XEP-0220 §2.1.1.

@@ -10,7 +10,7 @@ use super::Stage;
 use crate::{
     domain::{
         ids::{StreamId, Time},
-        peers::{self, Failure, Link, LinkId, LinkState, Pair, Parcel},
+        peers::{self, Cut, Failure, Link, LinkId, LinkState, Pair, Parcel},
         store::Store,
     },
     limits,
@@ -20,7 +20,7 @@ use crate::{
         event::{DialError, Effect, Env, QueryId, Target},
         peers::{give_back, is_lasting},
     },
-    server::{Server, context, timers::Alarm},
+    server::{Server, context, negotiate::State, streams::Slot, timers::Alarm},
     wire::{
         build,
         element::Element,
@@ -90,6 +90,9 @@ impl Server {
         let Some(link) = self.core.peers.link(id) else { return };
         match link.state {
             LinkState::Up(stream) => {
+                if self.leaves_way_back(stream, id) {
+                    return self.dial(env, id);
+                }
                 self.ask_questions(stream, id);
                 self.send_out(env, id, stream);
             }
@@ -119,6 +122,10 @@ impl Server {
             // A count that the disk may still take back cannot be told.
             return self.pause_link(env.now.plus_ms(limits::CHORES_MS), id, Failure::Cut);
         }
+        if self.goes_back(env, id) {
+            return;
+        }
+        let Some(link) = self.core.peers.link(id) else { return };
         let pair = link.pair.clone();
         let domain = jid::ascii_domain(&pair.theirs);
         let query = self.core.query();
@@ -162,9 +169,11 @@ impl Server {
             Failure::NotFound => limits::PEER_NOT_FOUND_MS,
             _ => (limits::PEER_PAUSE_MS << (link.failures - 1).min(16)).min(limits::PEER_PAUSE_MS_MAX),
         };
-        if let Some(mut cut) =
-            link.cut.take_if(|cut| !why.may_pass() || cut.sm.unacked_len() == 0 || cut.is_older_than(env.now))
-        {
+        let is_over = |cut: &mut Cut| {
+            let holds_nothing = cut.sm.unacked_len() == 0 && !cut.is_bidi;
+            !why.may_pass() || holds_nothing || cut.is_older_than(env.now)
+        };
+        if let Some(mut cut) = link.cut.take_if(is_over) {
             self.put_back(cut.sm.take_unacked());
         }
         self.pause_link(env.now.plus_ms(pause), id, why);
@@ -180,7 +189,7 @@ impl Server {
         self.core.peers.remove(id);
     }
 
-    fn pause_link(&mut self, until: Time, id: LinkId, why: Failure) {
+    pub(super) fn pause_link(&mut self, until: Time, id: LinkId, why: Failure) {
         if let Some(link) = self.core.peers.link_mut(id) {
             link.state = LinkState::Failed(why, until);
             self.timers.set(until, Alarm::Link(id));
@@ -232,7 +241,7 @@ impl Server {
     }
 
     /// Sends what waits, as far as the other side takes it.
-    fn send_out(&mut self, env: &mut Env<'_>, id: LinkId, stream: StreamId) {
+    pub(super) fn send_out(&mut self, env: &mut Env<'_>, id: LinkId, stream: StreamId) {
         let batch = self.core.last_batch();
         loop {
             if self.core.stuck.contains_key(&stream) {
@@ -294,8 +303,9 @@ impl Server {
 
     /// The outbox of a stream is empty again.
     pub(in crate::server) fn peer_drained(&mut self, stream: StreamId) {
-        if let Some(link) = self.peer(stream).and_then(|peer| peer.link) {
-            self.core.peers.is_due(link);
+        let Some(Slot { state: State::Peer(peer), .. }) = self.streams.slot(stream) else { return };
+        for link in peer.link.iter().chain(&peer.carries) {
+            self.core.peers.is_due(*link);
         }
     }
 
@@ -365,8 +375,9 @@ impl Link {
     }
 }
 
-impl peers::Cut {
+impl Cut {
     fn is_older_than(&self, now: Time) -> bool {
-        self.sm.unacked().any(|(_, parcel)| parcel.since.plus_ms(limits::PEER_PATIENCE_MS) <= now)
+        self.since.plus_ms(limits::PEER_HOLD_MS) <= now
+            || self.sm.unacked().any(|(_, parcel)| parcel.since.plus_ms(limits::PEER_PATIENCE_MS) <= now)
     }
 }

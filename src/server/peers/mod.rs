@@ -2,7 +2,8 @@
 //!
 //! Source: RFC 6120 §4–§6, §8.1, §10.4; XEP-0220, XEP-0178, XEP-0198, XEP-0288. Invariants: nothing but STARTTLS happens
 //! before TLS; a stanza is taken from a pair of domains only after the other side has proved its one on this very stream;
-//! and what we send to a domain goes over a stream whose other end we looked up ourselves.
+//! and what we send to a domain goes over a stream whose other end we looked up ourselves, or on which it has proved itself and
+//! asked for it.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -10,10 +11,12 @@
 //! | `dialed.rs` | streams that we open, up to the first stanza |
 //! | `dialback.rs` | keys and questions about them |
 //! | `links.rs` | what waits for a domain, failures, pauses, silence |
+//! | `both_ways.rs` | what we send over streams that others open |
 //! | `stanzas.rs` | what comes in, acknowledgements |
 //! | `resume.rs` | what is left of a stream that broke |
 
 mod accepted;
+mod both_ways;
 mod dialback;
 mod dialed;
 mod links;
@@ -110,8 +113,12 @@ pub struct PeerStream {
     pub features: PeerFeatures,
     /// SASL EXTERNAL failed on it.
     pub external_failed: bool,
-    /// We dialed, and let the other side send stanzas as well (XEP-0288).
+    /// Whoever dialed lets the other side send stanzas as well (XEP-0288).
     pub is_bidi: bool,
+    /// The other side dialed and has sent a stanza: whether it manages the stream is decided.
+    pub is_settled: bool,
+    /// The other side dialed: links whose stanzas go out over it.
+    pub carries: Vec<LinkId>,
     /// Who may send stanzas to whom here.
     pub pairs: Vec<(Pair, Standing)>,
     /// Stream management.
@@ -137,6 +144,8 @@ impl PeerStream {
             features: PeerFeatures::default(),
             external_failed: false,
             is_bidi: false,
+            is_settled: false,
+            carries: Vec::new(),
             pairs: Vec::new(),
             sm: None,
             previd: None,
@@ -349,6 +358,7 @@ impl Server {
             (ns::SASL, _) if dialed => self.sasl_answered(env, id, &element),
             (ns::SASL, "auth") => self.sasl_external(env, id, &element),
             (ns::DIALBACK, _) => self.dialback(env, id, &element),
+            (ns::BIDI, "bidi") if !dialed => self.both_ways(env, id),
             (ns::SM, _) => self.peer_sm(env, id, &element),
             _ => self.peer_out_of_turn(env, id),
         }
@@ -393,16 +403,15 @@ impl Server {
     /// The stream is out of every table. What it carried finds another way.
     pub(super) fn peer_gone(&mut self, env: &mut Env<'_>, id: StreamId, peer: PeerStream, how: Parting) {
         self.forget_questions(env, id);
-        let PeerStream { link, sm, previd, pairs, is_bidi, stage, .. } = peer;
+        let PeerStream { link, sm, previd, pairs, is_bidi, stage, carries, .. } = peer;
         let broken = how == Parting::Broken && !self.stops;
         if let Some(link) = link {
             let previd = previd.filter(|_| broken).unwrap_or_default();
-            let cut = sm.map(|sm| Cut { previd, sm, is_bidi });
+            let cut = sm.map(|sm| Cut { previd, sm, is_bidi, since: env.now });
             return self.left_dialed(env, id, link, stage, cut);
         }
-        if let Some(sm) = sm.filter(|sm| broken && sm.token.is_some()) {
-            self.hold_peer(env, Held { sm, pairs, until: env.now });
-        }
+        let held = sm.map(|sm| Held::new(sm, pairs, is_bidi, env.now));
+        self.left_accepted(env, id, held, &carries, broken);
     }
 
     /// Whoever has proved something is no stranger, and may send larger stanzas.

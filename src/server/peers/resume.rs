@@ -28,8 +28,27 @@ pub struct Held {
     pub sm: Box<Sm<Parcel>>,
     /// Who was verified on it.
     pub pairs: Vec<(Pair, Standing)>,
+    /// Both sides sent over it (XEP-0288).
+    pub is_bidi: bool,
+    /// What we sent over it and was not acknowledged goes another way: only how much came in can be told.
+    pub is_over: bool,
+    /// When what we sent over it goes another way.
+    pub over_at: Time,
     /// When it is forgotten.
     pub until: Time,
+}
+
+impl Held {
+    /// What is left of a stream that breaks now.
+    pub fn new(sm: Box<Sm<Parcel>>, pairs: Vec<(Pair, Standing)>, is_bidi: bool, now: Time) -> Held {
+        let (over_at, until) = (now.plus_ms(limits::PEER_RETURN_MS), now.plus_ms(limits::PEER_HOLD_MS));
+        Held { sm, pairs, is_bidi, is_over: false, over_at, until }
+    }
+
+    /// Whether this pair was verified on it.
+    pub fn is_of(&self, pair: &Pair) -> bool {
+        self.pairs.iter().any(|(known, standing)| known == pair && *standing == Standing::Verified)
+    }
 }
 
 /// By which name a stream is resumed.
@@ -44,19 +63,34 @@ fn token(name: &str) -> Option<[u8; 16]> {
 
 impl Server {
     /// Keeps what is left of a stream for its resumption.
-    pub(super) fn hold_peer(&mut self, env: &mut Env<'_>, mut held: Held) {
-        held.until = env.now.plus_ms(limits::PEER_HOLD_MS);
+    pub(super) fn hold_peer(&mut self, held: Held) {
         self.timers.set(held.until, Alarm::PeersHeld);
+        if held.sm.unacked_len() > 0 {
+            self.timers.set(held.over_at, Alarm::PeersHeld);
+        }
         self.peering.held.push_back(held);
-        if self.peering.held.len() > limits::PEER_HELD_MAX {
-            self.peering.held.pop_front();
+        if self.peering.held.len() > limits::PEER_HELD_MAX
+            && let Some(mut oldest) = self.peering.held.pop_front()
+        {
+            self.put_back(oldest.sm.take_unacked());
         }
     }
 
-    /// Forgets those whose time is over.
+    /// Forgets those whose time is over; what we sent over one that does not come back goes another way.
     pub(in crate::server) fn forget_held_peers(&mut self, env: &mut Env<'_>) {
         let now = env.now;
+        self.end_held(|held| held.over_at <= now);
         self.peering.held.retain(|held| held.until > now);
+    }
+
+    /// What we sent over these goes another way.
+    pub(super) fn end_held(&mut self, which: impl Fn(&Held) -> bool) {
+        let mut back = Vec::new();
+        for held in self.peering.held.iter_mut().filter(|held| held.sm.unacked_len() > 0 && which(held)) {
+            held.is_over = true;
+            back.push(held.sm.take_unacked());
+        }
+        back.into_iter().rev().for_each(|parcels| self.put_back(parcels));
     }
 
     /// `<resume/>` from a server that has proved who it is on its new stream.
@@ -80,7 +114,13 @@ impl Server {
             self.hold(id);
             return Next::Go;
         }
-        let Some(held) = self.peering.held.remove(at) else { return Next::Go };
+        let Some(mut held) = self.peering.held.remove(at) else { return Next::Go };
+        if held.is_over {
+            // XEP-0198 §5: what came in need not come again.
+            let h = held.sm.durable(self.core.committed);
+            self.core.write(id, failed(Condition::ItemNotFound, Some(h)));
+            return Next::Go;
+        }
         self.go_on_peer(env, id, held, &wanted, h)
     }
 
@@ -119,11 +159,12 @@ impl Server {
             .attr("h", sm.durable(self.core.committed).to_string());
         self.core.write(id, Chunk::new(resumed.to_vec()));
         let Some(peer) = self.peer_mut(id) else { return Next::Stop };
-        peer.sm = Some(sm);
-        match self.peer_has(env, id, h) {
-            true => Next::Go,
-            false => Next::Stop,
+        (peer.sm, peer.is_bidi) = (Some(sm), peer.is_bidi || held.is_bidi);
+        if !self.send_again(env, id, h) {
+            return Next::Stop;
         }
+        self.carries_again(id);
+        Next::Go
     }
 
     /// What the other side has not got is sent again, XEP-0198 §5.

@@ -56,7 +56,7 @@ impl Server {
         stanza.lang = lang;
         self.core.counters.stanzas += 1;
         if let Some(peer) = self.peer_mut(stream) {
-            peer.active = env.now;
+            (peer.active, peer.is_settled) = (env.now, true);
         }
         let before = self.core.overlay.puts();
         let is_subscription =
@@ -115,7 +115,10 @@ impl Server {
         let Some(peer) = self.peer(id) else { return Next::Stop };
         let (stage, dialed, known) = (peer.stage, peer.link.is_some(), peer.has_verified());
         match (&*nonza.name, stage) {
-            ("enable", Stage::Open) if !dialed && known && peer.sm.is_none() => self.manage_peer(env, id, nonza),
+            ("enable", Stage::Open) if !dialed && known && peer.sm.is_none() => {
+                self.manage_peer(env, id, nonza);
+                self.begins_anew(id);
+            }
             ("resume", Stage::Open) if !dialed && known && peer.sm.is_none() => {
                 return self.resume_peer(env, id, nonza);
             }
@@ -155,6 +158,14 @@ impl Server {
         }
         out.extend_from_slice(b"/>");
         self.core.write(id, Chunk::new(out));
+    }
+
+    /// Whoever enables stream management instead of resuming has forgotten the streams before.
+    fn begins_anew(&mut self, id: StreamId) {
+        let Some(peer) = self.peer(id).filter(|peer| peer.is_bidi) else { return };
+        let pairs: Vec<_> = peer.pairs.iter().map(|(pair, _)| pair.clone()).collect();
+        self.end_held(|held| held.is_bidi && pairs.iter().any(|pair| held.is_of(pair)));
+        self.carries_again(id);
     }
 
     /// The other side asks how much we have; the answer waits for the disk.

@@ -245,7 +245,7 @@ fn a_room_has_people_of_both_houses() {
     }
     // Whoever cannot be reached any more is in the room no more.
     street.cut_wires();
-    for house in ["capulet.lit", "montague.lit"] {
+    for house in ["capulet.lit", "rooms.montague.lit"] {
         street.away.insert(house.into(), lampone::router::event::DialError::NotFound);
     }
     juliet.send(

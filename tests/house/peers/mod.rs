@@ -1,5 +1,6 @@
 //! Two houses that talk to each other: `src/server/peers`.
 
+mod both_ways;
 mod checklist;
 mod contacts;
 mod cuts;
