@@ -56,7 +56,7 @@ class Second(Here):
 
 PROSODY_S2S = """
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "smacks", "offline", "ping", "dialback",
-                    "mam" }}
+                    "mam", {enabled} }}
 modules_disabled = {{ {disabled} }}
 s2s_ports = {{ 5269 }}
 s2s_interfaces = {{ "{address}" }}
@@ -74,13 +74,14 @@ class There(Prosody):
     ADDRESS = "127.0.0.2"
     LOG = "debug"
 
-    def __init__(self, directory, domain, authority, secure, disabled):
+    def __init__(self, directory, domain, authority, secure, disabled, enabled=()):
         self.secure, self.disabled = secure, disabled
         super().__init__(directory, domain, authority, extra=())
         text = self.config.read_text().replace('modules_disabled = { "s2s" }', "").replace("s2s_ports = { }", "")
         lines = [line for line in text.splitlines()
                  if not line.startswith(("log", "modules_enabled", "ssl", "VirtualHost"))]
         s2s = PROSODY_S2S.format(disabled=", ".join(f'"{name}"' for name in disabled), ca=authority.ca,
+                                 enabled=", ".join(f'"{name}"' for name in enabled),
                                  secure="true" if secure else "false",
                                  certificate=authority.certificate, key=authority.key, address=self.ADDRESS,
                                  log=self.LOG)
@@ -104,6 +105,26 @@ async def the_other_side_may_speak_first(here, there):
     await romeo.hears_text("good morrow", juliet.boundjid.bare)
     romeo.says(juliet.boundjid.bare, "and to you")
     await juliet.hears_text("and to you", romeo.boundjid.bare)
+
+
+def connections():
+    """Which there are between the two servers, by the port that was called."""
+    lines = run("ss", "-Htn", "state", "established").splitlines()
+    called = [line.split()[3].rsplit(":", 1)[1] for line in lines]
+    return [port for port in called if port in ("5269", "5270")]
+
+
+async def one_connection_carries_both_ways(here, there):
+    """XEP-0288, whoever speaks first. (With dialback Prosody keeps the connection on which it asked.)"""
+    for one, other in ((there, here), (here, there)):
+        run("ss", "-K", "dport", "5269", "or", "dport", "5270")
+        romeo, juliet = await one.arrives(), await other.arrives()
+        for text in ("good morrow", "is the day so young"):
+            romeo.says(juliet.boundjid.bare, text)
+            await juliet.hears_text(text, romeo.boundjid.bare)
+            juliet.says(romeo.boundjid.bare, f"{text}, said she")
+            await romeo.hears_text(f"{text}, said she", juliet.boundjid.bare)
+        assert len(connections()) == 1, connections()
 
 
 async def contacts_see_each_other_come_and_go(here, there):
@@ -242,7 +263,7 @@ async def run_facts(here, there, facts, wanted, label):
 
 
 def setting(place, binary, label, facts, wanted, *, peer="prosody", secure=False, trusted=True, disabled=(),
-            settings=None, usage="serverAuth"):
+            enabled=(), settings=None, usage="serverAuth"):
     """Two servers that start afresh, and what has to hold between them."""
     place = place / label
     ours = Authority(place / "ours", HERE, usage)
@@ -260,7 +281,7 @@ def setting(place, binary, label, facts, wanted, *, peer="prosody", secure=False
         other = Ejabberd(place / "there", THERE, theirs, secure)
         other.add_accounts(accounts)
     else:
-        other = There(place / "there", THERE, theirs, secure, disabled)
+        other = There(place / "there", THERE, theirs, secure, disabled, enabled)
         other.add_accounts(accounts)
     with server, other:
         server.start()
@@ -314,7 +335,10 @@ def main():
             setting(place, binary, "dialback", FACTS, wanted, trusted=False),
             setting(place, binary, "external", WITH_ACKNOWLEDGEMENTS, wanted, secure=True, disabled=("dialback",),
                     settings={"federation.require_certificate": "true"}),
-            setting(place, binary, "twins", WITH_ACKNOWLEDGEMENTS, wanted, peer="twin"),
+            setting(place, binary, "both-ways", (one_connection_carries_both_ways, *WITH_ACKNOWLEDGEMENTS), wanted,
+                    secure=True, disabled=("dialback",), enabled=("s2s_bidi",)),
+            setting(place, binary, "both-ways-dialback", FACTS, wanted, trusted=False, enabled=("s2s_bidi",)),
+            setting(place, binary, "twins", (one_connection_carries_both_ways, *WITH_ACKNOWLEDGEMENTS), wanted, peer="twin"),
             setting(place, binary, "ejabberd-dialback", FACTS, wanted, peer="ejabberd", trusted=False),
             # It wants a certificate for clients, which public authorities no longer issue, and then calls back.
             setting(place, binary, "ejabberd-calls-back", FACTS, wanted, peer="ejabberd"),
