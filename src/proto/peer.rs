@@ -91,6 +91,8 @@ pub struct PeerFeatures {
     pub bidi: bool,
     /// XEP-0198.
     pub sm: bool,
+    /// What follows may be sent before what goes before it is answered, XEP-0305 §4.
+    pub pipelining: bool,
 }
 
 impl PeerFeatures {
@@ -104,12 +106,13 @@ impl PeerFeatures {
             dialback: features.find("dialback", ns::DIALBACK_FEATURE).is_some(),
             bidi: features.find("bidi", ns::BIDI_FEATURE).is_some(),
             sm: features.find("sm", ns::SM).is_some(),
+            pipelining: features.find("pipelining", ns::PIPELINING_FEATURE).is_some(),
         }
     }
 
     /// Appends `<stream:features/>` with what we can negotiate.
     pub fn write(self, out: &mut Vec<u8>) {
-        let parts: [(bool, &[u8]); 5] = [
+        let parts: [(bool, &[u8]); 6] = [
             (self.starttls, b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"),
             (
                 self.external,
@@ -118,6 +121,7 @@ impl PeerFeatures {
             (self.dialback, b"<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"),
             (self.bidi, b"<bidi xmlns='urn:xmpp:features:bidi'/>"),
             (self.sm, b"<sm xmlns='urn:xmpp:sm:3'/>"),
+            (self.pipelining, b"<pipelining xmlns='urn:xmpp:features:pipelining'/>"),
         ];
         out.extend_from_slice(b"<stream:features>");
         for (_, xml) in parts.iter().filter(|(is_on, _)| *is_on) {
@@ -172,7 +176,7 @@ mod tests {
         for features in [
             PeerFeatures::default(),
             PeerFeatures { starttls: true, bidi: true, ..PeerFeatures::default() },
-            PeerFeatures { starttls: false, external: true, dialback: true, bidi: true, sm: true },
+            PeerFeatures { starttls: false, external: true, dialback: true, bidi: true, sm: true, pipelining: true },
         ] {
             let mut out = Vec::new();
             features.write(&mut out);

@@ -56,6 +56,8 @@ pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
 pub const BIDI: &str = "urn:xmpp:bidi";
 /// XEP-0288, stream feature.
 pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
+/// XEP-0305, the stream feature.
+pub const PIPELINING_FEATURE: &str = "urn:xmpp:features:pipelining";
 /// Content namespace of component streams, XEP-0114.
 pub const COMPONENT: &str = "jabber:component:accept";
 /// XEP-0356.

@@ -36,6 +36,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("server/negotiate.rs", "RFC 6120 §5"),
     ("server/peers/accepted.rs", "XEP-0178 v1.2 §3"),
     ("server/peers/both_ways.rs", "XEP-0288 v1.0.1"),
+    ("server/peers/dialed.rs", "XEP-0305 v0.3"),
     ("server/peers/resume.rs", "XEP-0198 v1.6.3 §5"),
     ("server/bind.rs", "RFC 6120 §7"),
     ("server/instant.rs", "XEP-0386 v1.1.0, XEP-0198 v1.6.3 §9"),

@@ -60,6 +60,8 @@ pub struct Street {
     pub strangers: BTreeSet<String>,
     /// Calls for them: from which house, and what it asked.
     pub calls: VecDeque<(usize, QueryId, String)>,
+    /// Who spoke in turn on each wire: who dialed (`true`) or who was dialed; two flights are a round trip.
+    pub flights: BTreeMap<usize, Vec<bool>>,
     open: BTreeSet<usize>,
 }
 
@@ -88,6 +90,7 @@ impl Street {
             fuse: None,
             strangers: BTreeSet::new(),
             calls: VecDeque::new(),
+            flights: BTreeMap::new(),
             open: BTreeSet::new(),
         }
     }
@@ -158,6 +161,11 @@ impl Street {
             }
             let breaks = self.burns_down(from.0, &mut bytes);
             self.heard[from.0].extend(&bytes);
+            let (flights, dialed) =
+                (self.flights.entry(at).or_default(), from.1 == wire.from.1 && from.0 == wire.from.0);
+            if !bytes.is_empty() && flights.last() != Some(&dialed) {
+                flights.push(dialed);
+            }
             moved |= !bytes.is_empty();
             self.houses[to.0].bring(to.1, &bytes);
             if breaks {

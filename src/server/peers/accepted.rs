@@ -91,6 +91,7 @@ impl Server {
             dialback: true,
             bidi: !peer.is_signed_in && !peer.is_bidi,
             sm: peer.sm.is_none(),
+            pipelining: !peer.is_signed_in,
         }
     }
 

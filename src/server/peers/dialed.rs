@@ -1,6 +1,6 @@
 //! Streams that we open, up to the first stanza.
 //!
-//! Source: RFC 6120 §5.4 and §6.4, XEP-0178 §3, XEP-0220 §2.1, XEP-0198 §3, XEP-0288 §2. Invariant: without TLS
+//! Source: RFC 6120 §5.4 and §6.4, XEP-0178 §3, XEP-0220 §2.1, XEP-0198 §3, XEP-0288 §2, XEP-0305 §3. Invariant: without TLS
 //! nothing is said but the request for it, and what waits for a link goes out only when the other side has accepted who
 //! we are.
 
@@ -73,15 +73,29 @@ impl Server {
                 peer.is_bidi = true;
             }
         }
-        let Some(peer) = self.peer_mut(id) else { return };
-        if peer.features.external && !peer.external_failed {
-            peer.stage = Stage::Sasl;
-            // COMPAT: XEP-0178 §3 step 9 asks for the domain here, for servers that do not look at the header.
-            let name = BASE64.encode(peer.ours.as_deref().unwrap_or_default());
-            let auth = Element::new("auth", ns::SASL).attr("mechanism", "EXTERNAL").text(name);
-            return self.core.write(id, Chunk::new(auth.to_vec()));
+        match self.peer(id).is_some_and(|peer| peer.features.external && !peer.external_failed) {
+            true => self.show_certificate(id, link_id),
+            false => self.claim(id),
         }
-        self.claim(id);
+    }
+
+    /// XEP-0178 §3.
+    fn show_certificate(&mut self, id: StreamId, link_id: LinkId) {
+        let has_cut = self.core.peers.link(link_id).is_some_and(|link| link.cut.is_some());
+        let Some(peer) = self.peer_mut(id) else { return };
+        // COMPAT: step 9 asks for the domain here, for servers that do not look at the header.
+        let name = BASE64.encode(peer.ours.as_deref().unwrap_or_default());
+        let auth = Element::new("auth", ns::SASL).attr("mechanism", "EXTERNAL").text(name);
+        // XEP-0305 §3: two round trips fewer; stanzas wait for the last answer all the same.
+        let goes_ahead = peer.features.pipelining && peer.features.sm && !has_cut;
+        self.core.write(id, Chunk::new(auth.to_vec()));
+        if goes_ahead {
+            self.open_to_peer(id);
+            self.enable_on(id);
+        }
+        if let Some(peer) = self.peer_mut(id) {
+            (peer.stage, peer.is_ahead) = (Stage::Sasl, goes_ahead);
+        }
     }
 
     /// The other side has opened a stream for both directions meanwhile: ours was for a question alone.
@@ -116,7 +130,10 @@ impl Server {
             "success" => {
                 peer.is_signed_in = true;
                 // RFC 6120 §6.4.6: a new stream.
-                self.open_to_peer(id);
+                match peer.is_ahead {
+                    true => peer.stage = Stage::Header,
+                    false => self.open_to_peer(id),
+                }
                 Next::Restart(bounds)
             }
             "failure" => {
@@ -159,7 +176,7 @@ impl Server {
             // We looked the other end up ourselves: as sure as dialback, or proved by its certificate.
             peer.pairs.push((pair, Standing::Verified));
         }
-        let manages = peer.features.sm;
+        let manages = peer.features.sm || peer.is_ahead;
         let Some(link) = self.core.peers.link_mut(link_id) else { return };
         if !manages {
             if let Some(mut cut) = link.cut.take() {
@@ -179,9 +196,10 @@ impl Server {
 
     /// XEP-0198 §3. What waits goes out when it is enabled: only then nothing can be lost, nor come twice.
     pub(super) fn enable_on(&mut self, id: StreamId) {
-        self.core.write(id, Chunk::new(&b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>"[..]));
-        if let Some(peer) = self.peer_mut(id) {
-            peer.stage = Stage::Enabling;
+        let Some(peer) = self.peer_mut(id) else { return };
+        peer.stage = Stage::Enabling;
+        if !peer.is_ahead {
+            self.core.write(id, Chunk::new(&b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>"[..]));
         }
     }
 

@@ -111,6 +111,8 @@ pub struct PeerStream {
     pub certificate: Option<Box<PeerCertificate>>,
     /// What the other side can negotiate now.
     pub features: PeerFeatures,
+    /// What follows SASL is out already (XEP-0305 §3).
+    pub is_ahead: bool,
     /// SASL EXTERNAL failed on it.
     pub external_failed: bool,
     /// Whoever dialed lets the other side send stanzas as well (XEP-0288).
@@ -142,6 +144,7 @@ impl PeerStream {
             id: "".into(),
             certificate: None,
             features: PeerFeatures::default(),
+            is_ahead: false,
             external_failed: false,
             is_bidi: false,
             is_settled: false,

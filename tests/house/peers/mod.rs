@@ -46,6 +46,25 @@ fn a_message_reaches_the_other_house_and_its_answer_comes_back() {
 }
 
 #[test]
+fn the_first_message_to_a_new_domain_takes_few_flights() {
+    // On the wire of the message, without TCP, TLS and names: header and features; the certificate, header and stream
+    // management ahead (XEP-0305), and all their answers; the message. Nothing goes out before the last of them, so that a cut
+    // leaves no message of which nobody knows whether it came. With dialback nothing goes ahead, and the other house asks back
+    // on a wire of its own; STARTTLS costs two round trips more.
+    for (trusted, direct, expected) in [(true, true, 5), (true, false, 9), (false, true, 7), (false, false, 11)] {
+        let mut street = Street::new(&["romeo"], &["juliet"]);
+        (street.trusted, street.direct) = (trusted, direct);
+        let (mut romeo, mut juliet) = lovers(&mut street);
+        romeo.send(&mut street, &message("juliet@montague.lit", "wherefore"));
+        let is_said = |street: &Street| street.heard[0].windows(9).any(|said| said == b"wherefore");
+        while !is_said(&street) && street.round() {}
+        let flights = street.flights.get(&0).map(Vec::len);
+        assert_eq!(bodies(&mut juliet, &mut street), ["wherefore"]);
+        assert_eq!(flights, Some(expected), "{trusted} {direct}");
+    }
+}
+
+#[test]
 fn whoever_cannot_be_reached_is_told_so() {
     let mut street = Street::new(&["romeo"], &["juliet"]);
     let mut romeo = Player::online(&mut street, "romeo", "orchard");
