@@ -268,9 +268,11 @@ impl Server {
         }
     }
 
-    fn goodbye(&mut self, env: &mut Env<'_>, id: StreamId, mut last_words: Vec<u8>) {
-        last_words.extend_from_slice(b"</stream:stream>");
-        self.core.write(id, Chunk::new(last_words));
+    fn goodbye(&mut self, env: &mut Env<'_>, id: StreamId, last_words: Vec<u8>) {
+        let mut words = self.last_acknowledgement(id);
+        words.extend_from_slice(&last_words);
+        words.extend_from_slice(b"</stream:stream>");
+        self.core.write(id, Chunk::new(words));
         self.core.effects.push(Effect::Close(id));
         let peer = self.take_peer(id);
         if let Some(session) = self.forget_stream(id) {

@@ -198,6 +198,13 @@ impl Server {
         self.resume_waiting_peers(env);
     }
 
+    /// XEP-0198 §4: what we have need not be sent again when the stream is closed.
+    pub(in crate::server) fn last_acknowledgement(&mut self, id: StreamId) -> Vec<u8> {
+        let committed = self.core.committed;
+        let sm = self.peer_mut(id).and_then(|peer| peer.sm.as_mut());
+        sm.map(|sm| nonza(sm, committed)).unwrap_or_default()
+    }
+
     fn peer_acknowledged(&mut self, env: &mut Env<'_>, id: StreamId, h: Option<&str>) -> Next {
         let Some(h) = h.and_then(|h| h.parse().ok()) else {
             let error = StreamError::new(StreamCondition::UndefinedCondition).text("An ack needs a number 'h'.");

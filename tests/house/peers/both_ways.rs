@@ -193,6 +193,20 @@ fn a_stream_that_is_closed_gives_back_what_was_not_acknowledged() {
 }
 
 #[test]
+fn whoever_closes_says_first_how_much_it_has() {
+    // XEP-0198 §4: it need not come again.
+    let mut world = house();
+    let _juliet = Player::online(&mut world, "juliet", "balcony");
+    let (mut rogue, _) = managed(&mut world);
+    rogue.say(&mut world, &message("romeo@montague.lit", "juliet@capulet.lit"));
+    let mut config = world.config().clone();
+    config.federation.block = vec!["montague.lit".into()];
+    world.reload(config);
+    let heard = rogue.hear(&mut world);
+    assert_eq!((names(&heard), heard[0].get("h")), (vec!["a".to_owned(), "error".into()], Some("1")));
+}
+
+#[test]
 fn a_key_is_asked_about_on_a_stream_of_our_own() {
     // XEP-0288 §2.2, for whoever claims to be the same domain while its stream is open.
     let mut world = house();
