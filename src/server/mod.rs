@@ -5,14 +5,14 @@
 //! | `streams.rs` | the table of connections, closing, back-pressure |
 //! | `negotiate.rs` | from the stream header to sign-in |
 //! | `sign_in.rs` | the handshake of SASL and SASL2 |
-//! | `token.rs` | tokens instead of passwords |
+//! | `token.rs`, `upgrade.rs` | tokens instead of passwords; keys of the newer hash from a sign-in |
 //! | `instant.rs` | from the proof of SASL2 to a session, in one answer |
 //! | `bind.rs`, `manage.rs`, `resume.rs`, `ending.rs` | a session's beginning, stream management, return and end |
 //! | `bound.rs` | stanzas and acknowledgements of a bound session |
 //! | `components.rs` | streams of components |
 //! | `peers/` | streams to and from other servers |
 //! | `durable.rs` | batches, gates, what waits for the disk |
-//! | `timers.rs`, `throttle.rs` | deadlines; failed sign-ins |
+//! | `timers.rs`, `throttle.rs`, `pace.rs` | deadlines; failed sign-ins; how much a stream may send in a second |
 
 mod bind;
 mod bound;
