@@ -566,6 +566,12 @@ pub const STRANGER_DOMAINS_MAX: usize = 1_024;
 pub const STRANGERS_MAX: usize = 4_096;
 /// Requests of components in the name of accounts that are not answered yet, XEP-0356 §5; the oldest are given back.
 pub const ERRANDS_MAX: usize = 256;
+/// Requests that components answer in place of this server and have not answered yet, XEP-0355 §4.3; the oldest are refused.
+pub const DELEGATED_MAX: usize = 512;
+/// Namespaces that one component answers for.
+pub const DELEGATED_NAMESPACES_MAX: usize = 32;
+/// Features, identities and forms of one such namespace that are told in place of our own, in bytes; more are left away.
+pub const DELEGATED_FEATURES_BYTES_MAX: usize = 16 * 1024;
 /// Contacts that a component writes into a roster with one request, XEP-0356 §3.3.
 pub const ROSTER_ITEMS_AT_ONCE_MAX: usize = 100;
 /// Requests to one component that it has not answered, of which their senders hear when it goes.

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::read::{Half, Reading, quoted};
+use crate::limits;
 
 /// Runs all checks.
 pub(super) fn run(reading: &mut Reading) {
@@ -66,7 +67,7 @@ fn components(reading: &mut Reading) {
     let config = reading.draft.config.clone();
     for (domain, component) in &config.components {
         let key = |last: &str| format!("components.{}.{last}", quoted(domain));
-        let names = ["secret", "roster", "message", "iq", "presence"].map(key);
+        let names = ["secret", "roster", "message", "iq", "presence", "delegate"].map(key);
         if component.secret.is_empty() && reading.sound(&[&names[0]]) {
             let given = names.iter().find(|name| reading.is_given(name)).unwrap_or(&names[0]).clone();
             reading.refuse(&given, &format!("found a component without a secret; give {} as well", names[0]));
@@ -81,6 +82,17 @@ fn components(reading: &mut Reading) {
         {
             let what = format!("found {domain}, which this server serves itself; give a component another domain");
             reading.refuse(&names[0], &what);
+        }
+        let before = config.components.range::<String, _>(..domain);
+        for (other, ns) in before.flat_map(|(other, theirs)| theirs.delegate.keys().map(move |ns| (other, ns))) {
+            if component.delegate.contains_key(ns) {
+                let what = format!("found {ns}, which {other} answers already; give it to one of them");
+                reading.refuse(&names[5], &what);
+            }
+        }
+        if component.delegate.len() > limits::DELEGATED_NAMESPACES_MAX {
+            let max = limits::DELEGATED_NAMESPACES_MAX;
+            reading.refuse(&names[5], &format!("found {} namespaces; give {max} at most", component.delegate.len()));
         }
     }
     let public = config.listen.component.iter().find(|address| !is_private(address.ip().to_canonical()));

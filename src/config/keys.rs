@@ -387,6 +387,19 @@ pub(super) static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "components.*.delegate",
+        takes: "a namespace such as \"http://jabber.org/protocol/pubsub\", perhaps with a blank and the name of an \
+                attribute behind it, or a list of those",
+        default: "",
+        doc: "The requests to this server and to accounts here that it answers in their place (XEP-0355); with an \
+              attribute only those that have it.",
+        set: |draft, given| {
+            let delegations = given.delegations()?;
+            component(draft, given).delegate = delegations.into_iter().collect();
+            Ok(())
+        },
+    },
+    Key {
         name: "limits.stanza_bytes",
         takes: "bytes, or a size such as \"256 KiB\", from 10000 (RFC 6120 §13.12) to 1 MiB",
         default: "\"256 KiB\"",

@@ -85,6 +85,7 @@ fn all_different() -> Config {
         message = "outgoing"
         iq = ["http://jabber.org/protocol/pubsub", "get jabber:iq:private"]
         presence = "managed_entity"
+        delegate = ["urn:xmpp:mam:2 node", "urn:a"]
         [limits]
         stanza_bytes = "64 KiB"
         streams = 10
@@ -157,6 +158,7 @@ fn every_key_reaches_its_place() {
         ]
         .into(),
         presence: true,
+        delegate: [("urn:xmpp:mam:2".to_owned(), vec!["node".to_owned()]), ("urn:a".to_owned(), Vec::new())].into(),
     };
     assert_eq!(config.components, [("bridge.capulet.lit".to_owned(), bridge)].into());
     let limits = &config.limits;
@@ -256,6 +258,7 @@ fn every_key_can_be_given_on_the_command_line() {
         "components.bridge.capulet.lit.message=outgoing",
         "components.bridge.capulet.lit.iq=set urn:a, urn:b",
         "components.bridge.capulet.lit.presence=managed_entity",
+        "components.bridge.capulet.lit.delegate=urn:a, urn:b node",
         "limits.stanza_bytes=10000",
         "limits.streams=10",
         "limits.failures_per_address=11",
@@ -646,6 +649,30 @@ fn a_component_has_a_secret_and_a_domain_that_is_nobody_elses() {
         let wrong = mistakes(&format!("{section}secret = \"correct horse\"\niq = \"{grant}\""));
         assert!(wrong.contains("(no namespace)"), "{wrong}");
     }
+}
+
+#[test]
+fn what_a_component_answers_is_nobody_elses_and_not_delegation_itself() {
+    let component = |name: &str, delegate: &str| {
+        format!("[components.\"{name}.localhost\"]\nsecret = \"correct horse\"\ndelegate = \"{delegate}\"\n")
+    };
+    let one = component("a", "urn:a node");
+    let both = mistakes(&(one.clone() + &component("b", "urn:a")));
+    assert!(both.contains("\"b.localhost\".delegate: found urn:a, which a.localhost answers already"), "{both}");
+    for (delegate, why) in [
+        ("nothing", "no namespace"),
+        ("urn:a a:b", "no names of attributes"),
+        // XEP-0355 §8.
+        ("urn:xmpp:delegation:2", "delegation itself"),
+        ("urn:xmpp:delegation:2:bare:disco#info:* node", "no names of attributes"),
+        ("http://jabber.org/protocol/disco#items", "urn:xmpp:delegation:2:bare:disco#items:* may be meant"),
+    ] {
+        let wrong = mistakes(&component("a", delegate));
+        assert!(wrong.contains(why), "{wrong}");
+    }
+    let config = file(&(one + &component("b", "urn:xmpp:delegation:2:bare:disco#info:*"))).unwrap();
+    assert_eq!(config.delegate("urn:a"), Some(("a.localhost", &["node".to_owned()][..])));
+    assert_eq!(config.delegate("urn:b"), None);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use super::{
     Network,
-    components::{Access, SECRET_CHARS_MAX, SECRET_CHARS_MIN, grant},
+    components::{Access, SECRET_CHARS_MAX, SECRET_CHARS_MIN, delegation, grant},
     keys::Key,
 };
 use crate::wire::jid::{Jid, ascii_domain, prepare_domain};
@@ -212,6 +212,14 @@ impl<'v> Given<'v> {
     pub(super) fn grants(&self) -> Result<Vec<(String, Access)>, Vec<Wrong>> {
         self.each(|kind| match kind {
             Kind::Text(text) => grant(text),
+            _ => Err(String::new()),
+        })
+    }
+
+    /// Namespaces, each with the attributes that a payload must have.
+    pub(super) fn delegations(&self) -> Result<Vec<(String, Vec<String>)>, Vec<Wrong>> {
+        self.each(|kind| match kind {
+            Kind::Text(text) => delegation(text),
             _ => Err(String::new()),
         })
     }

@@ -40,6 +40,8 @@ pub struct Question {
 /// One that is connected.
 #[derive(Debug)]
 pub struct Connected {
+    /// For whom it speaks.
+    pub domain: Box<str>,
     /// Its stream.
     pub stream: StreamId,
     /// Which of its addresses are shown as available, and to whom.
@@ -65,7 +67,7 @@ impl Components {
     pub fn connect(&mut self, domain: &str, stream: StreamId) -> bool {
         let is_new = !self.connected.contains_key(domain);
         if is_new {
-            let connected = Connected { stream, shown: BTreeSet::new(), asked: VecDeque::new() };
+            let connected = Connected { domain: domain.into(), stream, shown: BTreeSet::new(), asked: VecDeque::new() };
             self.connected.insert(domain.to_owned(), connected);
         }
         is_new
@@ -128,6 +130,12 @@ impl Components {
     /// Whether a request went out under this id.
     pub fn awaits(&self, id: &str) -> bool {
         self.errands.iter().any(|errand| *errand.id == *id)
+    }
+
+    /// The component that sent this request in the name of an account.
+    pub fn sent_out_by(&self, id: &str, account: &Jid) -> Option<&Jid> {
+        let mut errands = self.errands.iter();
+        errands.find(|errand| *errand.id == *id && errand.account == *account).map(|errand| &errand.component)
     }
 
     /// The request that this answers.

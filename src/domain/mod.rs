@@ -5,6 +5,7 @@ pub mod archive;
 pub mod away;
 pub mod blocks;
 pub mod components;
+pub mod delegations;
 pub mod devices;
 pub mod files;
 pub mod held;

@@ -40,6 +40,7 @@ pub fn heard(stanza: &Stanza, core: &mut Core) {
 
 /// A component went: who waits for its answers is told, and so is everybody whom it showed somebody.
 pub fn gone(left: Connected, core: &mut Core) {
+    core.delegations.forget(&left.domain);
     for Question { from, to, id } in left.asked {
         core.answer(&Origin { from, to: Some(to), id }, Err(AWAY), false);
     }

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         away::Away,
         components::Components,
+        delegations::Delegations,
         ids::{AccountId, MessageId, QueryId, Seal, SessionId, StreamId, Time},
         overlay::Overlay,
         peers::Peers,
@@ -56,9 +57,11 @@ pub struct Core {
     /// Every service's card.
     pub cards: Vec<&'static Card>,
     /// What services disclose beyond their cards: where, of which domain, what.
-    pub disclosed: Vec<(Scope, String, Element)>,
-    /// Services that answer disco requests for nodes.
-    pub discloses: Vec<Discloses>,
+    pub disclosed: Vec<Disclosed>,
+    /// Services that answer disco requests for nodes, with their cards.
+    pub discloses: Vec<(&'static Card, Discloses)>,
+    /// Features that hold only while requests of a namespace are answered here: feature, namespace.
+    pub leaning: Vec<(&'static str, &'static str)>,
     /// What services do while a session is bound.
     pub at_bind: Vec<AtBind>,
     /// What of it is announced: the elements `<feature/>` of XEP-0386 §3.1, serialised.
@@ -93,6 +96,8 @@ pub struct Core {
     pub peers: Peers,
     /// Components that are connected.
     pub components: Components,
+    /// What they answer in place of this server.
+    pub delegations: Delegations,
     /// Answers to requests from elsewhere that wait for the disk, each with its batch and what was asked.
     pub answers_out: VecDeque<(u64, Origin, Stanza)>,
     /// Counters for `status`.
@@ -112,6 +117,19 @@ pub struct Core {
     /// Message numbers up to this are reserved in the store; 0: unknown.
     pub(crate) message_ceiling: u64,
     pub(crate) next_query: u64,
+}
+
+/// What a service discloses of itself.
+#[derive(Clone, Debug)]
+pub struct Disclosed {
+    /// Where.
+    pub scope: Scope,
+    /// Of which domain of ours, or host name of a service.
+    pub domain: String,
+    /// Whose it is.
+    pub card: &'static Card,
+    /// An identity, a feature, an item or a form.
+    pub element: Element,
 }
 
 /// A host name that a service owns, beside a domain.
@@ -176,6 +194,7 @@ impl Core {
             cards: Vec::new(),
             disclosed: Vec::new(),
             discloses: Vec::new(),
+            leaning: Vec::new(),
             at_bind: Vec::new(),
             bind_features: Vec::new(),
             hosts: BTreeMap::new(),
@@ -193,6 +212,7 @@ impl Core {
             away: Away::default(),
             peers: Peers::default(),
             components: Components::default(),
+            delegations: Delegations::default(),
             answers_out: VecDeque::new(),
             counters: Counters::default(),
             started_s,
@@ -211,7 +231,8 @@ impl Core {
     pub fn introduce(&mut self, services: &[Box<dyn Service>]) {
         let config = self.config.clone();
         self.cards = services.iter().map(|service| service.card()).collect();
-        self.discloses = services.iter().filter_map(|service| service.discloses()).collect();
+        self.discloses = services.iter().filter_map(|service| Some((service.card(), service.discloses()?))).collect();
+        self.leaning = services.iter().flat_map(|service| service.leans_on()).copied().collect();
         self.at_bind = services.iter().filter_map(|service| service.at_bind()).collect();
         // XEP-0198 §9.1: stream management is the server's own.
         let features = self.at_bind.iter().filter(|at| at.is_feature).map(|at| at.ns).chain([ns::SM]);
@@ -227,14 +248,12 @@ impl Core {
             config.domains.iter().flat_map(|domain| (0..services.len()).map(move |at| (at, domain)))
         {
             let Some(name) = services[service].host(domain, &config) else { continue };
-            let elements = services[service].disco(Scope::Hosted, &name, &config);
-            self.disclosed.extend(elements.into_iter().map(|element| (Scope::Hosted, name.clone(), element)));
+            self.disclose(&*services[service], Scope::Hosted, &name);
             self.hosts.insert(name, Host { service, card: services[service].card(), domain: domain.clone() });
         }
         for domain in &config.domains {
             for scope in [Scope::Host, Scope::Own] {
-                let elements = services.iter().flat_map(|service| service.disco(scope, domain, &config));
-                self.disclosed.extend(elements.map(|element| (scope, domain.clone(), element)));
+                services.iter().for_each(|service| self.disclose(&**service, scope, domain));
             }
         }
         for domain in &config.domains {
@@ -245,6 +264,17 @@ impl Core {
             }
             self.features.insert(domain.as_str().into(), out);
         }
+    }
+
+    fn disclose(&mut self, service: &dyn Service, scope: Scope, domain: &str) {
+        let elements = service.disco(scope, domain, &self.config);
+        let card = service.card();
+        self.disclosed.extend(elements.into_iter().map(|element| Disclosed {
+            scope,
+            domain: domain.to_owned(),
+            card,
+            element,
+        }));
     }
 
     /// Stream features of the services after sign-in, serialised.

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod components;
 pub mod context;
 pub mod core;
+pub mod delegation;
 pub mod delivery;
 pub mod event;
 pub mod figures;

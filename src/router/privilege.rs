@@ -186,13 +186,13 @@ pub fn may_use_roster(from: &Jid, is_set: bool, ctx: &Ctx<'_>) -> bool {
 }
 
 /// The element with another value of an attribute.
-fn with(mut element: Element, name: &'static str, value: &str) -> Element {
+pub(super) fn with(mut element: Element, name: &'static str, value: &str) -> Element {
     element.attrs.retain(|(known, _)| known != name);
     element.attr(name, value)
 }
 
 /// The same element in the content namespace of clients, where it was in that of components.
-fn as_clients_say(element: &Element) -> Element {
+pub(super) fn as_clients_say(element: &Element) -> Element {
     let nodes = element.nodes.iter().map(|node| match node {
         Node::Element(child) => Node::Element(as_clients_say(child)),
         Node::Text(text) => Node::Text(text.clone()),

@@ -9,7 +9,7 @@ use super::{
     answer::UNHANDLED,
     context::Ctx,
     core::Work,
-    peers, privilege,
+    delegation, peers, privilege,
     refusal::Refusal,
     service::{Card, Flow, Handles, Iq, Leg, Notice, PHASES, Phase, Reply, Scope, Service},
 };
@@ -108,7 +108,13 @@ impl Router {
     /// Does what handlers left to do, until nothing is left. What it cannot do itself comes back.
     pub fn work(&mut self, ctx: &mut Ctx<'_>) -> Option<Work> {
         loop {
-            match ctx.core.work.pop()? {
+            let Some(work) = ctx.core.work.pop() else {
+                if ctx.core.delegations.take_change() {
+                    ctx.core.introduce(&self.services);
+                }
+                return None;
+            };
+            match work {
                 Work::Route(Leg::Outbound, stanza) => self.outbound(stanza, None, ctx),
                 Work::Route(Leg::Inbound, stanza) => self.inbound(stanza, ctx),
                 Work::Notice(notice) => self.notice(&notice, ctx),
@@ -193,6 +199,9 @@ impl Router {
         match stanza.kind {
             Kind::Iq if matches!(stanza.ty, Type::Result | Type::Error) || to.resource().is_some() => {
                 let ours = to.is_bare() && matches!(stanza.ty, Type::Result | Type::Error);
+                if ours && delegation::answered(stanza, ctx) {
+                    return;
+                }
                 if let Some(session) = ctx.core.local_session(to) {
                     ctx.deliver(session, stanza, Keep::Nothing);
                 } else if ours {
@@ -323,6 +332,9 @@ impl Router {
         session: Option<SessionId>,
         ctx: &mut Ctx<'_>,
     ) {
+        if delegation::takes(stanza, scope, session, ctx) {
+            return;
+        }
         let service = self.answerer(stanza, scope, ctx);
         let (Some(service), Some(payload)) = (service, stanza.child(0)) else {
             return ctx.core.bounce(stanza, &UNHANDLED);
@@ -351,6 +363,11 @@ impl Router {
                 Some(other) => self.services[*other].iq(&Iq { account: Some(owner), sight, ..iq }, ctx),
                 None => Err(UNHANDLED),
             };
+        }
+        if let Err(error) = &outcome
+            && delegation::takes_unknown(stanza, scope, &payload, error, ctx)
+        {
+            return;
         }
         if let (Scope::Other, Err(error), Some(account)) = (scope, &outcome, account)
             && !ctx.shows_presence(account, iq.from)

@@ -423,6 +423,12 @@ pub trait Service {
         None
     }
 
+    /// Features of its card that hold only as long as requests of another namespace are answered here, and by no component
+    /// (XEP-0355): feature, namespace.
+    fn leans_on(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// Stream features after sign-in that depend on settings or cards.
     fn stream_feature(&self, core: &Core, domain: &str) -> Option<Element> {
         let _ = (core, domain);

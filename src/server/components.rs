@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::ids::StreamId,
     proto::component,
-    router::{core::Promise, event::Env, privilege},
+    router::{core::Promise, delegation, event::Env, privilege},
     wire::{
         element::Element,
         error::{StreamCondition, StreamError},
@@ -137,6 +137,7 @@ impl Server {
         self.no_stranger(id);
         self.core.write(id, Chunk::new(&b"<handshake/>"[..]));
         privilege::advertise(&domain, &mut context(&mut self.core, env));
+        delegation::advertise(&domain, &mut context(&mut self.core, env));
         Next::Widen(self.bounds())
     }
 
@@ -223,6 +224,7 @@ impl Server {
         for (domain, id) in connected {
             if self.core.config.components.contains_key(&domain) {
                 privilege::advertise(&domain, &mut context(&mut self.core, env));
+                delegation::advertise(&domain, &mut context(&mut self.core, env));
             } else {
                 // RFC 6120 §4.9.3.5.
                 self.fail(env, id, StreamCondition::HostGone.into());

@@ -200,6 +200,7 @@ impl Server {
         self.streams.check(&self.core.sessions);
         self.core.peers.check();
         self.core.components.check();
+        self.core.delegations.check();
         let components = self.core.components.all().map(|(_, id)| id);
         assert!(components.into_iter().all(|id| self.is_component(id)), "only open streams speak for components");
         for (_, session) in self.core.sessions.all() {

@@ -68,6 +68,14 @@ impl Service for Bookmarks {
         &CARD
     }
 
+    fn leans_on(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            (ns::BOOKMARKS_COMPAT, ns::PUBSUB),
+            (ns::BOOKMARKS_COMPAT_PEP, ns::PUBSUB),
+            (ns::BOOKMARKS_CONVERSION, ns::PUBSUB),
+        ]
+    }
+
     fn notice(&mut self, notice: &Notice, ctx: &mut Ctx<'_>) {
         match notice {
             Notice::SessionBound(id) => at_bind(*id, ctx),

@@ -1,15 +1,16 @@
 //! Tells what the server and its accounts can do.
 //!
-//! Source: XEP-0030 v2.5.0, XEP-0115 v1.6.0, XEP-0128 v1.0.1, XEP-0157 v1.1.1. Invariant: an answer is made from the
-//! services' cards and from what they disclose, so nothing is advertised that nobody does; and what the server's
-//! capability hash stands for is exactly what it answers.
+//! Source: XEP-0030 v2.5.0, XEP-0115 v1.6.0, XEP-0128 v1.0.1, XEP-0157 v1.1.1, XEP-0355 v0.5 §7. Invariant: an answer is made
+//! from the services' cards and from what they disclose, or from what a component tells that answers in a service's place, so
+//! nothing is advertised that nobody does; and what the server's capability hash stands for is exactly what it answers.
 
 use crate::{
     config::Config,
+    domain::delegations::Place,
     router::{
         context::Ctx,
         core::Core,
-        service::{Card, DiscoAsk, Iq, Reply, Scope, Service},
+        service::{Card, Discloses, DiscoAsk, Iq, Reply, Scope, Service},
     },
     wire::{
         caps::{Hash, verification},
@@ -31,11 +32,12 @@ const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
 
 static CARD: Card = Card {
     name: "disco",
-    source: "XEP-0030 v2.5.0, XEP-0115 v1.6.0, XEP-0128 v1.0.1, XEP-0157 v1.1.1",
+    source: "XEP-0030 v2.5.0, XEP-0115 v1.6.0, XEP-0128 v1.0.1, XEP-0157 v1.1.1, XEP-0355 v0.5 §7",
     features: &[
         (Scope::Host, ns::DISCO_INFO),
         (Scope::Host, ns::DISCO_ITEMS),
         (Scope::Host, ns::CAPS),
+        (Scope::Host, ns::DELEGATION),
         (Scope::Own, ns::DISCO_INFO),
         (Scope::Own, ns::DISCO_ITEMS),
         (Scope::Hosted, ns::DISCO_INFO),
@@ -111,16 +113,68 @@ fn info(core: &Core, scope: Scope, domain: &str) -> Vec<Element> {
         Scope::Hosted => None,
         _ => Some(identity("account", "registered")),
     };
+    let delegated = delegated(core, scope, domain);
     let disclosed = |name: &'static str| {
-        let here = core.disclosed.iter().filter(move |(s, d, _)| *s == scope && d == domain);
-        here.map(|(_, _, element)| element).filter(move |element| element.name == name)
+        let here = core.disclosed.iter().filter(move |told| told.scope == scope && told.domain == domain);
+        here.filter(move |told| told.element.name == name)
     };
+    let own = |name: &'static str| {
+        disclosed(name).filter(|told| !delegated.iter().any(|(ns, _)| answers(told.card, ns))).map(|told| &told.element)
+    };
+    let theirs =
+        |name: &'static str| delegated.iter().flat_map(|(_, told)| *told).filter(move |element| element.name == name);
     let cards = core.cards.iter().flat_map(|card| card.features).filter(|(s, _)| *s == scope).map(|(_, var)| *var);
-    let mut vars: Vec<&str> = cards.chain(disclosed("feature").filter_map(|feature| feature.get("var"))).collect();
+    let features = cards.chain(disclosed("feature").filter_map(|told| told.element.get("var")));
+    let leans = |var: &str, ns: &str| core.leaning.contains(&(var, ns));
+    let kept = features.filter(|var| !delegated.iter().any(|(ns, _)| is_of(var, ns) || leans(var, ns)));
+    let mut vars: Vec<&str> = kept.chain(theirs("feature").filter_map(|feature| feature.get("var"))).collect();
     vars.sort_unstable();
     vars.dedup();
     let features = vars.into_iter().map(|var| Element::new("feature", ns::DISCO_INFO).attr("var", var));
-    identity.into_iter().chain(disclosed("identity").cloned()).chain(features).chain(disclosed("x").cloned()).collect()
+    let mut identities: Vec<&Element> = own("identity").collect();
+    for identity in theirs("identity") {
+        // XEP-0115 §5.4: a doubled identity makes a hash that nobody believes.
+        if !identities.contains(&identity) {
+            identities.push(identity);
+        }
+    }
+    let forms = own("x").chain(theirs("x")).cloned();
+    identity.into_iter().chain(identities.into_iter().cloned()).chain(features).chain(forms).collect()
+}
+
+/// Namespaces that a component answers in place of ours, with what it tells of itself (XEP-0355 §7.2): nothing while it is away.
+fn delegated<'c>(core: &'c Core, scope: Scope, domain: &str) -> Vec<(&'c str, &'c [Element])> {
+    if !matches!(scope, Scope::Host | Scope::Own) {
+        return Vec::new();
+    }
+    let all =
+        core.config.components.iter().flat_map(|(name, settings)| settings.delegate.keys().map(move |ns| (name, ns)));
+    let told = all.map(|(name, ns)| {
+        let place = Place { domain: domain.into(), is_account: scope == Scope::Own, ns: ns.as_str().into() };
+        (ns.as_str(), core.delegations.told(name, &place))
+    });
+    told.collect()
+}
+
+/// Whether a service answers requests of this namespace.
+fn answers(card: &Card, ns: &str) -> bool {
+    card.iq.iter().any(|(_, known, _)| *known == ns)
+}
+
+/// Whether a feature belongs to this namespace.
+fn is_of(var: &str, ns: &str) -> bool {
+    var.strip_prefix(ns).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+}
+
+/// Who answers disco requests for nodes there; whose requests a component answers has none.
+fn who_disclose(scope: Scope, core: &Core) -> Vec<Discloses> {
+    let here = core.discloses.iter().filter(|(card, _)| {
+        let mut claims = card.iq.iter().filter(|(known, ..)| *known == scope);
+        !claims.any(|(_, ns, _)| {
+            scope != Scope::Hosted && core.config.delegate(ns).is_some_and(|(_, only)| only.is_empty())
+        })
+    });
+    here.map(|(_, discloses)| *discloses).collect()
 }
 
 fn identity(category: &str, ty: &str) -> Element {
@@ -130,9 +184,9 @@ fn identity(category: &str, ty: &str) -> Element {
 /// disco#items without a node: what services disclose to everybody, and what they list for this asker.
 fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaError> {
     let scope = if iq.scope == Scope::Other { Scope::Own } else { iq.scope };
-    let disclosed = ctx.core.disclosed.iter().filter(|(s, d, _)| *s == scope && d == iq.domain);
+    let disclosed = ctx.core.disclosed.iter().filter(|told| told.scope == scope && told.domain == iq.domain);
     let mut items: Vec<Element> =
-        disclosed.filter(|(_, _, element)| element.name == "item").map(|(_, _, element)| element.clone()).collect();
+        disclosed.filter(|told| told.element.name == "item").map(|told| told.element.clone()).collect();
     if scope == Scope::Host {
         let hosts = ctx.core.hosts.iter().filter(|(_, host)| host.domain == iq.domain);
         items.extend(hosts.map(|(name, _)| Element::new("item", ns::DISCO_ITEMS).attr("jid", name.as_str())));
@@ -140,7 +194,7 @@ fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaErro
         items.extend(components.map(|name| Element::new("item", ns::DISCO_ITEMS).attr("jid", name)));
     }
     let ask = DiscoAsk { iq, items: true, node: None };
-    for discloses in ctx.core.discloses.clone() {
+    for discloses in who_disclose(iq.scope, ctx.core) {
         if let Some(more) = discloses(&ask, ctx) {
             items.extend(more?);
         }
@@ -150,7 +204,7 @@ fn root_items(iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaErro
 
 fn of_node(iq: &Iq<'_>, node: &str, items: bool, ctx: &mut Ctx<'_>) -> Result<Vec<Element>, StanzaError> {
     let ask = DiscoAsk { iq, items, node: Some(node) };
-    for discloses in ctx.core.discloses.clone() {
+    for discloses in who_disclose(iq.scope, ctx.core) {
         if let Some(answer) = discloses(&ask, ctx) {
             return answer;
         }

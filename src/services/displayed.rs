@@ -45,6 +45,10 @@ impl Service for Displayed {
         &CARD
     }
 
+    fn leans_on(&self) -> &'static [(&'static str, &'static str)] {
+        &[(ns::DISPLAYED_ASSIST, ns::PUBSUB)]
+    }
+
     fn pass(&mut self, _: (Leg, Phase), stanza: &mut Stanza, ctx: &mut Ctx<'_>) -> Flow {
         if stanza.has("displayed", ns::DISPLAYED) {
             let displayed = stanza.find("displayed", ns::DISPLAYED);

@@ -60,6 +60,12 @@ pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 pub const PIPELINING_FEATURE: &str = "urn:xmpp:features:pipelining";
 /// Content namespace of component streams, XEP-0114.
 pub const COMPONENT: &str = "jabber:component:accept";
+/// XEP-0355.
+pub const DELEGATION: &str = "urn:xmpp:delegation:2";
+/// Features of a node of an account that nobody here knows, XEP-0355 §7.2.4.
+pub const DELEGATED_INFO: &str = "urn:xmpp:delegation:2:bare:disco#info:*";
+/// Items of an account, and of a node of it that nobody here knows, XEP-0355 §7.2.5.
+pub const DELEGATED_ITEMS: &str = "urn:xmpp:delegation:2:bare:disco#items:*";
 /// XEP-0356.
 pub const PRIVILEGE: &str = "urn:xmpp:privilege:2";
 /// Namespace of `xmlns` declarations.

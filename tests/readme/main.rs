@@ -31,6 +31,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("proto/sm.rs", "XEP-0198 v1.6.3"),
     ("router/route.rs", "RFC 6120 §10, RFC 6121 §8"),
     ("router/backlog.rs", "XEP-0160 v1.0.1, XEP-0203 v2.0"),
+    ("router/delegation.rs", "XEP-0355 v0.5"),
     ("router/privilege.rs", "XEP-0356 v0.4.1"),
     ("router/lifecycle.rs", "RFC 5122 §2.7"),
     ("server/negotiate.rs", "RFC 6120 §5"),

@@ -232,15 +232,15 @@ impl Player {
         stage.secure(self.conn);
     }
 
-    /// Opens a stream under TLS, signs in with PLAIN, opens the next stream.
-    pub fn authenticate(&mut self, stage: &mut dyn Stage) {
+    /// Opens a stream under TLS, signs in with PLAIN, opens the next stream, whose features it gives back.
+    pub fn authenticate(&mut self, stage: &mut dyn Stage) -> Tree {
         self.open_stream(stage);
         let plain = STANDARD.encode(format!("\0{}\0{PASSWORD}", self.account));
         let auth = format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
         stage.put(self.conn, auth.as_bytes());
         let answer = self.element(stage);
         assert_eq!(answer.name, "success", "{answer}");
-        self.open_stream(stage);
+        self.open_stream(stage)
     }
 
     /// Binds its resource.

@@ -52,6 +52,10 @@ impl Service for VCard {
         &CARD
     }
 
+    fn leans_on(&self) -> &'static [(&'static str, &'static str)] {
+        &[(ns::VCARD_CONVERSION, ns::PUBSUB)]
+    }
+
     fn iq(&mut self, iq: &Iq<'_>, ctx: &mut Ctx<'_>) -> Result<Reply, StanzaError> {
         let owner = iq.owner()?;
         match (iq.scope, iq.is_set()) {

@@ -1,5 +1,6 @@
 //! Programs that speak for a domain of their own: `src/server/components.rs` (XEP-0114).
 
+mod delegations;
 mod privileges;
 
 use lampone::{
