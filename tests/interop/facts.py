@@ -11,6 +11,7 @@ import traceback
 
 import chromium_page
 import components
+import delegations
 import converse_chat
 import dino_chat
 import gajim_chat
@@ -48,7 +49,7 @@ ACCOUNTS = 1000
 FACT_S = 60
 OPPONENTS = (slixmpp_sign_in, slixmpp_contacts, slixmpp_chat, slixmpp_archive, slixmpp_resume, slixmpp_restart, slixmpp_phone,
              slixmpp_account, slixmpp_profile, slixmpp_pubsub, slixmpp_rooms, slixmpp_omemo_chat, slixmpp_server,
-             slixmpp_upload, slixmpp_systemd, components, profanity_chat, profanity_group, xmppjs_crowd, xmppjs_fast, stanza_web, nbxmpp_chat,
+             slixmpp_upload, slixmpp_systemd, components, delegations, profanity_chat, profanity_group, xmppjs_crowd, xmppjs_fast, stanza_web, nbxmpp_chat,
              chromium_page, converse_chat, dino_chat, gajim_chat, scansion_facts, slixmpp_facts, aioxmpp_facts)
 
 

@@ -140,6 +140,8 @@ class Lampone(Server):
         super().__init__(directory, domain, authority)
         self.binary = pathlib.Path(binary)
         self.data = self.directory / "data"
+        # Settings that a fact needs beyond those of the house.
+        self.more = {}
 
     def command(self):
         settings = {
@@ -151,7 +153,7 @@ class Lampone(Server):
         pubsub = "http://jabber.org/protocol/pubsub"
         rights = {"secret": self.secret, "roster": "both", "message": "outgoing", "presence": "managed_entity",
                   "iq": f"{pubsub}, set {pubsub}#owner, get urn:xmpp:http:upload:0"}
-        settings.update({f"components.{self.component}.{key}": value for key, value in rights.items()})
+        settings.update({f"components.{self.component}.{key}": value for key, value in rights.items()} | self.more)
         options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         return [*self.runner(), str(self.binary), "serve", "--domain", self.domain, "--data", str(self.data), *options]
 
