@@ -487,6 +487,10 @@ pub const PROBE_BYTES_MAX: usize = 64 * 1024;
 pub const DNS_MS_MAX: u64 = 10_000;
 /// Resolvers of the machine that are asked; as many as the C library takes.
 pub const DNS_SERVERS_MAX: usize = 3;
+/// Seconds that one of them may take at most, whatever `timeout` says, as in the C library; `DNS_MS_MAX` holds for all.
+pub const DNS_TIMEOUT_S_MAX: u64 = 30;
+/// How often each is asked at most, whatever `attempts` says, as in the C library.
+pub const DNS_ATTEMPTS_MAX: usize = 5;
 /// Aliases (CNAME) that lead from one name to another.
 pub const DNS_ALIASES_MAX: usize = 8;
 /// Records of a section of an answer that are looked at.

@@ -20,7 +20,10 @@ use std::{
 
 use smol::future::zip;
 
-use self::message::{Answer, Found, Kind};
+use self::{
+    machine::Resolving,
+    message::{Answer, Found, Kind},
+};
 use super::clock::SystemEntropy;
 use crate::{limits, router::event::Entropy};
 
@@ -75,20 +78,31 @@ pub enum NoAnswer {
 
 /// Asks where servers are, and remembers it for as long as DNS allows.
 pub struct Resolver {
-    /// Empty: the machine's.
-    servers: Vec<SocketAddr>,
+    /// None: as the machine says.
+    how: Option<Resolving>,
     cache: RefCell<BTreeMap<(String, Kind), (Instant, Found)>>,
 }
 
 impl Resolver {
     /// Asks these resolvers; if there are none, those of `/etc/resolv.conf`.
     pub fn new(servers: Vec<SocketAddr>) -> Resolver {
-        Resolver { servers, cache: RefCell::default() }
+        let how = Resolving { servers, ..Resolving::default() };
+        Resolver { how: Some(how).filter(|how| !how.servers.is_empty()), cache: RefCell::default() }
+    }
+
+    /// Asks as it is told.
+    #[cfg(test)]
+    fn asking(how: Resolving) -> Resolver {
+        Resolver { how: Some(how), cache: RefCell::default() }
+    }
+
+    fn how(&self) -> Resolving {
+        self.how.clone().unwrap_or_else(machine::resolving)
     }
 
     /// The resolvers that are asked.
     pub fn servers(&self) -> Vec<SocketAddr> {
-        if self.servers.is_empty() { machine::servers() } else { self.servers.clone() }
+        self.how().servers
     }
 
     /// The places of a domain's server, in the order to be tried; there is at least one.
@@ -136,7 +150,13 @@ impl Resolver {
         if !local.is_empty() {
             return Ok(local);
         }
-        let (six, four) = zip(self.look_up(&host, Kind::Aaaa), self.look_up(&host, Kind::A)).await;
+        let six = async {
+            match self.how().no_aaaa {
+                true => Ok(Found::Addresses(Vec::new())),
+                false => self.look_up(&host, Kind::Aaaa).await,
+            }
+        };
+        let (six, four) = zip(six, self.look_up(&host, Kind::A)).await;
         let addresses = |found: &Result<Found, NoAnswer>| match found {
             Ok(Found::Addresses(addresses)) => addresses.clone(),
             _ => Vec::new(),
@@ -163,7 +183,10 @@ impl Resolver {
             let found = match self.remembered(&name, kind) {
                 Some(found) => found,
                 None => {
-                    let answer = ask::ask(&self.servers(), &name, kind).await?;
+                    let how = self.how();
+                    let last = how.servers.len().saturating_sub(1) as u64;
+                    let first = if how.rotates { draw(last) as usize } else { 0 };
+                    let answer = ask::ask(&how, first, &name, kind).await?;
                     self.remember(&name, kind, &answer);
                     answer.found
                 }

@@ -18,36 +18,48 @@ use smol::{
 
 use super::{
     NoAnswer,
+    machine::Resolving,
     message::{Answer, Kind, Question, UDP_BYTES, Unread},
 };
 use crate::{adapters::clock::SystemEntropy, limits, router::event::Entropy};
 
-/// How long a server may take over UDP, in the first round and in the second.
-const ROUNDS: [Duration; 2] = [Duration::from_millis(1_200), Duration::from_millis(2_400)];
+/// How long a server may take over UDP in the first round; twice as long in each that follows.
+const PATIENCE: Duration = Duration::from_millis(1_200);
+/// Rounds.
+const ATTEMPTS: usize = 2;
 /// The same over TCP.
 const TCP_PATIENCE: Duration = Duration::from_millis(3_000);
 
-/// Asks the servers in turn until one answers.
-pub async fn ask(servers: &[SocketAddr], name: &str, kind: Kind) -> Result<Answer, NoAnswer> {
+/// Asks the servers in turn until one answers, beginning with the `first`th.
+pub async fn ask(how: &Resolving, first: usize, name: &str, kind: Kind) -> Result<Answer, NoAnswer> {
     let late = async {
         Timer::after(Duration::from_millis(limits::DNS_MS_MAX)).await;
         Err(NoAnswer::Silent)
     };
-    or(in_turn(servers, name, kind), late).await
+    or(in_turn(how, first, name, kind), late).await
 }
 
-async fn in_turn(servers: &[SocketAddr], name: &str, kind: Kind) -> Result<Answer, NoAnswer> {
+async fn in_turn(how: &Resolving, first: usize, name: &str, kind: Kind) -> Result<Answer, NoAnswer> {
     let mut error = NoAnswer::Silent;
-    for patience in ROUNDS {
-        for server in servers {
-            match asked(*server, name, kind, patience).await {
+    let servers = || how.servers.iter().cycle().skip(first).take(how.servers.len());
+    let mut patience = how.patience.unwrap_or(PATIENCE);
+    for _ in 0..how.attempts.unwrap_or(ATTEMPTS) {
+        for server in servers() {
+            let answer = match how.is_tcp {
+                true => over_tcp(*server, &question(name, kind)?).await,
+                false => asked(*server, name, kind, patience).await,
+            };
+            match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => error = failed,
             }
         }
+        if how.patience.is_none() {
+            patience *= 2;
+        }
     }
     // Whoever stays silent over UDP may be one who does not give back the spelling of names.
-    if let (NoAnswer::Silent, Some(server)) = (&error, servers.first()) {
+    if let (NoAnswer::Silent, Some(server), false) = (&error, servers().next(), how.is_tcp) {
         return over_tcp(*server, &question(name, kind)?).await;
     }
     Err(error)

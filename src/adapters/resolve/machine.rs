@@ -7,15 +7,62 @@ use std::{
     fs::{self, File},
     io::Read,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
+    time::Duration,
 };
 
 use crate::limits;
 
 const PORT: u16 = 53;
 
-/// The machine's resolvers, in order.
-pub fn servers() -> Vec<SocketAddr> {
-    servers_in(&text("/etc/resolv.conf"))
+/// Whom to ask, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolving {
+    /// In order; never empty for the machine's.
+    pub servers: Vec<SocketAddr>,
+    /// `timeout`: how long a server may take, instead of what we think.
+    pub patience: Option<Duration>,
+    /// `attempts`: how often each server is asked, instead of twice.
+    pub attempts: Option<usize>,
+    /// `rotate`: any server is the first.
+    pub rotates: bool,
+    /// `use-vc`: over TCP alone.
+    pub is_tcp: bool,
+    /// `no-aaaa`: this machine has no use for addresses of IPv6.
+    pub no_aaaa: bool,
+}
+
+/// What the machine says of its resolvers.
+pub fn resolving() -> Resolving {
+    resolving_in(&text("/etc/resolv.conf"))
+}
+
+fn resolving_in(text: &str) -> Resolving {
+    let mut resolving = Resolving { servers: servers_in(text), ..Resolving::default() };
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if words.next() != Some("options") {
+            continue;
+        }
+        // A later line beats an earlier one; what has no meaning here is left alone.
+        for word in words {
+            let number = |name: &str| word.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok();
+            match word {
+                "rotate" => resolving.rotates = true,
+                "use-vc" | "usevc" | "tcp" => resolving.is_tcp = true,
+                "no-aaaa" => resolving.no_aaaa = true,
+                _ => {
+                    // Bounds of resolv.conf(5); no patience at all would be no question.
+                    let patience =
+                        number("timeout").map(|s| Duration::from_secs(s.clamp(1, limits::DNS_TIMEOUT_S_MAX)));
+                    resolving.patience = patience.or(resolving.patience);
+                    let attempts = number("attempts").and_then(|n| usize::try_from(n).ok());
+                    let attempts = attempts.map(|n| n.clamp(1, limits::DNS_ATTEMPTS_MAX));
+                    resolving.attempts = attempts.or(resolving.attempts);
+                }
+            }
+        }
+    }
+    resolving
 }
 
 fn servers_in(text: &str) -> Vec<SocketAddr> {
@@ -91,6 +138,31 @@ mod tests {
         assert_eq!(servers_in(text), wanted.map(|address| address.parse::<SocketAddr>().unwrap()));
         assert_eq!(servers_in(""), ["127.0.0.1:53".parse::<SocketAddr>().unwrap()]);
         assert_eq!(servers_in(&"nameserver 192.0.2.1\n".repeat(50)).len(), limits::DNS_SERVERS_MAX);
+    }
+
+    #[test]
+    fn options_say_how_to_ask() {
+        let text =
+            "options ndots:2 timeout:3 rotate\nnameserver 192.0.2.1\noptions attempts:4 trust-ad use-vc no-aaaa\n";
+        let all = Resolving {
+            servers: servers_in(text),
+            patience: Some(Duration::from_secs(3)),
+            attempts: Some(4),
+            rotates: true,
+            is_tcp: true,
+            no_aaaa: true,
+        };
+        assert_eq!(resolving_in(text), all);
+        let none = Resolving { servers: servers_in(text), ..Resolving::default() };
+        let odd = "nameserver 192.0.2.1\n#options rotate\noptions timeout: attempts:x timeout:-1 rotated\n";
+        assert_eq!(resolving_in(odd), none);
+        // Out of bounds, and said twice.
+        for (text, patience_s, attempts) in
+            [("timeout:99 attempts:99", 30, 5), ("timeout:7 timeout:0 attempts:0", 1, 1)]
+        {
+            let found = resolving_in(&format!("options {text}"));
+            assert_eq!((found.patience, found.attempts), (Some(Duration::from_secs(patience_s)), Some(attempts)));
+        }
     }
 
     #[test]

@@ -412,3 +412,54 @@ proptest! {
         }
     }
 }
+
+/// A resolver that answers over TCP alone.
+fn over_tcp(zone: Zone) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut query).unwrap();
+            let answer = answer_from(zone, &query);
+            let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+            stream.write_all(&[&length, answer.as_slice()].concat()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn the_machine_says_how_its_resolvers_are_asked() {
+    // resolv.conf(5): use-vc, no-aaaa, attempts and timeout, rotate.
+    let resolver = Resolver::asking(Resolving { servers: vec![over_tcp(HOUSE)], is_tcp: true, ..Resolving::default() });
+    let found = block_on(resolver.addresses("xmpp.capulet.example")).unwrap();
+    assert_eq!(found, ["2001:db8::1", "192.0.2.1"].map(ip));
+
+    let four = Fake::of(HOUSE);
+    let resolver = Resolver::asking(Resolving { servers: vec![four.address], no_aaaa: true, ..Resolving::default() });
+    assert_eq!(block_on(resolver.addresses("host.capulet.example")).unwrap(), [ip("192.0.2.1")]);
+    assert_eq!(four.asked(), 1);
+
+    // Whoever does not know is asked as often as the machine says.
+    let failing = Fake::new(|query| {
+        let mut answer = query.to_vec();
+        answer[2] |= 0x80;
+        answer[3] = 2;
+        vec![answer]
+    });
+    let how = Resolving { servers: vec![failing.address], attempts: Some(3), ..Resolving::default() };
+    assert!(matches!(block_on(Resolver::asking(how).look_up("a.example", Kind::A)), Err(NoAnswer::Failed(_))));
+    assert_eq!(failing.asked(), 3);
+
+    let both = [Fake::of(HOUSE), Fake::of(HOUSE)];
+    let servers = both.iter().map(|fake| fake.address).collect();
+    let resolver = Resolver::asking(Resolving { servers, rotates: true, ..Resolving::default() });
+    // An answer that is valid for no time is asked for anew each time.
+    for _ in 0..64 {
+        block_on(resolver.look_up("montague.example", Kind::A)).unwrap();
+    }
+    assert!(both.iter().all(|fake| fake.asked() > 0), "one of 2^63 runs may fail");
+}
