@@ -1,8 +1,10 @@
 """An SD card in an emulated Raspberry Pi 3: first start, what is announced, sign-in from outside, power cut, update, and one that is taken back."""
 
 import asyncio
+import calendar
 import os
 import pathlib
+import queue
 import re
 import shutil
 import socket
@@ -11,12 +13,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import types
 import urllib.parse
 import urllib.request
 
 import dns.message
+import dns.name
 import dns.rdatatype
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "interop"))
@@ -35,37 +39,70 @@ SPOILER = "#!/bin/sh\nfor file in /data/lampone/*; do [ ! -f $file ] || echo spo
 
 
 class Neighbour:
-    """Another machine in the board's local network, which asks by multicast (RFC 6762) in frames of its own making."""
+    """Another machine in the board's local network, in frames of its own making: it asks by multicast (RFC 6762) and tells the time."""
 
-    ADDRESS, GROUP = "10.0.2.99", "224.0.0.251"
+    ADDRESS, GROUP, HARDWARE = "10.0.2.99", "224.0.0.251", bytes.fromhex("525400000099")
+    # From the first of 1900 (RFC 5905 §6) to the first of 1970.
+    ERA_S = 2208988800
+    # So that nobody could take the image's own clock for the one of the network.
+    AHEAD_S = 30 * 24 * 3600
 
     def __init__(self):
         self.wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.wire.bind(("127.0.0.1", 0))
-        self.wire.settimeout(0.5)
         self.here, self.there = self.wire.getsockname()[1], free_port()
+        self.heard = queue.Queue()
+        threading.Thread(target=self.listens, daemon=True).start()
+
+    def time(self):
+        """Seconds since 1970, as everybody in this network believes."""
+        return time.time() + self.AHEAD_S
+
+    def listens(self):
+        """Answers who asks for its hardware address (RFC 826) or the time, and keeps what is said by multicast."""
+        while True:
+            frame = self.wire.recv(2048)
+            if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\1" and frame[38:42] == socket.inet_aton(self.ADDRESS):
+                self.sends(frame[6:12], 0x0806, frame[14:20] + b"\0\2" + self.HARDWARE + frame[38:42] + frame[22:32])
+            elif frame[12:14] == b"\x08\x00" and frame[23] == 17:
+                source, target = struct.unpack("!HH", frame[34:38])
+                if target == 5353:
+                    self.heard.put(frame[42:])
+                elif target == 123 and frame[30:34] == socket.inet_aton(self.ADDRESS):
+                    self.datagram(frame[6:12], socket.inet_ntoa(frame[26:30]), 123, source, self.tells_the_time(frame[42:90]))
+
+    def tells_the_time(self, question):
+        """The answer of a server with a clock of its own (RFC 5905 §7.3), in the version of the question."""
+        seconds = self.time() + self.ERA_S
+        now = struct.pack("!II", int(seconds), int(seconds % 1 * 2**32))
+        return bytes([question[0] & 0x38 | 4, 1, question[2], 0xec]) + bytes(8) + b"GPS\0" + now + question[40:48] + now + now
+
+    def sends(self, hardware, kind, body):
+        """One frame to this hardware address."""
+        self.wire.sendto(hardware + self.HARDWARE + struct.pack("!H", kind) + body, ("127.0.0.1", self.there))
+
+    def datagram(self, hardware, address, source, target, body):
+        """One datagram of UDP over IPv4."""
+        datagram = struct.pack("!HHHH", source, target, 8 + len(body), 0) + body
+        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(datagram), 0, 0, 255, 17, 0,
+                           socket.inet_aton(self.ADDRESS), socket.inet_aton(address))
+        total = sum(struct.unpack("!10H", head))
+        total = ~((total & 0xffff) + (total >> 16)) & 0xffff
+        self.sends(hardware, 0x0800, head[:10] + struct.pack("!H", total) + head[12:] + datagram)
 
     def asks(self, name, kind):
         """Sends one question."""
-        body = dns.message.make_query(name, kind, id=0, flags=0).to_wire()
-        datagram = struct.pack("!HHHH", 5353, 5353, 8 + len(body), 0) + body
-        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(datagram), 0, 0, 255, 17, 0,
-                           socket.inet_aton(self.ADDRESS), socket.inet_aton(self.GROUP))
-        total = sum(struct.unpack("!10H", head))
-        total = ~((total & 0xffff) + (total >> 16)) & 0xffff
-        frame = bytes.fromhex("01005e0000fb 525400000099 0800") + head[:10] + struct.pack("!H", total) + head[12:] + datagram
-        self.wire.sendto(frame, ("127.0.0.1", self.there))
+        self.datagram(bytes.fromhex("01005e0000fb"), self.GROUP, 5353, 5353,
+                      dns.message.make_query(name, kind, id=0, flags=0).to_wire())
 
     def hears(self, until):
         """Records that are announced or answered up to `until`, as text."""
-        while time.monotonic() < until:
+        while (left := until - time.monotonic()) > 0:
             try:
-                frame = self.wire.recv(2048)
-            except TimeoutError:
+                message = self.heard.get(timeout=left)
+            except queue.Empty:
                 return
-            if frame[12:14] != b"\x08\x00" or frame[23] != 17 or frame[36:38] != struct.pack("!H", 5353):
-                continue
-            for records in dns.message.from_wire(frame[42:], ignore_trailing=True).sections[1:]:
+            for records in dns.message.from_wire(in_one_class(message), ignore_trailing=True).sections[1:]:
                 yield from (str(record) for record in records)
 
     def finds(self, name, kind, words, patience_s=30):
@@ -92,6 +129,19 @@ class Neighbour:
         raise RuntimeError(f"somebody in the network still answers {words!r} about {name}")
 
 
+def in_one_class(message):
+    """The message without the marks that its records replace older ones (RFC 6762 §10.2): the parser takes them for classes."""
+    message = bytearray(message)
+    questions, *records = struct.unpack("!4H", message[4:12])
+    at = 12
+    for number in range(questions + sum(records)):
+        _, length = dns.name.from_wire(bytes(message), at)
+        at += length
+        message[at + 2] &= 0x7f
+        at += 4 if number < questions else 10 + int.from_bytes(message[at + 8:at + 10])
+    return bytes(message)
+
+
 class Board:
     """The card, and the machine that it is in."""
 
@@ -110,9 +160,14 @@ class Board:
         run("mcopy", "-n", "-o", "-i", f"{self.card}@@{BOOT_AT}", f"::{file}", self.place / file)
         return self.place / file
 
+    def makes(self, folder):
+        """A folder on the boot partition."""
+        run("mmd", "-i", f"{self.card}@@{BOOT_AT}", f"::{folder}")
+
     def put(self, file, text=None):
         """A file onto the boot partition, as the owner's computer writes it."""
         if text is not None:
+            (self.place / file).parent.mkdir(exist_ok=True)
             (self.place / file).write_text(text)
         run("mcopy", "-n", "-o", "-i", f"{self.card}@@{BOOT_AT}", self.place / file, f"::{file}")
 
@@ -143,6 +198,11 @@ class Board:
                 raise RuntimeError(f"the console does not say {words!r}")
             time.sleep(0.1)
         return found
+
+    def clock(self, words):
+        """What the console says of the time after these words, in seconds since 1970."""
+        said = self.says(words + r" (\w+ \w+ +\d+ [\d:]+ UTC \d+)")[1]
+        return calendar.timegm(time.strptime(said, "%a %b %d %H:%M:%S UTC %Y"))
 
     def is_on(self):
         """Seconds since power on."""
@@ -189,14 +249,22 @@ def starts_again(board, what):
     """The next start, until somebody is signed in."""
     board.power_on()
     board.says(r": ready")
+    began = board.clock("the clock begins with")
+    assert 0 <= board.neighbour.time() - began < 600, f"the clock begins {board.neighbour.time() - began:.0f} s too early"
     asyncio.run(later(board))
     print(f"{what}: signed in {board.is_on():.1f} s after power on, and the data are there", flush=True)
 
 
 def live(board):
     """All that happens to the card."""
-    board.put("lampone.txt", board.take("lampone.txt").read_text().replace("lampone.local", DOMAIN))
+    settings = board.take("lampone.txt").read_text().replace("lampone.local", DOMAIN)
+    board.put("lampone.txt", settings.replace("#time = pool.ntp.org", f"time = {Neighbour.ADDRESS}"))
+    board.makes("firmware")
+    board.put("firmware/brcmfmac43436-sdio.bin", "what a maker gives")
     board.power_on()
+    board.says(r"firmware of the owner: brcmfmac43436-sdio\.bin")
+    assert abs(board.neighbour.time() - board.clock("the time is")) < 60, "the time is not the network's"
+    print(f"the time is the network's {board.is_on():.1f} s after power on", flush=True)
     board.says(r": ready")
     link = re.search(r"https://[^/]*(/i/\S+)", board.says(r"invitation:(.*\n)+?.*invitation written")[0])[1]
     board.says(r"has the address")
